@@ -1,0 +1,2 @@
+//! The program `xdtls`.
+fn main() {}
