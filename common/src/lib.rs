@@ -1,1 +1,25 @@
-//! Placeholder.
+//! What userspace and the XDP program must agree on: ids, the prefix, DTLS record and ClientHello
+//! parsing over a [`cursor::Cursor`], cookies, the verdict on a datagram, and drop reasons.
+//!
+//! The crate is `no_std` and free of `unsafe`. Everything that reads packets does so through a
+//! cursor, so that one parser serves slices on the host and packet pointers in the kernel.
+#![no_std]
+#![forbid(unsafe_code)]
+
+#[cfg(test)]
+extern crate std;
+
+pub mod client_hello;
+pub mod cookie;
+pub mod cursor;
+pub mod drop_reason;
+pub mod extension;
+pub mod hello_verify;
+pub mod id;
+pub mod path_message;
+pub mod prefix;
+pub mod record;
+pub mod siphash;
+pub mod verdict;
+
+pub use drop_reason::DropReason;
