@@ -1,1 +1,7 @@
-//! Placeholder.
+//! The sans-IO core of xdtls: handshake machines, record plane, shards.
+//!
+//! Clock, randomness and I/O are arguments; nothing here knows sockets, OpenSSL or the kernel.
+#![forbid(unsafe_code)]
+
+pub mod engine;
+pub mod suite;

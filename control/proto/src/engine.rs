@@ -1,0 +1,93 @@
+//! What the handshake machines need of a DTLS implementation: one object for one handshake.
+//!
+//! The engine never sees the prefix, a cookie-less ClientHello on the server side, or a record that
+//! the [filter](crate::filter) did not pass. It does no I/O: records go in one at a time, datagrams
+//! come out of a queue, and time is an argument wherever the implementation allows that.
+
+use std::time::Instant;
+
+use zeroize::Zeroizing;
+
+use crate::suite::CipherSuite;
+
+/// How far a handshake has come.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// More records are needed.
+    Pending,
+    /// The peer's Finished has been verified and ours is written.
+    Complete,
+    /// The handshake has failed for the reason given; an alert may be waiting in the queue.
+    Failed(String),
+}
+
+/// One handshake of one association, in one role for life.
+pub trait Engine {
+    /// Takes one whole record, header included.
+    fn handle_record(&mut self, now: Instant, record: &[u8]);
+
+    /// Retransmits what is due. Calling it early does no harm.
+    fn handle_timeout(&mut self, now: Instant);
+
+    /// When [`Engine::handle_timeout`] wants to be called next.
+    fn deadline(&self, now: Instant) -> Option<Instant>;
+
+    /// The next datagram for the peer, without prefix.
+    fn poll_transmit(&mut self) -> Option<Vec<u8>>;
+
+    /// How far the handshake has come.
+    fn progress(&self) -> Progress;
+
+    /// Takes what the record plane needs and frees the engine's own state. Fails unless
+    /// [`Progress::Complete`], or when what was negotiated is not acceptable.
+    fn finish(self) -> Result<Finished, String>;
+}
+
+/// Makes engines that answer.
+pub trait AcceptEngine {
+    /// The engine it makes.
+    type Engine: Engine;
+
+    /// Starts with the record of a ClientHello whose cookie has been judged good. `max_datagram` is
+    /// the largest datagram, in bytes without prefix, that the engine may write.
+    fn accept(
+        &self,
+        now: Instant,
+        client_hello: &[u8],
+        max_datagram: usize,
+    ) -> Result<Self::Engine, String>;
+}
+
+/// Makes engines that open.
+pub trait ConnectEngine {
+    /// The engine it makes.
+    type Engine: Engine;
+
+    /// Starts a handshake; its ClientHello is waiting in the queue.
+    fn connect(&self, now: Instant, max_datagram: usize) -> Result<Self::Engine, String>;
+}
+
+/// What a finished handshake hands to the record plane.
+pub struct Finished {
+    /// The negotiated suite.
+    pub suite: CipherSuite,
+    /// The master secret (RFC 5246 §8.1, RFC 7627).
+    pub master_secret: Zeroizing<[u8; 48]>,
+    /// The ClientHello's random.
+    pub client_random: [u8; 32],
+    /// The ServerHello's random.
+    pub server_random: [u8; 32],
+    /// Whether both sides sent the xdtls extension in a version that both know.
+    pub extension: bool,
+    /// Who the peer has proved to be.
+    pub identity: PeerIdentity,
+}
+
+/// Who a peer has proved to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PeerIdentity {
+    /// DNS subject alternative names, or the common name where there are none.
+    pub names: Vec<String>,
+    /// SHA-256 of the certificate's SubjectPublicKeyInfo.
+    pub spki_sha256: [u8; 32],
+}
