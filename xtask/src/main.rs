@@ -8,11 +8,13 @@ use clap::Parser;
 mod bpf;
 mod bpf_size;
 mod build;
+mod ci;
 mod cmd;
 mod rust_src;
 mod setup;
 mod summary;
 mod test;
+mod tidy;
 
 /// Set-up, build and checks of xdtls.
 #[derive(Parser)]
@@ -28,6 +30,8 @@ enum Xtask {
         #[arg(last = true)]
         args: Vec<String>,
     },
+    /// Run every check: tidiness, format, lints, documentation, dependencies, tests
+    Ci,
 }
 
 fn main() -> ExitCode {
@@ -45,6 +49,7 @@ fn run(command: Xtask) -> Result<ExitCode> {
         Xtask::Setup => setup::run()?,
         Xtask::Build => build::run()?,
         Xtask::Test { args } => return test::run(&args),
+        Xtask::Ci => return ci::run(),
     }
     Ok(ExitCode::SUCCESS)
 }
