@@ -1,1 +1,3 @@
-//! Placeholder.
+//! The program `xdtls` as a library: what the thin `main` wires together.
+
+pub mod config;
