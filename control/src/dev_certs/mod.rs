@@ -34,8 +34,8 @@ pub struct Options {
     #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=3650))]
     pub days: u32,
 
-    /// Kind of the gateway's and the clients' keys; rsa files are named NAME-rsa
-    #[arg(long, value_enum, default_value_t)]
+    /// Keys of gateway and clients: ecdsa (P-256) or rsa (2048 bits, files named NAME-rsa)
+    #[arg(long, value_name = "TYPE", value_enum, default_value_t, hide_possible_values = true)]
     pub key_type: KeyType,
 
     /// Replace certificates and keys that are there, but never the CA
