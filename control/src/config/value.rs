@@ -1,7 +1,8 @@
 //! One value of the configuration: reads it as the type that is wanted, or reports why not.
 
 use std::fmt::Display;
-use std::fs::File;
+use std::fs::{self, File};
+use std::io;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -106,12 +107,12 @@ impl<'a> Value<'a> {
     /// The path of a file that can be read.
     pub(super) fn file(&self) -> Option<PathBuf> {
         let path = self.path()?;
-        let opened = File::open(&path).and_then(|file| file.metadata());
-        let wrong = match opened {
-            Ok(metadata) if metadata.is_file() => return Some(path),
-            Ok(_) => "it is not a file".to_owned(),
-            Err(error) => error.to_string(),
-        };
+        // Opening anything but a file could block: a pipe waits for its writer.
+        let opened = fs::metadata(&path).and_then(|metadata| match metadata.is_file() {
+            true => File::open(&path),
+            false => Err(io::Error::other("it is not a file")),
+        });
+        let Err(wrong) = opened else { return Some(path) };
         self.report(
             format!("cannot read `{}`: {wrong}", path.display()),
             "correct the path (a relative one starts at this file's folder) or create the file",
