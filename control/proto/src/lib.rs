@@ -4,4 +4,8 @@
 #![forbid(unsafe_code)]
 
 pub mod engine;
+pub mod prf;
 pub mod suite;
+
+#[cfg(test)]
+mod test_hex;
