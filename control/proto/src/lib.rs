@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 pub mod engine;
+pub mod keys;
 pub mod prf;
 pub mod suite;
 
