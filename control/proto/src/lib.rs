@@ -19,3 +19,6 @@ pub mod record_plane;
 pub mod replay;
 pub mod shard;
 pub mod suite;
+
+#[cfg(test)]
+mod test_hex;

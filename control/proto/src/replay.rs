@@ -1,0 +1,216 @@
+//! Anti-replay window over record sequence numbers (RFC 6347 §4.1.2.6), as a bitmap in the manner of
+//! RFC 6479: a ring of words, one bit a sequence number, in which advancing clears whole words and
+//! never shifts. One word more than the window needs, so that a half-filled newest word costs no
+//! old sequence number.
+//!
+//! The order is: [`ReplayWindow::check`], open the record, and only if it is authentic
+//! [`ReplayWindow::commit`]. "The receive window is updated only if the MAC verification succeeds."
+
+use xdtls_common::DropReason;
+
+/// How many sequence numbers are told apart: the newest received and the 1,023 before it.
+pub const WINDOW: u64 = 1024;
+
+const WORD_BITS: u64 = u64::BITS as u64;
+const WORDS: u64 = WINDOW / WORD_BITS + 1;
+
+/// Which sequence numbers of one epoch have been received.
+#[derive(Clone, Debug)]
+pub struct ReplayWindow {
+    newest: u64,
+    /// The bit of `sequence` is bit `sequence % 64` of word `sequence / 64 % WORDS`. Bits of the
+    /// newest word above `newest` are clear.
+    seen: [u64; WORDS as usize],
+}
+
+impl ReplayWindow {
+    /// A window in which `sequence`, the peer's Finished, and everything below it has been seen.
+    pub const fn starting_after(sequence: u64) -> Self {
+        let mut seen = [u64::MAX; WORDS as usize];
+        seen[word(sequence)] = u64::MAX >> (WORD_BITS - 1 - sequence % WORD_BITS);
+        Self { newest: sequence, seen }
+    }
+
+    /// Whether a record with this sequence number may be opened: [`DropReason::Replayed`] if one
+    /// has been received, [`DropReason::TooOld`] if the window no longer knows.
+    pub const fn check(&self, sequence: u64) -> Result<(), DropReason> {
+        if self.is_newest(sequence) {
+            Ok(())
+        } else if self.newest - sequence >= WINDOW {
+            Err(DropReason::TooOld)
+        } else if self.seen[word(sequence)] & bit(sequence) != 0 {
+            Err(DropReason::Replayed)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Marks a sequence number that passed [`ReplayWindow::check`] and whose record is authentic.
+    pub fn commit(&mut self, sequence: u64) {
+        if self.is_newest(sequence) {
+            self.advance(sequence);
+        } else if self.newest - sequence >= WINDOW {
+            // Its bit belongs to a newer sequence number by now.
+            return;
+        }
+        self.seen[word(sequence)] |= bit(sequence);
+    }
+
+    /// Whether a record with this sequence number would be newer than all received before: only
+    /// such a record may change the peer's address (RFC 9146 §6).
+    pub const fn is_newest(&self, sequence: u64) -> bool {
+        sequence > self.newest
+    }
+
+    fn advance(&mut self, newest: u64) {
+        let blocks = newest / WORD_BITS - self.newest / WORD_BITS;
+        for back in 0..blocks.min(WORDS) {
+            self.seen[word(newest - back * WORD_BITS)] = 0;
+        }
+        self.newest = newest;
+    }
+}
+
+const fn word(sequence: u64) -> usize {
+    (sequence / WORD_BITS % WORDS) as usize
+}
+
+const fn bit(sequence: u64) -> u64 {
+    1 << (sequence % WORD_BITS)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const LAST: u64 = (1 << 48) - 1;
+    const OK: Result<(), DropReason> = Ok(());
+    const REPLAYED: Result<(), DropReason> = Err(DropReason::Replayed);
+    const TOO_OLD: Result<(), DropReason> = Err(DropReason::TooOld);
+
+    /// The same rules over a set that forgets nothing.
+    struct Oracle {
+        start: u64,
+        newest: u64,
+        received: HashSet<u64>,
+    }
+
+    impl Oracle {
+        fn check(&self, sequence: u64) -> Result<(), DropReason> {
+            if sequence + WINDOW <= self.newest {
+                TOO_OLD
+            } else if sequence <= self.start || self.received.contains(&sequence) {
+                REPLAYED
+            } else {
+                OK
+            }
+        }
+
+        fn commit(&mut self, sequence: u64) {
+            self.newest = self.newest.max(sequence);
+            self.received.insert(sequence);
+        }
+    }
+
+    /// Distances from the newest sequence number, weighted towards the edges of words and window.
+    fn step() -> impl Strategy<Value = i64> {
+        let window = WINDOW as i64;
+        prop_oneof![
+            8 => -70i64..70,
+            4 => -window - 70..=-window + 70,
+            2 => -3 * window..3 * window,
+            1 => Just(64),
+            1 => Just(-64),
+            1 => window..100 * window,
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn agrees_with_a_set_that_forgets_nothing(
+            start in prop_oneof![0u64..200, 0..LAST - (1 << 30), Just(LAST - 3000)],
+            steps in prop::collection::vec((step(), prop::bool::weighted(0.9)), 1..400),
+        ) {
+            let mut window = ReplayWindow::starting_after(start);
+            let mut oracle = Oracle { start, newest: start, received: HashSet::new() };
+            for (step, authentic) in steps {
+                let sequence = oracle.newest.saturating_add_signed(step).min(LAST);
+                let verdict = window.check(sequence);
+                prop_assert_eq!(verdict, oracle.check(sequence), "sequence {}", sequence);
+                prop_assert_eq!(window.is_newest(sequence), sequence > oracle.newest);
+                if verdict.is_ok() && authentic {
+                    window.commit(sequence);
+                    oracle.commit(sequence);
+                }
+            }
+            for sequence in oracle.newest.saturating_sub(WINDOW + 100)..=oracle.newest {
+                prop_assert_eq!(window.check(sequence), oracle.check(sequence));
+            }
+        }
+    }
+
+    #[test]
+    fn starts_with_everything_up_to_the_start_seen() {
+        for start in [0, 1, 62, 63, 64, 65, 1023, 1024, 1087, 1088, LAST - 1] {
+            let window = ReplayWindow::starting_after(start);
+            assert_eq!(window.check(start), REPLAYED);
+            for sequence in start.saturating_sub(2 * WINDOW)..=start {
+                assert!(window.check(sequence).is_err(), "{sequence} after {start}");
+            }
+            for sequence in start + 1..=(start + 2 * WINDOW).min(LAST) {
+                assert_eq!(window.check(sequence), OK, "{sequence} after {start}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_oldest_of_the_window_is_still_told_apart() {
+        for newest in 5000..5000 + 2 * WORD_BITS {
+            let mut window = ReplayWindow::starting_after(0);
+            window.commit(newest);
+            assert_eq!(window.check(newest - WINDOW), TOO_OLD);
+            assert_eq!(window.check(newest - WINDOW + 1), OK);
+            window.commit(newest - WINDOW + 1);
+            assert_eq!(window.check(newest - WINDOW + 1), REPLAYED);
+            assert_eq!(window.check(newest), REPLAYED);
+        }
+    }
+
+    #[test]
+    fn in_order_traffic_wraps_the_words_many_times() {
+        let mut window = ReplayWindow::starting_after(0);
+        for sequence in 1..5 * WINDOW {
+            assert!(window.is_newest(sequence));
+            assert_eq!(window.check(sequence), OK);
+            window.commit(sequence);
+            assert_eq!(window.check(sequence), REPLAYED);
+        }
+    }
+
+    #[test]
+    fn a_jump_beyond_the_window_forgets_all_before() {
+        let mut window = ReplayWindow::starting_after(10);
+        window.commit(LAST);
+        assert_eq!(window.check(10), TOO_OLD);
+        assert_eq!(window.check(LAST), REPLAYED);
+        assert!((1..WINDOW).all(|back| window.check(LAST - back) == OK));
+        assert!(!window.is_newest(LAST));
+    }
+
+    #[test]
+    fn committing_what_is_too_old_changes_nothing() {
+        let mut window = ReplayWindow::starting_after(0);
+        window.commit(WORDS * WORD_BITS + 7);
+        window.commit(6);
+        assert_eq!(window.check(WORDS * WORD_BITS + 6), OK);
+    }
+
+    #[test]
+    fn memory_is_the_bitmap_and_one_number() {
+        assert_eq!(size_of::<ReplayWindow>(), (1024 + 64) / 8 + 8);
+    }
+}
