@@ -26,11 +26,10 @@ pub(crate) fn sealed(
     alert: [u8; 2],
 ) -> Option<Vec<u8>> {
     let key = ExpandedKey::new(keys);
-    let overhead = keys.aead().record_overhead();
-    let mut record = vec![0; overhead + alert.len()];
-    let start = overhead - crate::suite::TAG_LEN;
+    let mut record = vec![0; keys.aead().record_overhead() + alert.len()];
+    let start = keys.aead().plaintext_offset();
     record[start..start + alert.len()].copy_from_slice(&alert);
-    let counters = state.next().ok()?;
+    let counters = state.take().ok()?;
     seal(&key, counters, content_type::ALERT, &mut record, alert.len());
     Some(record)
 }

@@ -180,7 +180,7 @@ impl<E: Engine> Exchange<E> {
             &finished.client_random,
             &finished.server_random,
         );
-        let (seal_keys, open_keys) = pair.for_role(self.role);
+        let (seal_keys, open_keys) = pair.into_seal_and_open(self.role);
         let newest = newest_authentic(&open_keys, self.filter.into_encrypted())
             .ok_or("the peer's Finished does not open with the derived keys")?;
         Ok(TakenOver {

@@ -13,6 +13,7 @@ pub mod handshakes;
 pub mod ids;
 pub mod key_cache;
 pub mod keys;
+pub mod name_pattern;
 pub mod policy;
 pub mod prf;
 pub mod record_plane;

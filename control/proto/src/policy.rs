@@ -1,17 +1,18 @@
 //! Which backend a verified identity leads to.
 
 use crate::engine::PeerIdentity;
+use crate::name_pattern::NamePattern;
 
 /// One rule: identities with a matching name go to a backend.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rule {
-    /// A name, or `*.` and a name: the star stands for exactly one label.
-    pub certificate_name: String,
+    /// Which names it is for.
+    pub certificate_name: NamePattern,
     /// The backend's place in the configuration.
     pub backend: u16,
 }
 
-/// Rules in order, and what becomes of those that none matches.
+/// Rules in order, and what becomes of identities that none matches.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Policy {
     /// The first that matches decides.
@@ -24,19 +25,9 @@ impl Policy {
     /// The backend of an identity, or `None` if it is not admitted.
     pub fn route(&self, identity: &PeerIdentity) -> Option<u16> {
         let rule = self.rules.iter().find(|rule| {
-            identity.names.iter().any(|name| matches(&rule.certificate_name, name))
+            identity.names.iter().any(|name| rule.certificate_name.matches(name))
         });
         rule.map(|rule| rule.backend).or(self.default_backend)
-    }
-}
-
-/// Compares as DNS does: without regard to ASCII case.
-fn matches(pattern: &str, name: &str) -> bool {
-    match pattern.strip_prefix("*.") {
-        None => pattern.eq_ignore_ascii_case(name),
-        Some(domain) => name
-            .split_once('.')
-            .is_some_and(|(label, rest)| !label.is_empty() && rest.eq_ignore_ascii_case(domain)),
     }
 }
 
@@ -51,7 +42,8 @@ mod tests {
 
     #[test]
     fn the_first_matching_rule_decides() {
-        let rule = |name: &str, backend| Rule { certificate_name: name.to_owned(), backend };
+        let rule =
+            |name: &str, backend| Rule { certificate_name: name.parse().unwrap(), backend };
         let rules = vec![rule("a.example", 1), rule("*.example", 2), rule("a.example", 3)];
         let policy = Policy { rules, default_backend: None };
         assert_eq!(policy.route(&identity(&["A.Example"])), Some(1));

@@ -17,12 +17,11 @@ use toml::de::DeTable;
 mod document;
 pub mod duration;
 mod error;
-mod name_pattern;
 mod schema;
 mod value;
 
 pub use error::{ConfigError, ConfigErrors, Problem};
-pub use name_pattern::{NamePattern, NamePatternError};
+pub use xdtls_proto::name_pattern::{NamePattern, NamePatternError};
 
 /// Associations that a gateway or client may be configured to hold.
 pub const ASSOCIATIONS: RangeInclusive<u32> = 1..=1 << 20;

@@ -83,6 +83,13 @@ pub struct ShardConfig {
     pub cached_keys: usize,
 }
 
+impl ShardConfig {
+    /// An id's place among those of this shard.
+    fn place_of(&self, id: LocalId) -> u32 {
+        self.layout.slot_of(id.value()) / self.layout.shards()
+    }
+}
+
 /// What a shard has done so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ShardCounters {
@@ -181,7 +188,7 @@ impl Shard {
 
     fn forget(&mut self, id: LocalId, cause: CloseCause, out: &mut impl Output) {
         if self.table.remove(id).is_some() {
-            self.keys.forget(id);
+            self.keys.forget(id, self.config.place_of(id));
             self.flights.forget(id);
             out.event(ShardEvent::Closed(id, cause));
         }

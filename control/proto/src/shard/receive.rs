@@ -146,8 +146,8 @@ impl Shard {
         }
         let association = self.table.association(id).ok_or(DropReason::Closed)?;
         association.window.check(header.sequence)?;
-        let slot = self.config.layout.slot_of(id.value());
-        let keys = self.keys.pair(id, slot, &association.seal_keys, &association.open_keys);
+        let place = self.config.place_of(id);
+        let keys = self.keys.pair(id, place, &association.seal_keys, &association.open_keys);
         let range = open(&keys.open, header, record)?;
         association.window.commit(header.sequence);
         association.heard(now);

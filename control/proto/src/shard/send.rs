@@ -12,7 +12,6 @@ use super::{Output, Shard};
 use crate::alert;
 use crate::association::CloseCause;
 use crate::record_plane::seal;
-use crate::suite::TAG_LEN;
 
 /// Headers before the UDP payload, in bytes: IPv4 or IPv6 without options, and UDP.
 const IPV4_UDP_LEN: u16 = 20 + 8;
@@ -55,13 +54,13 @@ impl Shard {
             return Err(DropReason::TooBig);
         }
         let room = out.datagram(&association.endpoint, length).ok_or(DropReason::OutsideSend)?;
-        let counters = association.seal_state.next()?;
+        let counters = association.seal_state.take()?;
         let (prefix, record) = room.split_at_mut(PREFIX_LEN);
         prefix.copy_from_slice(&prefix_of(id, association.peer).encode());
-        let start = overhead - TAG_LEN;
+        let start = association.seal_keys.aead().plaintext_offset();
         record[start..start + plaintext.len()].copy_from_slice(plaintext);
-        let slot = self.config.layout.slot_of(id.value());
-        let keys = self.keys.pair(id, slot, &association.seal_keys, &association.open_keys);
+        let place = self.config.place_of(id);
+        let keys = self.keys.pair(id, place, &association.seal_keys, &association.open_keys);
         seal(&keys.seal, counters, content_type, record, plaintext.len());
         if content_type == content_type::APPLICATION_DATA {
             association.sent(now);
