@@ -6,6 +6,7 @@
 pub mod engine;
 pub mod keys;
 pub mod prf;
+pub mod record_plane;
 pub mod replay;
 pub mod suite;
 
