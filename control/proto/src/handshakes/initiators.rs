@@ -16,7 +16,7 @@ use xdtls_common::prefix::{PREFIX_LEN, Prefix};
 use super::deadlines::Deadlines;
 use super::{Action, Ended, Installation, Limits, Random, prefixed, timed_out};
 use crate::endpoint::Endpoint;
-use crate::engine::{ConnectEngine, Engine, Progress};
+use crate::engine::{ConnectEngine, Progress};
 use crate::exchange::Exchange;
 use crate::filter::Filter;
 use crate::ids::IdAllocator;

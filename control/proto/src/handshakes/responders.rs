@@ -18,7 +18,7 @@ use super::hello_set::{HelloKey, HelloSet};
 use super::{Action, Ended, Installation, Limits, Random, RoutePolicy, prefixed, timed_out};
 use crate::alert;
 use crate::endpoint::Endpoint;
-use crate::engine::{AcceptEngine, Engine, Progress};
+use crate::engine::{AcceptEngine, Progress};
 use crate::exchange::{Exchange, TakenOver};
 use crate::filter::Filter;
 use crate::ids::IdAllocator;

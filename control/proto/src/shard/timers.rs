@@ -38,7 +38,8 @@ impl Timers {
     }
 
     fn pop_expired(&mut self, now: Instant) -> Option<(Instant, LocalId)> {
-        self.queue.pop_if(|Reverse((time, _))| *time <= now).map(|Reverse(entry)| entry)
+        self.next().filter(|time| *time <= now)?;
+        self.queue.pop().map(|Reverse(entry)| entry)
     }
 }
 
