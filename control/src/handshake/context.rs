@@ -18,8 +18,8 @@ use xdtls_proto::engine::{AcceptEngine, ConnectEngine};
 use zeroize::Zeroizing;
 
 use super::engine::OpensslEngine;
-use super::extension;
 use super::key::{self, KeyError};
+use super::{extension, ffi};
 
 /// The cheapest to seal and open comes first; the server's order decides.
 const CIPHERS: &str = "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:\
@@ -39,12 +39,12 @@ pub struct Identity {
 /// Why no handshakes can be made from this configuration.
 #[derive(Debug, Error)]
 pub enum ContextError {
-    /// The chain's file holds no certificate.
-    #[error("the certificate chain is not PEM: {0}")]
-    Chain(ErrorStack),
-    /// The file of trusted certificates holds none.
-    #[error("the CA certificates are not PEM: {0}")]
-    Authorities(ErrorStack),
+    /// A file that should hold certificates holds a broken one.
+    #[error("{0}: a certificate is not valid PEM: {1}")]
+    BrokenCertificate(&'static str, ErrorStack),
+    /// A file that should hold certificates holds none.
+    #[error("{0}: there is no certificate in PEM")]
+    NoCertificate(&'static str),
     /// The private key cannot be used.
     #[error(transparent)]
     Key(#[from] KeyError),
@@ -172,18 +172,17 @@ fn use_identity(
     context: &mut SslContextBuilder,
     identity: &Identity,
 ) -> Result<&'static str, ContextError> {
-    let chain = X509::stack_from_pem(&identity.certificate_chain_pem);
-    let chain = chain.map_err(ContextError::Chain)?;
-    let (certificate, intermediates) = chain.split_first().ok_or(ContextError::NoIdentity)?;
+    let (certificate, intermediates) =
+        certificates("certificate chain", &identity.certificate_chain_pem)?;
     let key = key::parse(&identity.key)?;
     let key_type = key_type(&key)?;
     if !certificate.public_key()?.public_eq(&key) {
         return Err(ContextError::KeyMismatch);
     }
-    context.set_certificate(certificate)?;
+    context.set_certificate(&certificate)?;
     context.set_private_key(&key)?;
     for intermediate in intermediates {
-        super::ffi::add_chain_certificate(context, intermediate)?;
+        ffi::add_chain_certificate(context, &intermediate)?;
     }
     Ok(key_type)
 }
@@ -196,8 +195,18 @@ fn key_type(key: &PKey<Private>) -> Result<&'static str, ContextError> {
     }
 }
 
+/// Reads at least one certificate from `pem`: the first and the others.
+fn certificates(what: &'static str, pem: &[u8]) -> Result<(X509, Vec<X509>), ContextError> {
+    let all = X509::stack_from_pem(pem);
+    let mut all = all.map_err(|error| ContextError::BrokenCertificate(what, error))?.into_iter();
+    let first = all.next().ok_or(ContextError::NoCertificate(what))?;
+    Ok((first, all.collect()))
+}
+
 fn authorities(pem: &[u8]) -> Result<Vec<X509>, ContextError> {
-    X509::stack_from_pem(pem).map_err(ContextError::Authorities)
+    let (first, mut all) = certificates("CA certificates", pem)?;
+    all.push(first);
+    Ok(all)
 }
 
 fn store(authorities: &[X509]) -> Result<X509Store, ErrorStack> {

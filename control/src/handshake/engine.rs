@@ -5,6 +5,9 @@ use std::time::Instant;
 use openssl::error::ErrorStack;
 use openssl::ssl::{ErrorCode, Ssl, SslContextRef, SslRef, SslStream};
 use openssl::x509::X509VerifyResult;
+use xdtls_common::client_hello::ClientHello;
+use xdtls_common::cursor::SliceCursor;
+use xdtls_common::record::RecordHeader;
 use xdtls_proto::engine::{Engine, Finished, Progress};
 use xdtls_proto::suite::CipherSuite;
 use zeroize::Zeroizing;
@@ -14,6 +17,10 @@ use super::{extension, ffi, peer};
 
 /// OpenSSL 3.0 writes datagrams that are longer than the MTU it was told by up to this many bytes.
 const MTU_OVERRUN: usize = 14;
+
+/// The shortest fragment of a protected record that OpenSSL judges by its tag: explicit nonce and
+/// tag of AES-GCM. A shorter one ends the handshake, though nobody has vouched for it.
+const MIN_PROTECTED_FRAGMENT: u16 = 8 + 16;
 
 /// One handshake, in one role for life. Dropping it frees OpenSSL's object and all its secrets.
 pub struct OpensslEngine {
@@ -28,6 +35,12 @@ impl OpensslEngine {
         client_hello: &[u8],
         max_datagram: usize,
     ) -> Result<Self, String> {
+        match ClientHello::parse(&mut SliceCursor::new(client_hello)) {
+            // Behind `DTLSv1_listen` OpenSSL waits for 1, and would drop 0 as a repetition.
+            Ok(hello) if hello.message_seq == 1 => (),
+            Ok(_) => return Err("a ClientHello with a cookie has message_seq 1".to_owned()),
+            Err(_) => return Err("the record is not one whole ClientHello".to_owned()),
+        }
         let mut ssl = new_ssl(context, max_datagram)?;
         ssl.set_accept_state();
         let mut engine = Self::new(ssl)?;
@@ -96,7 +109,7 @@ impl OpensslEngine {
 
 impl Engine for OpensslEngine {
     fn handle_record(&mut self, _now: Instant, record: &[u8]) {
-        if self.progress == Progress::Pending {
+        if self.progress == Progress::Pending && !is_fatal_noise(record) {
             self.stream.get_mut().push(record);
             self.drive();
         }
@@ -133,6 +146,11 @@ impl Engine for OpensslEngine {
     }
 }
 
+fn is_fatal_noise(record: &[u8]) -> bool {
+    let header = RecordHeader::parse(&mut SliceCursor::new(record));
+    header.is_ok_and(|header| header.epoch > 0 && header.length < MIN_PROTECTED_FRAGMENT)
+}
+
 fn new_ssl(context: &SslContextRef, max_datagram: usize) -> Result<Ssl, String> {
     let mtu = max_datagram.saturating_sub(MTU_OVERRUN).try_into().unwrap_or(u32::MAX);
     let mut ssl = Ssl::new(context).map_err(|errors| words(&errors))?;
@@ -167,9 +185,5 @@ fn finished(ssl: &SslRef) -> Result<Finished, String> {
 /// OpenSSL's reasons, without its file names and numbers.
 fn words(errors: &ErrorStack) -> String {
     let reasons: Vec<_> = errors.errors().iter().filter_map(|error| error.reason()).collect();
-    if reasons.is_empty() {
-        "OpenSSL failed without a reason".to_owned()
-    } else {
-        reasons.join(": ")
-    }
+    if reasons.is_empty() { "OpenSSL gives no reason".to_owned() } else { reasons.join(": ") }
 }
