@@ -1,5 +1,19 @@
 //! The program `xdtls` as a library: what the thin `main` wires together.
 
+pub mod admin;
 pub mod cli;
 pub mod config;
+pub mod connect;
+pub mod cookies;
+pub mod counters;
+pub mod datapath;
 pub mod dev_certs;
+pub mod gateway;
+pub mod handshake;
+pub mod handshake_pool;
+pub mod inside;
+pub mod mailbox;
+pub mod node;
+pub mod random;
+pub mod sys;
+pub mod worker;

@@ -65,9 +65,14 @@ impl<T> Postbox<T> {
 
     fn put(&self, letter: Letter<T>) {
         if self.sender.send(letter).is_ok() {
-            // The bell fails only when it has been rung 2^64 times unheard: it rings already.
-            let _ = rustix::io::write(&self.bell, &1_u64.to_ne_bytes());
+            self.ring();
         }
+    }
+
+    /// Wakes the receiver.
+    pub fn ring(&self) {
+        // The bell fails only when it has been rung 2^64 times unheard: it rings already.
+        let _ = rustix::io::write(&self.bell, &1_u64.to_ne_bytes());
     }
 }
 

@@ -1,2 +1,56 @@
-//! The program `xdtls`.
-fn main() {}
+//! The program `xdtls`: reads the command line and hands over to the library.
+
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use clap::Parser;
+use xdtls::cli::{Cli, Command};
+use xdtls::config::Config;
+use xdtls::{admin, connect, dev_certs, gateway};
+
+fn main() -> ExitCode {
+    let arguments = Cli::parse();
+    tracing_subscriber::fmt()
+        .with_max_level(arguments.log)
+        .with_writer(std::io::stderr)
+        .with_target(false)
+        .init();
+    match run(arguments.command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xdtls: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")?;
+    match command {
+        Command::Gateway(arguments) => {
+            let mut config = Config::load(&arguments.config)?;
+            if let Some(datapath) = arguments.datapath {
+                config.gateway.datapath = datapath;
+            }
+            runtime.block_on(gateway::run(config))
+        }
+        Command::Connect(arguments) => runtime.block_on(connect::run(arguments)),
+        Command::DevCerts(options) => {
+            let written = dev_certs::write(&options)?;
+            print!("{}", dev_certs::summary(&options, &written));
+            Ok(())
+        }
+        Command::Status(arguments) => {
+            let status = runtime.block_on(admin::ask(&arguments.socket))?;
+            if arguments.json {
+                println!("{}", serde_json::Value::Object(status));
+            } else {
+                print!("{}", admin::in_words(&status));
+            }
+            Ok(())
+        }
+    }
+}

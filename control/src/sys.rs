@@ -27,8 +27,7 @@ fn shard_program(layout: IdLayout) -> [Instruction; 4] {
 /// sockets count in the order in which they were bound.
 pub fn steer_by_receiver_id(socket: impl AsFd, layout: IdLayout) -> io::Result<()> {
     let mut program = shard_program(layout);
-    let descriptor =
-        libc::sock_fprog { len: program.len() as u16, filter: program.as_mut_ptr() };
+    let descriptor = libc::sock_fprog { len: program.len() as u16, filter: program.as_mut_ptr() };
     // SAFETY: the option's value is a `sock_fprog` that is alive, as is the program it points to,
     // and the length given is its size. The kernel copies both before it returns.
     let result = unsafe {

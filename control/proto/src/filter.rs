@@ -170,7 +170,12 @@ mod tests {
         (header, [&header.encode()[..], fragment].concat())
     }
 
-    fn admit(filter: &mut Filter, kind: u8, epoch: u16, body: &[u8]) -> Result<Filtered, DropReason> {
+    fn admit(
+        filter: &mut Filter,
+        kind: u8,
+        epoch: u16,
+        body: &[u8],
+    ) -> Result<Filtered, DropReason> {
         let (header, record) = record(kind, epoch, body);
         filter.admit(&header, &record)
     }

@@ -24,9 +24,10 @@ pub struct Policy {
 impl Policy {
     /// The backend of an identity, or `None` if it is not admitted.
     pub fn route(&self, identity: &PeerIdentity) -> Option<u16> {
-        let rule = self.rules.iter().find(|rule| {
-            identity.names.iter().any(|name| rule.certificate_name.matches(name))
-        });
+        let rule = self
+            .rules
+            .iter()
+            .find(|rule| identity.names.iter().any(|name| rule.certificate_name.matches(name)));
         rule.map(|rule| rule.backend).or(self.default_backend)
     }
 }
@@ -42,8 +43,7 @@ mod tests {
 
     #[test]
     fn the_first_matching_rule_decides() {
-        let rule =
-            |name: &str, backend| Rule { certificate_name: name.parse().unwrap(), backend };
+        let rule = |name: &str, backend| Rule { certificate_name: name.parse().unwrap(), backend };
         let rules = vec![rule("a.example", 1), rule("*.example", 2), rule("a.example", 3)];
         let policy = Policy { rules, default_backend: None };
         assert_eq!(policy.route(&identity(&["A.Example"])), Some(1));

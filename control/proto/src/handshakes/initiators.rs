@@ -14,7 +14,7 @@ use xdtls_common::id::{LocalId, PeerId};
 use xdtls_common::prefix::{PREFIX_LEN, Prefix};
 
 use super::deadlines::Deadlines;
-use super::{Action, Ended, Installation, Limits, Random, prefixed, timed_out};
+use super::{Action, Ended, Handshakes, Installation, Limits, Random, Start, prefixed, timed_out};
 use crate::endpoint::Endpoint;
 use crate::engine::{ConnectEngine, Progress};
 use crate::exchange::Exchange;
@@ -82,18 +82,7 @@ impl<C: ConnectEngine> Initiators<C> {
         }
     }
 
-    /// What is to be done next.
-    pub fn poll_action(&mut self) -> Option<Action> {
-        self.actions.pop_front()
-    }
-
-    /// When [`Initiators::handle_timeout`] is to be called.
-    pub fn deadline(&self) -> Option<Instant> {
-        self.deadlines.next()
-    }
-
-    /// Opens an association; `token` comes back with its installation or its failure.
-    pub fn open(&mut self, now: Instant, endpoint: Endpoint, token: u64) {
+    fn open(&mut self, now: Instant, endpoint: Endpoint, token: u64) {
         let wish = Wish { endpoint, token, since: now, failed_attempts: 0, last_failure: None };
         if self.opening.len() >= self.limits.half_open {
             self.actions.push_back(Action::Count(DropReason::HalfOpenLimit));
@@ -132,13 +121,6 @@ impl<C: ConnectEngine> Initiators<C> {
         self.pump(now, local);
     }
 
-    /// Takes a datagram, prefix included, for an id that was reserved for a handshake.
-    pub fn datagram(&mut self, now: Instant, local: LocalId, from: Endpoint, datagram: Vec<u8>) {
-        if let Err(reason) = self.try_datagram(now, local, from, datagram) {
-            self.actions.push_back(Action::Count(reason));
-        }
-    }
-
     fn try_datagram(
         &mut self,
         now: Instant,
@@ -153,7 +135,7 @@ impl<C: ConnectEngine> Initiators<C> {
         let (exchange, server, messages_seen, silent_timeouts) = match &mut opening.stage {
             Stage::Waiting => return Err(DropReason::Closed),
             Stage::Installing => {
-                self.actions.push_back(Action::Forward(from, datagram));
+                self.actions.push_back(Action::Forward(local, from, datagram));
                 return Ok(());
             }
             Stage::Exchanging { exchange, server, messages_seen, silent_timeouts } => {
@@ -179,13 +161,6 @@ impl<C: ConnectEngine> Initiators<C> {
         }
         self.pump(now, local);
         Ok(())
-    }
-
-    /// Does what is due.
-    pub fn handle_timeout(&mut self, now: Instant) {
-        while let Some(local) = self.deadlines.pop_expired(now) {
-            self.due(now, local);
-        }
     }
 
     fn due(&mut self, now: Instant, local: LocalId) {
@@ -285,18 +260,6 @@ impl<C: ConnectEngine> Initiators<C> {
         Some(opening.wish)
     }
 
-    /// The worker has installed the keys: the wish has come true.
-    pub fn acknowledge(&mut self, now: Instant, local: LocalId) {
-        if let Some(opening) = self.opening.remove(&local) {
-            self.ended(Some(local), &opening.wish, now, Ok(()));
-        }
-    }
-
-    /// The worker has closed the association: its slot can rest.
-    pub fn release(&mut self, now: Instant, local: LocalId) {
-        self.ids.release(now, local);
-    }
-
     fn ended(
         &mut self,
         local: Option<LocalId>,
@@ -306,5 +269,45 @@ impl<C: ConnectEngine> Initiators<C> {
     ) {
         let (token, took) = (Some(wish.token), now.duration_since(wish.since));
         self.actions.push_back(Action::Ended(Ended { local, token, took, outcome }));
+    }
+}
+
+impl<C: ConnectEngine> Handshakes for Initiators<C> {
+    fn begin(&mut self, now: Instant, start: Start) {
+        match start {
+            Start::Open(endpoint, token) => self.open(now, endpoint, token),
+            // A node that only opens has no cookie secrets: nothing could have judged this hello.
+            Start::Answer(_) => self.actions.push_back(Action::Count(DropReason::UnknownId)),
+        }
+    }
+
+    fn datagram(&mut self, now: Instant, local: LocalId, from: Endpoint, datagram: Vec<u8>) {
+        if let Err(reason) = self.try_datagram(now, local, from, datagram) {
+            self.actions.push_back(Action::Count(reason));
+        }
+    }
+
+    fn handle_timeout(&mut self, now: Instant) {
+        while let Some(local) = self.deadlines.pop_expired(now) {
+            self.due(now, local);
+        }
+    }
+
+    fn acknowledge(&mut self, now: Instant, local: LocalId) {
+        if let Some(opening) = self.opening.remove(&local) {
+            self.ended(Some(local), &opening.wish, now, Ok(()));
+        }
+    }
+
+    fn release(&mut self, now: Instant, local: LocalId) {
+        self.ids.release(now, local);
+    }
+
+    fn poll_action(&mut self) -> Option<Action> {
+        self.actions.pop_front()
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        self.deadlines.next()
     }
 }

@@ -20,6 +20,50 @@ use crate::engine::PeerIdentity;
 use crate::exchange::TakenOver;
 use crate::keys::Role;
 
+/// A cookie-bearing ClientHello, as it came.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hello {
+    /// Where it came from.
+    pub from: Endpoint,
+    /// The sender id of its prefix.
+    pub client_id: u32,
+    /// The datagram without prefix.
+    pub datagram: Vec<u8>,
+}
+
+/// What begins a handshake.
+pub enum Start {
+    /// A peer's ClientHello, whose cookie was judged good.
+    Answer(Hello),
+    /// Our wish for an association with this peer. The number comes back with the installation or
+    /// the failure.
+    Open(Endpoint, u64),
+}
+
+/// What drives either side's half-open associations.
+pub trait Handshakes {
+    /// Begins a handshake.
+    fn begin(&mut self, now: Instant, start: Start);
+
+    /// Takes a datagram, prefix included, for an id that was reserved for a handshake.
+    fn datagram(&mut self, now: Instant, local: LocalId, from: Endpoint, datagram: Vec<u8>);
+
+    /// Does what is due.
+    fn handle_timeout(&mut self, now: Instant);
+
+    /// The worker has installed the keys: the association is no longer half-open.
+    fn acknowledge(&mut self, now: Instant, local: LocalId);
+
+    /// The worker has closed the association: its slot can rest.
+    fn release(&mut self, now: Instant, local: LocalId);
+
+    /// What is to be done next.
+    fn poll_action(&mut self) -> Option<Action>;
+
+    /// When [`Handshakes::handle_timeout`] is to be called.
+    fn deadline(&self) -> Option<Instant>;
+}
+
 /// A source of 32 random bits; the only randomness that ids need.
 pub type Random = Box<dyn FnMut() -> u32 + Send>;
 
@@ -33,7 +77,7 @@ pub enum Action {
     /// Give the association to its worker, which answers with an acknowledgement.
     Install(Box<Installation>),
     /// Give an already established association's datagram, prefix included, to its worker.
-    Forward(Endpoint, Vec<u8>),
+    Forward(LocalId, Endpoint, Vec<u8>),
     /// Forget a reserved id.
     Remove(LocalId),
     /// Count a drop.
@@ -47,7 +91,7 @@ pub enum Action {
 pub struct Ended {
     /// The association's id at this end; `None` if it failed before it had one.
     pub local: Option<LocalId>,
-    /// Who asked for it: the token given to [`initiators::Initiators::open`].
+    /// Who asked for it, if we opened it.
     pub token: Option<u64>,
     /// How long it took.
     pub took: Duration,

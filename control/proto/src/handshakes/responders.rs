@@ -5,7 +5,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use xdtls_common::DropReason;
 use xdtls_common::client_hello::{ClientHello, offers_extended_master_secret};
@@ -15,7 +15,10 @@ use xdtls_common::record::{DTLS_1_2, RecordHeader, content_type};
 
 use super::deadlines::Deadlines;
 use super::hello_set::{HelloKey, HelloSet};
-use super::{Action, Ended, Installation, Limits, Random, RoutePolicy, prefixed, timed_out};
+use super::{
+    Action, Ended, Handshakes, Installation, Limits, Random, RoutePolicy, Start, prefixed,
+    timed_out,
+};
 use crate::alert;
 use crate::endpoint::Endpoint;
 use crate::engine::{AcceptEngine, Progress};
@@ -23,17 +26,6 @@ use crate::exchange::{Exchange, TakenOver};
 use crate::filter::Filter;
 use crate::ids::IdAllocator;
 use crate::keys::Role;
-
-/// A cookie-bearing ClientHello, as it came.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Hello {
-    /// Where it came from.
-    pub from: Endpoint,
-    /// The sender id of its prefix.
-    pub client_id: u32,
-    /// The datagram without prefix.
-    pub datagram: Vec<u8>,
-}
 
 struct HalfOpen<E> {
     /// `None` once the keys are on their way to the worker.
@@ -80,23 +72,12 @@ impl<A: AcceptEngine> Responders<A> {
         }
     }
 
-    /// What is to be done next.
-    pub fn poll_action(&mut self) -> Option<Action> {
-        self.actions.pop_front()
-    }
-
-    /// When [`Responders::handle_timeout`] is to be called.
-    pub fn deadline(&self) -> Option<Instant> {
-        self.deadlines.next()
-    }
-
     /// How many associations are half-open.
     pub fn half_open(&self) -> usize {
         self.half_open.len()
     }
 
-    /// Takes a ClientHello whose cookie was judged good.
-    pub fn hello(&mut self, now: Instant, hello: &Hello) {
+    fn hello(&mut self, now: Instant, hello: &Hello) {
         if let Err(reason) = self.try_hello(now, hello) {
             self.actions.push_back(Action::Count(reason));
         }
@@ -181,39 +162,10 @@ impl<A: AcceptEngine> Responders<A> {
         Ok(())
     }
 
-    /// Takes a datagram, prefix included, for an id that was reserved for a handshake.
-    pub fn datagram(&mut self, now: Instant, local: LocalId, from: Endpoint, datagram: Vec<u8>) {
-        let Some(half_open) = self.half_open.get(&local) else {
-            return self.actions.push_back(Action::Count(DropReason::Closed));
-        };
-        if half_open.endpoint.remote != from.remote {
-            return self.actions.push_back(Action::Count(DropReason::HalfOpenAddress));
-        }
-        if half_open.exchange.is_none() {
-            return self.actions.push_back(Action::Forward(from, datagram));
-        }
-        self.records(now, local, datagram.get(8..).unwrap_or_default());
-    }
-
     fn records(&mut self, now: Instant, local: LocalId, records: &[u8]) {
         let actions = &mut self.actions;
         if let Some(exchange) = self.half_open.get_mut(&local).and_then(|h| h.exchange.as_mut()) {
             exchange.receive(now, records, &mut |reason| actions.push_back(Action::Count(reason)));
-            self.pump(now, local);
-        }
-    }
-
-    /// Does what is due.
-    pub fn handle_timeout(&mut self, now: Instant) {
-        while let Some(local) = self.deadlines.pop_expired(now) {
-            let Some(half_open) = self.half_open.get_mut(&local) else { continue };
-            let Some(exchange) = half_open.exchange.as_mut() else { continue };
-            if now.duration_since(half_open.since) >= self.limits.deadline {
-                let reason = timed_out(half_open.since, now, exchange.alert_seen());
-                self.fail(now, local, reason);
-                continue;
-            }
-            exchange.handle_timeout(now);
             self.pump(now, local);
         }
     }
@@ -283,19 +235,6 @@ impl<A: AcceptEngine> Responders<A> {
         self.ended(Some(local), since, now, Err(reason));
     }
 
-    /// The worker has installed the keys: the association is no longer half-open.
-    pub fn acknowledge(&mut self, now: Instant, local: LocalId) {
-        if let Some(since) = self.half_open.get(&local).map(|half_open| half_open.since) {
-            self.forget(local);
-            self.ended(Some(local), since, now, Ok(()));
-        }
-    }
-
-    /// The worker has closed the association: its slot can rest.
-    pub fn release(&mut self, now: Instant, local: LocalId) {
-        self.ids.release(now, local);
-    }
-
     fn forget(&mut self, local: LocalId) {
         self.deadlines.set(local, None);
         let Some(half_open) = self.half_open.remove(&local) else { return };
@@ -317,6 +256,65 @@ impl<A: AcceptEngine> Responders<A> {
     ) {
         let took = now.duration_since(since);
         self.actions.push_back(Action::Ended(Ended { local, token: None, took, outcome }));
+    }
+}
+
+impl<A: AcceptEngine> Handshakes for Responders<A> {
+    fn begin(&mut self, now: Instant, start: Start) {
+        match start {
+            Start::Answer(hello) => self.hello(now, &hello),
+            Start::Open(_, token) => {
+                let (took, outcome) = (Duration::ZERO, Err("this node only answers".to_owned()));
+                let ended = Ended { local: None, token: Some(token), took, outcome };
+                self.actions.push_back(Action::Ended(ended));
+            }
+        }
+    }
+
+    fn datagram(&mut self, now: Instant, local: LocalId, from: Endpoint, datagram: Vec<u8>) {
+        let Some(half_open) = self.half_open.get(&local) else {
+            return self.actions.push_back(Action::Count(DropReason::Closed));
+        };
+        if half_open.endpoint.remote != from.remote {
+            return self.actions.push_back(Action::Count(DropReason::HalfOpenAddress));
+        }
+        if half_open.exchange.is_none() {
+            return self.actions.push_back(Action::Forward(local, from, datagram));
+        }
+        self.records(now, local, datagram.get(8..).unwrap_or_default());
+    }
+
+    fn handle_timeout(&mut self, now: Instant) {
+        while let Some(local) = self.deadlines.pop_expired(now) {
+            let Some(half_open) = self.half_open.get_mut(&local) else { continue };
+            let Some(exchange) = half_open.exchange.as_mut() else { continue };
+            if now.duration_since(half_open.since) >= self.limits.deadline {
+                let reason = timed_out(half_open.since, now, exchange.alert_seen());
+                self.fail(now, local, reason);
+                continue;
+            }
+            exchange.handle_timeout(now);
+            self.pump(now, local);
+        }
+    }
+
+    fn acknowledge(&mut self, now: Instant, local: LocalId) {
+        if let Some(since) = self.half_open.get(&local).map(|half_open| half_open.since) {
+            self.forget(local);
+            self.ended(Some(local), since, now, Ok(()));
+        }
+    }
+
+    fn release(&mut self, now: Instant, local: LocalId) {
+        self.ids.release(now, local);
+    }
+
+    fn poll_action(&mut self) -> Option<Action> {
+        self.actions.pop_front()
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        self.deadlines.next()
     }
 }
 

@@ -19,8 +19,7 @@ use xdtls_common::id::{IdLayout, LocalId, PeerId};
 
 use crate::association::{Association, CloseCause};
 use crate::endpoint::Endpoint;
-use crate::handshakes::Installation;
-use crate::handshakes::responders::Hello;
+use crate::handshakes::{Hello, Installation};
 use crate::key_cache::KeyCache;
 use final_flights::FinalFlights;
 use table::Table;
@@ -130,6 +129,11 @@ impl Shard {
             counters: ShardCounters::default(),
             config,
         }
+    }
+
+    /// Which of the shards this is.
+    pub fn index(&self) -> usize {
+        self.config.index as usize
     }
 
     /// What the shard has done so far.

@@ -53,8 +53,8 @@ impl Shard {
         if length > usize::from(self.config.path_mtu.saturating_sub(headers)) {
             return Err(DropReason::TooBig);
         }
-        let room = out.datagram(&association.endpoint, length).ok_or(DropReason::OutsideSend)?;
         let counters = association.seal_state.take()?;
+        let room = out.datagram(&association.endpoint, length).ok_or(DropReason::OutsideSend)?;
         let (prefix, record) = room.split_at_mut(PREFIX_LEN);
         prefix.copy_from_slice(&prefix_of(id, association.peer).encode());
         let start = association.seal_keys.aead().plaintext_offset();

@@ -1,0 +1,116 @@
+//! `xdtls connect`: offers a gateway's backends to local programs as a UDP port on loopback.
+
+use std::fs;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::path::Path;
+
+use anyhow::{Context, Result, bail, ensure};
+use tracing::info;
+use xdtls_proto::endpoint::Endpoint;
+use xdtls_proto::handshakes::Limits;
+use xdtls_proto::handshakes::initiators::Initiators;
+use xdtls_proto::shard::Shard;
+use zeroize::Zeroizing;
+
+use crate::admin::{self, Report};
+use crate::cli::Connect;
+use crate::config::Limits as Defaults;
+use crate::datapath::socket::Channel;
+use crate::handshake::{Identity, OpensslConnector};
+use crate::inside::Surroundings;
+use crate::inside::local::{Local, LocalLimits};
+use crate::node::{Running, Shape, Wiring, start_worker};
+use crate::random;
+use crate::worker::{Parts, poll_descriptor};
+
+/// Slots for each program: its association, the one that replaces it, and those that rest.
+const SLOTS_PER_PROGRAM: u32 = 4;
+
+/// Slots at most: a client's ids keep 20 random bits (DESIGN: ids).
+const MAX_SLOTS: u32 = 1 << 12;
+
+/// The smallest MTU of IPv6 (RFC 8200 §5).
+const IPV6_MIN_MTU: u16 = 1280;
+
+/// Runs until told to stop by SIGTERM or SIGINT.
+pub async fn run(arguments: Connect) -> Result<()> {
+    let gateway = resolve(&arguments)?;
+    let (running, address) = start(&arguments, gateway)?;
+    info!(%address, %gateway, "ready: datagrams to this port go to the gateway's backend");
+    let report = Report { role: "client", datapath: "socket", xdp_mode: None, address };
+    let socket = arguments.admin_socket.as_deref();
+    let outcome = tokio::select! {
+        outcome = admin::serve(socket, report, running.totals()) => outcome,
+        outcome = admin::until_told_to_stop(&running) => outcome,
+    };
+    running.stop();
+    outcome
+}
+
+fn resolve(arguments: &Connect) -> Result<SocketAddr> {
+    let gateway = &arguments.gateway;
+    let mut addresses = (gateway.host.as_str(), gateway.port)
+        .to_socket_addrs()
+        .with_context(|| format!("cannot resolve the gateway {gateway}"))?;
+    let Some(address) = addresses.next() else { bail!("the gateway {gateway} has no address") };
+    ensure!(
+        address.is_ipv4() || arguments.path_mtu >= IPV6_MIN_MTU,
+        "--path-mtu must be at least {IPV6_MIN_MTU} towards the IPv6 gateway {address}"
+    );
+    Ok(address)
+}
+
+fn start(arguments: &Connect, gateway: SocketAddr) -> Result<(Running, SocketAddr)> {
+    let connector = connector(arguments)?;
+    let slots = arguments.max_associations.saturating_mul(SLOTS_PER_PROGRAM).min(MAX_SLOTS);
+    let shape = Shape::new(slots.max(arguments.max_associations), 1, 1)?;
+    let any: SocketAddr =
+        if gateway.is_ipv4() { ([0, 0, 0, 0], 0).into() } else { ([0_u16; 8], 0).into() };
+    let channel = Channel::bind(any).context("cannot open a socket towards the gateway")?;
+    let port = Channel::bind(arguments.listen)
+        .with_context(|| format!("cannot listen on {}", arguments.listen))?;
+    let address = port.local_address()?;
+
+    let mut wiring = Wiring::new(shape)?;
+    let limits = Limits {
+        half_open: arguments.max_associations as usize,
+        half_open_per_source: arguments.max_associations as usize,
+        deadline: Defaults::default().handshake_deadline,
+        max_datagram: usize::from(arguments.path_mtu - crate::gateway::HEADERS_LEN),
+    };
+    let handshakes = wiring.start_handshakes(&channel, |ids| {
+        Initiators::new(connector.clone(), ids, limits.clone(), random::source())
+    })?;
+
+    let poll = poll_descriptor()?;
+    let counters = wiring.new_counters();
+    let surroundings = Surroundings { poll: poll.clone(), counters: counters.clone() };
+    let programs =
+        LocalLimits { programs: arguments.max_associations as usize, idle: arguments.idle_timeout };
+    let Some(mailbox) = wiring.worker_mail.pop() else { bail!("there is no worker") };
+    let parts = Parts {
+        shard: Shard::new(shape.shard(0, arguments.path_mtu), random::source()),
+        inside: Local::new(surroundings, port, programs)?,
+        channel,
+        mailbox,
+        workers: wiring.workers.clone(),
+        pool: wiring.pool.clone(),
+        secrets: None,
+        gateway: Some(Endpoint { remote: gateway, local: None }),
+        poll,
+        counters,
+    };
+    let worker = start_worker(0, parts)?;
+    Ok((wiring.running(vec![worker], handshakes), address))
+}
+
+fn connector(arguments: &Connect) -> Result<OpensslConnector> {
+    let read =
+        |path: &Path| fs::read(path).with_context(|| format!("cannot read {}", path.display()));
+    let identity = Identity {
+        certificate_chain_pem: read(&arguments.certificate)?,
+        key: Zeroizing::new(read(&arguments.key)?),
+    };
+    OpensslConnector::new(&identity, &read(&arguments.ca)?, arguments.server_name())
+        .context("cannot use the given certificates and key")
+}

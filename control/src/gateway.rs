@@ -1,0 +1,159 @@
+//! `xdtls gateway`: answers handshakes on one port and forwards to backends.
+
+use std::fs;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use tracing::info;
+use xdtls_proto::handshakes::responders::Responders;
+use xdtls_proto::handshakes::{Limits, RoutePolicy};
+use xdtls_proto::policy::{Policy, Rule};
+use xdtls_proto::shard::{Shard, ShardConfig};
+use zeroize::Zeroizing;
+
+use crate::admin::{self, Report};
+use crate::config::Config;
+use crate::cookies::SharedSecrets;
+use crate::datapath::socket::Channel;
+use crate::handshake::{Identity, OpensslAcceptor};
+use crate::inside::forward::{Backend, FlowLimits, Forward};
+use crate::node::{Running, Shape, Wiring, start_worker};
+use crate::random;
+use crate::worker::{Parts, poll_descriptor};
+
+/// Headers in front of a UDP payload with IPv6 and our prefix, in bytes: what a handshake datagram
+/// loses of the path MTU whatever the family.
+pub(crate) const HEADERS_LEN: u16 = 40 + 8 + 8;
+
+/// How often a cookie secret is renewed.
+const RENEW_EVERY: Duration = Duration::from_secs(xdtls_common::cookie::PERIOD_S as u64);
+
+/// Runs until told to stop by SIGTERM or SIGINT.
+pub async fn run(config: Config) -> Result<()> {
+    let secrets = Arc::new(SharedSecrets::new());
+    let (running, channel) = start(&config, &secrets)?;
+    let address = channel.local_address()?;
+    info!(
+        %address,
+        workers = config.gateway.workers,
+        handshake_workers = config.gateway.handshake_workers,
+        "gateway is ready; datapath socket (UDP_GRO and UDP_SEGMENT): packets pass through the \
+         kernel's network stack",
+    );
+    let report = Report { role: "gateway", datapath: "socket", xdp_mode: None, address };
+    let renewing = secrets.clone();
+    let renewal = async move {
+        let mut timer = tokio::time::interval(RENEW_EVERY);
+        loop {
+            timer.tick().await;
+            renewing.renew();
+        }
+    };
+    let outcome = tokio::select! {
+        outcome = admin::serve(config.admin.socket.as_deref(), report, running.totals()) => outcome,
+        outcome = admin::until_told_to_stop(&running) => outcome,
+        () = renewal => Ok(()),
+    };
+    running.stop();
+    outcome
+}
+
+fn start(config: &Config, secrets: &Arc<SharedSecrets>) -> Result<(Running, Channel)> {
+    let acceptor = acceptor(config)?;
+    let shape = Shape::new(
+        config.limits.associations,
+        config.gateway.workers as u32,
+        config.gateway.handshake_workers,
+    )?;
+    let channels = Channel::bind_shards(config.gateway.listen, shape.layout)
+        .with_context(|| format!("cannot listen on {}", config.gateway.listen))?;
+    let mut wiring = Wiring::new(shape)?;
+    let limits = limits(config, shape);
+    let handshakes = wiring.start_handshakes(&channels[0], |ids| {
+        let policy = policy(config);
+        Responders::new(acceptor.clone(), ids, limits.clone(), policy, random::source())
+    })?;
+    let mut workers = Vec::new();
+    let mailboxes = std::mem::take(&mut wiring.worker_mail);
+    for (index, (channel, mailbox)) in channels.iter().zip(mailboxes).enumerate() {
+        let poll = poll_descriptor()?;
+        let counters = wiring.new_counters();
+        let surroundings =
+            crate::inside::Surroundings { poll: poll.clone(), counters: counters.clone() };
+        let shard = ShardConfig {
+            idle_timeout: config.limits.idle_timeout,
+            ..shape.shard(index as u32, config.gateway.path_mtu)
+        };
+        let parts = Parts {
+            shard: Shard::new(shard, random::source()),
+            inside: Forward::new(surroundings, backends(config), flow_limits(config)),
+            channel: channel.clone(),
+            mailbox,
+            workers: wiring.workers.clone(),
+            pool: wiring.pool.clone(),
+            secrets: Some(secrets.clone()),
+            gateway: None,
+            poll,
+            counters,
+        };
+        workers.push(start_worker(index, parts)?);
+    }
+    Ok((wiring.running(workers, handshakes), channels[0].clone()))
+}
+
+fn acceptor(config: &Config) -> Result<OpensslAcceptor> {
+    let read = |path: &std::path::Path| {
+        fs::read(path).with_context(|| format!("cannot read {}", path.display()))
+    };
+    let identities: Vec<_> = config
+        .identities
+        .iter()
+        .map(|identity| {
+            Ok(Identity {
+                certificate_chain_pem: read(&identity.certificate)?,
+                key: Zeroizing::new(read(&identity.key)?),
+            })
+        })
+        .collect::<Result<_>>()?;
+    OpensslAcceptor::new(&identities, &read(&config.clients.ca)?)
+        .context("cannot use the configured certificates and keys")
+}
+
+/// The handshake threads share the configured limits.
+fn limits(config: &Config, shape: Shape) -> Limits {
+    let threads = shape.handshake_threads;
+    Limits {
+        half_open: (config.limits.half_open as usize).div_ceil(threads),
+        half_open_per_source: config.limits.half_open_per_source as usize,
+        deadline: config.limits.handshake_deadline,
+        max_datagram: usize::from(config.gateway.path_mtu - HEADERS_LEN),
+    }
+}
+
+fn policy(config: &Config) -> RoutePolicy {
+    let rules = config.rules.iter().map(|rule| Rule {
+        certificate_name: rule.certificate_name.clone(),
+        backend: rule.backend as u16,
+    });
+    let policy = Policy {
+        rules: rules.collect(),
+        default_backend: config.forward.default_backend.map(|backend| backend as u16),
+    };
+    Box::new(move |identity| policy.route(identity))
+}
+
+fn backends(config: &Config) -> Vec<Backend> {
+    let backend = |backend: &crate::config::Backend| Backend {
+        address: backend.address,
+        sources: backend.source_addresses.clone(),
+    };
+    config.backends.iter().map(backend).collect()
+}
+
+fn flow_limits(config: &Config) -> FlowLimits {
+    FlowLimits {
+        flows: (config.limits.backend_flows as usize).div_ceil(config.gateway.workers),
+        idle: config.limits.flow_idle_timeout,
+    }
+}

@@ -1,0 +1,17 @@
+//! DTLS handshakes by OpenSSL, without its sockets.
+//!
+//! [`OpensslAcceptor`] and [`OpensslConnector`] are made once from configuration and make one
+//! [`OpensslEngine`] a handshake. OpenSSL sees whole records only, through a queue in memory; the
+//! keys leave with [`Finished`](xdtls_proto::engine::Finished), and the OpenSSL object is freed.
+
+mod context;
+mod datagrams;
+mod engine;
+mod extension;
+mod ffi;
+mod key;
+mod peer;
+
+pub use context::{ContextError, Identity, OpensslAcceptor, OpensslConnector};
+pub use engine::OpensslEngine;
+pub use key::KeyError;

@@ -1,0 +1,223 @@
+//! The threads that run handshakes: few, niced, each the owner of a range of ids.
+//!
+//! A thread drives one of the sans-IO machines: messages in, the machine's actions out. Everything
+//! about one association, from its ClientHello to its end, goes to the thread that owns its id.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io;
+use std::ops::Range;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Instant;
+
+use tracing::{debug, info, warn};
+use xdtls_common::DropReason;
+use xdtls_common::id::{IdLayout, LocalId};
+use xdtls_proto::endpoint::Endpoint;
+use xdtls_proto::handshakes::{Action, Ended, Handshakes, Hello, Start};
+
+use crate::counters::Counters;
+use crate::datapath::socket::Channel;
+use crate::mailbox::{Mailbox, Postbox, mailbox};
+use crate::worker::ToWorker;
+
+/// How much nicer than the workers the handshakes are, so that traffic goes first.
+const NICE: i32 = 10;
+
+/// What a handshake thread is told.
+pub enum ToHandshakes {
+    /// Begin a handshake.
+    Begin(Start),
+    /// A datagram of a half-open association.
+    Datagram(LocalId, Endpoint, Vec<u8>),
+    /// A worker has installed the keys.
+    Installed(LocalId),
+    /// A worker has closed the association.
+    Closed(LocalId),
+    /// End.
+    Stop,
+}
+
+/// The way to all handshake threads.
+#[derive(Clone)]
+pub struct Pool {
+    threads: Arc<[Postbox<ToHandshakes>]>,
+    layout: IdLayout,
+    capacity: u32,
+}
+
+impl Pool {
+    /// The way to `count` threads, and their mailboxes.
+    pub fn new(
+        count: usize,
+        layout: IdLayout,
+        capacity: u32,
+    ) -> io::Result<(Self, Vec<Mailbox<ToHandshakes>>)> {
+        let boxes: Vec<_> = (0..count).map(|_| mailbox()).collect::<Result<_, _>>()?;
+        let (postboxes, mailboxes): (Vec<_>, Vec<_>) = boxes.into_iter().unzip();
+        Ok((Self { threads: postboxes.into(), layout, capacity }, mailboxes))
+    }
+
+    /// The slots that a thread owns.
+    pub fn slots_of(&self, thread: usize) -> Range<u32> {
+        let bound = |thread: usize| {
+            (u64::from(self.capacity) * thread as u64 / self.threads.len() as u64) as u32
+        };
+        bound(thread)..bound(thread + 1)
+    }
+
+    fn owner(&self, id: LocalId) -> &Postbox<ToHandshakes> {
+        let slot = u64::from(self.layout.slot_of(id.value()));
+        let threads = self.threads.len() as u64;
+        // The inverse of `slots_of`.
+        let thread = ((slot + 1) * threads - 1) / u64::from(self.capacity);
+        &self.threads[thread.min(threads - 1) as usize]
+    }
+
+    /// Begins a handshake that we answer; one client's repeats always meet the same thread.
+    pub fn hello(&self, hello: Hello) -> Result<(), DropReason> {
+        let mut hasher = DefaultHasher::new();
+        (hello.from.remote, hello.client_id).hash(&mut hasher);
+        let thread = hasher.finish() as usize % self.threads.len();
+        let message = ToHandshakes::Begin(Start::Answer(hello));
+        self.threads[thread].offer(message).map_err(|_| DropReason::QueueFull)
+    }
+
+    /// Begins a handshake that we open.
+    pub fn open(&self, gateway: Endpoint, token: u64) {
+        let thread = token as usize % self.threads.len();
+        self.threads[thread].post(ToHandshakes::Begin(Start::Open(gateway, token)));
+    }
+
+    /// Passes a half-open association's datagram on.
+    pub fn datagram(
+        &self,
+        id: LocalId,
+        from: Endpoint,
+        datagram: Vec<u8>,
+    ) -> Result<(), DropReason> {
+        let message = ToHandshakes::Datagram(id, from, datagram);
+        self.owner(id).offer(message).map_err(|_| DropReason::QueueFull)
+    }
+
+    /// Acknowledges that a worker has installed the keys.
+    pub fn installed(&self, id: LocalId) {
+        self.owner(id).post(ToHandshakes::Installed(id));
+    }
+
+    /// Tells that an association has ended.
+    pub fn closed(&self, id: LocalId) {
+        self.owner(id).post(ToHandshakes::Closed(id));
+    }
+
+    /// Ends all threads.
+    pub fn stop(&self) {
+        self.threads.iter().for_each(|thread| thread.post(ToHandshakes::Stop));
+    }
+}
+
+/// Where the actions of a machine are carried out.
+pub struct Surroundings {
+    /// The workers, by shard.
+    pub workers: Vec<Postbox<ToWorker>>,
+    /// Which worker owns an id.
+    pub layout: IdLayout,
+    /// A socket of the outside to send through; the workers receive.
+    pub channel: Channel,
+    /// What the thread counts.
+    pub counters: Arc<Counters>,
+}
+
+/// Starts a thread that drives `machine`.
+pub fn spawn(
+    name: String,
+    mut machine: impl Handshakes + Send + 'static,
+    mailbox: Mailbox<ToHandshakes>,
+    surroundings: Surroundings,
+) -> io::Result<JoinHandle<()>> {
+    std::thread::Builder::new().name(name).spawn(move || {
+        if let Err(error) = rustix::process::setpriority_process(None, NICE) {
+            debug!(%error, "handshakes run at the workers' priority");
+        }
+        while let Some(message) = next(&mailbox, machine.deadline()) {
+            let now = Instant::now();
+            match message {
+                None => {}
+                Some(ToHandshakes::Begin(start)) => machine.begin(now, start),
+                Some(ToHandshakes::Datagram(id, from, datagram)) => {
+                    machine.datagram(now, id, from, datagram);
+                }
+                Some(ToHandshakes::Installed(id)) => machine.acknowledge(now, id),
+                Some(ToHandshakes::Closed(id)) => machine.release(now, id),
+                Some(ToHandshakes::Stop) => return,
+            }
+            machine.handle_timeout(now);
+            while let Some(action) = machine.poll_action() {
+                surroundings.carry_out(action);
+            }
+        }
+    })
+}
+
+/// The next message, `Some(None)` when the deadline has come, `None` when nobody is left to post.
+fn next(
+    mailbox: &Mailbox<ToHandshakes>,
+    deadline: Option<Instant>,
+) -> Option<Option<ToHandshakes>> {
+    match (mailbox.wait(deadline), deadline) {
+        (Some(message), _) => Some(Some(message)),
+        (None, Some(_)) => Some(None),
+        (None, None) => None,
+    }
+}
+
+impl Surroundings {
+    fn carry_out(&self, action: Action) {
+        match action {
+            Action::Count(reason) => self.counters.drop(reason),
+            Action::Ended(ended) => self.ended(ended),
+            Action::Transmit(to, datagram) => {
+                if let Err(error) = self.channel.send(to.remote, to.local, &datagram) {
+                    debug!(%error, "the outside did not take a handshake datagram");
+                    self.counters.drop(DropReason::OutsideSend);
+                }
+            }
+            Action::Reserve(id, peer) => self.post(id.value(), ToWorker::Reserve(id, peer)),
+            Action::Remove(id) => self.post(id.value(), ToWorker::Remove(id)),
+            Action::Install(installation) => {
+                self.post(installation.local.value(), ToWorker::Install(installation));
+            }
+            Action::Forward(id, from, datagram) => {
+                let message = ToWorker::Datagram(from, datagram);
+                if self.worker(id.value()).offer(message).is_err() {
+                    self.counters.drop(DropReason::QueueFull);
+                }
+            }
+        }
+    }
+
+    fn worker(&self, id: u32) -> &Postbox<ToWorker> {
+        &self.workers[self.layout.shard_of(id) as usize]
+    }
+
+    fn post(&self, id: u32, message: ToWorker) {
+        self.worker(id).post(message);
+    }
+
+    fn ended(&self, ended: Ended) {
+        self.counters.handshake(ended.outcome.is_ok());
+        let association = ended.local.map(|id| id.to_string()).unwrap_or_default();
+        let milliseconds = ended.took.as_millis() as u64;
+        match ended.outcome {
+            Ok(()) => info!(association, milliseconds, "association established"),
+            Err(reason) => {
+                warn!(association, milliseconds, reason, "handshake failed");
+                if let Some(token) = ended.token {
+                    self.workers.iter().for_each(|worker| {
+                        worker.post(ToWorker::Failed(token, reason.clone()));
+                    });
+                }
+            }
+        }
+    }
+}

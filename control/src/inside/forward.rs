@@ -1,0 +1,196 @@
+//! Forwarding: each association has a UDP socket of its own towards its backend, so that the
+//! backend tells associations apart by their source addresses.
+//!
+//! A flow opens with the association's first datagram and closes with the association, or when it
+//! has been idle. Source addresses come from the backend's pool in turn; each has 64 k ports.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap};
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
+
+use tracing::{debug, warn};
+use xdtls_common::DropReason;
+use xdtls_common::id::LocalId;
+use xdtls_proto::association::CloseCause;
+
+use super::{Inside, Surroundings, Token, watch};
+use crate::datapath::segments::{Run, Segments};
+use crate::datapath::socket::{Batch, Channel};
+
+/// How often idle flows are looked for.
+const SWEEP_EVERY: Duration = Duration::from_secs(1);
+
+/// The least time between two log lines about flows that could not be opened.
+const COMPLAIN_EVERY: Duration = Duration::from_secs(10);
+
+/// A backend as flows need it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Backend {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// Addresses that flows come from; empty leaves it to the kernel.
+    pub sources: Vec<IpAddr>,
+}
+
+/// What bounds flows.
+#[derive(Clone, Copy, Debug)]
+pub struct FlowLimits {
+    /// Flows of this worker at a time.
+    pub flows: usize,
+    /// A flow without traffic for so long is closed.
+    pub idle: Duration,
+}
+
+struct Flow {
+    channel: Channel,
+    backend: SocketAddr,
+    active_at: Instant,
+}
+
+/// The inside of one gateway worker.
+pub struct Forward {
+    surroundings: Surroundings,
+    backends: Vec<Backend>,
+    limits: FlowLimits,
+    /// Which backend each established association leads to.
+    routes: HashMap<LocalId, u16>,
+    flows: HashMap<LocalId, Flow>,
+    /// When to look at a flow; one that was active in between is put back.
+    idle_looks: BinaryHeap<Reverse<(Instant, LocalId)>>,
+    run: Segments<LocalId>,
+    next_source: usize,
+    complained_at: Option<Instant>,
+}
+
+impl Forward {
+    /// No flow yet.
+    pub fn new(surroundings: Surroundings, backends: Vec<Backend>, limits: FlowLimits) -> Self {
+        Self {
+            surroundings,
+            backends,
+            limits,
+            routes: HashMap::new(),
+            flows: HashMap::new(),
+            idle_looks: BinaryHeap::new(),
+            run: Segments::new(usize::MAX),
+            next_source: 0,
+            complained_at: None,
+        }
+    }
+
+    fn open_flow(&mut self, now: Instant, id: LocalId) -> io::Result<()> {
+        let route = self.routes.get(&id).and_then(|route| self.backends.get(usize::from(*route)));
+        let backend = route.ok_or_else(|| io::Error::other("the association has no route"))?;
+        if self.flows.len() >= self.limits.flows {
+            return Err(io::Error::other("as many flows as limits.backend_flows allows are open"));
+        }
+        let source = match backend.sources.len() {
+            0 => None,
+            count => Some(backend.sources[self.next_source % count]),
+        };
+        self.next_source = self.next_source.wrapping_add(1);
+        let channel = Channel::connect(backend.address, source)?;
+        watch(self.surroundings.poll.as_fd(), channel.fd(), u64::from(id.value()))?;
+        let flow = Flow { channel, backend: backend.address, active_at: now };
+        self.flows.insert(id, flow);
+        self.idle_looks.push(Reverse((now + self.limits.idle, id)));
+        Ok(())
+    }
+
+    fn complain(&mut self, now: Instant, error: &io::Error) {
+        self.surroundings.counters.drop(DropReason::FlowLimit);
+        if self.complained_at.is_none_or(|at| now.duration_since(at) >= COMPLAIN_EVERY) {
+            self.complained_at = Some(now);
+            warn!(%error, "cannot open a backend flow; datagrams are dropped as flow_limit");
+        }
+    }
+}
+
+/// Sends a run to its flow's backend.
+fn send(flows: &HashMap<LocalId, Flow>, surroundings: &Surroundings, run: &Run<'_, LocalId>) {
+    let sent = match flows.get(run.to) {
+        Some(flow) => flow.channel.send_run(flow.backend, None, run),
+        None => Err(io::ErrorKind::NotConnected.into()),
+    };
+    if let Err(error) = sent {
+        debug!(%error, "a backend did not take {} datagrams", run.count);
+        surroundings.counters.drop_many(DropReason::InsideSend, run.count as u64);
+    }
+}
+
+impl Inside for Forward {
+    fn established(&mut self, _now: Instant, id: LocalId, route: u16, _request: Option<u64>) {
+        self.routes.insert(id, route);
+    }
+
+    fn failed(&mut self, _request: u64, _reason: &str) {}
+
+    fn closed(&mut self, _now: Instant, id: LocalId, _cause: CloseCause) {
+        self.flush();
+        self.routes.remove(&id);
+        // Closing the socket takes it out of epoll.
+        self.flows.remove(&id);
+    }
+
+    fn plaintext(&mut self, now: Instant, id: LocalId, plaintext: &[u8]) {
+        if !self.flows.contains_key(&id)
+            && let Err(error) = self.open_flow(now, id)
+        {
+            return self.complain(now, &error);
+        }
+        if let Some(flow) = self.flows.get_mut(&id) {
+            flow.active_at = now;
+        }
+        let (flows, surroundings) = (&self.flows, &self.surroundings);
+        let room = self.run.room(&id, plaintext.len(), |run| send(flows, surroundings, &run));
+        room.copy_from_slice(plaintext);
+    }
+
+    fn flush(&mut self) {
+        let (flows, surroundings) = (&self.flows, &self.surroundings);
+        self.run.flush(|run| send(flows, surroundings, &run));
+    }
+
+    fn receive(&mut self, token: Token, batch: &mut Batch) -> io::Result<()> {
+        let flow = u32::try_from(token).ok().and_then(LocalId::new);
+        match flow.and_then(|id| self.flows.get(&id)) {
+            Some(flow) => flow.channel.receive(batch),
+            None => Err(io::ErrorKind::NotConnected.into()),
+        }
+    }
+
+    fn owner(
+        &mut self,
+        now: Instant,
+        token: Token,
+        _from: SocketAddr,
+        _datagram: &[u8],
+    ) -> Option<LocalId> {
+        let id = u32::try_from(token).ok().and_then(LocalId::new)?;
+        self.flows.get_mut(&id)?.active_at = now;
+        Some(id)
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        // A look may wait a little, so that many flows end in one sweep.
+        self.idle_looks.peek().map(|Reverse((look, _))| *look + SWEEP_EVERY)
+    }
+
+    fn handle_timeout(&mut self, now: Instant) {
+        while let Some(Reverse((look, id))) = self.idle_looks.peek().copied()
+            && look <= now
+        {
+            self.idle_looks.pop();
+            let Some(flow) = self.flows.get(&id) else { continue };
+            let idle_at = flow.active_at + self.limits.idle;
+            if idle_at <= now {
+                self.flows.remove(&id);
+            } else {
+                self.idle_looks.push(Reverse((idle_at, id)));
+            }
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! The inside, where plaintext goes: backends of a gateway ([`forward`]), local programs of a
+//! client ([`local`]).
+
+pub mod forward;
+pub mod local;
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::sync::Arc;
+use std::time::Instant;
+
+use rustix::event::epoll;
+use xdtls_common::id::LocalId;
+use xdtls_proto::association::CloseCause;
+
+use crate::counters::Counters;
+use crate::datapath::socket::Batch;
+
+/// A socket of the inside, as epoll names it.
+pub type Token = u64;
+
+/// What the inside wants of the rest of its worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Request {
+    /// Open an association; its installation or failure brings the number back.
+    Open(u64),
+    /// Close an association.
+    Close(LocalId),
+}
+
+/// One worker's inside. It owns its sockets and their registration with epoll.
+pub trait Inside {
+    /// An association is established: by which route, or for which of our requests.
+    fn established(&mut self, now: Instant, id: LocalId, route: u16, request: Option<u64>);
+
+    /// A request to open has failed.
+    fn failed(&mut self, request: u64, reason: &str);
+
+    /// An association has ended.
+    fn closed(&mut self, now: Instant, id: LocalId, cause: CloseCause);
+
+    /// Plaintext of an association; it may wait until [`Inside::flush`].
+    fn plaintext(&mut self, now: Instant, id: LocalId, plaintext: &[u8]);
+
+    /// Sends what waits.
+    fn flush(&mut self);
+
+    /// Receives what waits at a socket.
+    fn receive(&mut self, token: Token, batch: &mut Batch) -> io::Result<()>;
+
+    /// Whose datagram this is. `None` if it was queued, or dropped and counted.
+    fn owner(
+        &mut self,
+        now: Instant,
+        token: Token,
+        from: SocketAddr,
+        datagram: &[u8],
+    ) -> Option<LocalId>;
+
+    /// The next datagram that was queued until its association was established.
+    fn poll_released(&mut self) -> Option<(LocalId, Vec<u8>)> {
+        None
+    }
+
+    /// What is wanted next of the rest of the worker.
+    fn poll_request(&mut self) -> Option<Request> {
+        None
+    }
+
+    /// When [`Inside::handle_timeout`] is to be called.
+    fn deadline(&self) -> Option<Instant>;
+
+    /// Ends what has been idle for too long.
+    fn handle_timeout(&mut self, now: Instant);
+}
+
+/// Registers a socket with epoll, level-triggered, for reading.
+pub fn watch(poll: BorrowedFd<'_>, fd: BorrowedFd<'_>, token: Token) -> io::Result<()> {
+    let data = epoll::EventData::new_u64(token);
+    Ok(epoll::add(poll, fd, data, epoll::EventFlags::IN)?)
+}
+
+/// What every inside needs of its worker.
+pub struct Surroundings {
+    /// The worker's epoll descriptor.
+    pub poll: Arc<OwnedFd>,
+    /// Where drops are counted.
+    pub counters: Arc<Counters>,
+}

@@ -1,0 +1,276 @@
+//! A worker: one thread that alone owns one shard of the associations, its outside socket and its
+//! inside.
+//!
+//! The loop is only about descriptors, batches and queues; what is done to a packet stands in
+//! [`Shard`]. It sleeps in epoll when nothing is to be done, and reads the clock once a round.
+
+mod output;
+
+use std::io;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+use std::time::Instant;
+
+use rustix::event::{Timespec, epoll};
+use tracing::{debug, trace};
+use xdtls_common::DropReason;
+use xdtls_common::id::{LocalId, PeerId};
+use xdtls_proto::association::CloseCause;
+use xdtls_proto::endpoint::Endpoint;
+use xdtls_proto::handshakes::Installation;
+use xdtls_proto::shard::{Front, Shard};
+
+use crate::cookies::SharedSecrets;
+use crate::counters::Counters;
+use crate::datapath::segments::Segments;
+use crate::datapath::socket::{Batch, Channel};
+use crate::handshake_pool::Pool;
+use crate::inside::{Inside, Request, Token, watch};
+use crate::mailbox::{Mailbox, Postbox};
+use output::WorkerOutput;
+
+/// Tokens that no inside uses: ids and port numbers have 32 bits.
+const OUTSIDE: Token = u64::MAX;
+const BELL: Token = u64::MAX - 1;
+
+/// Descriptors that one call of epoll reports.
+const EVENTS: usize = 64;
+
+/// Messages that are taken from the mailbox in one round.
+const MESSAGES: usize = 256;
+
+/// What others ask of a worker.
+pub enum ToWorker {
+    /// Datagrams for this id belong to a handshake.
+    Reserve(LocalId, Option<PeerId>),
+    /// Take this association over.
+    Install(Box<Installation>),
+    /// A handshake has failed: forget its id.
+    Remove(LocalId),
+    /// A datagram, prefix included, that another thread has received.
+    Datagram(Endpoint, Vec<u8>),
+    /// What a request of the inside came to.
+    Failed(u64, String),
+    /// Close all associations and end.
+    Stop,
+}
+
+/// What a worker is made of.
+pub struct Parts<I> {
+    /// The shard that it owns.
+    pub shard: Shard,
+    /// Its inside.
+    pub inside: I,
+    /// Its outside socket.
+    pub channel: Channel,
+    /// What is asked of it.
+    pub mailbox: Mailbox<ToWorker>,
+    /// All workers, itself among them, by shard.
+    pub workers: Vec<Postbox<ToWorker>>,
+    /// The handshakes.
+    pub pool: Pool,
+    /// Cookie secrets, if it answers ClientHellos.
+    pub secrets: Option<Arc<SharedSecrets>>,
+    /// Where associations that we open lead to.
+    pub gateway: Option<Endpoint>,
+    /// The epoll descriptor that the inside was made with.
+    pub poll: Arc<OwnedFd>,
+    /// What it counts.
+    pub counters: Arc<Counters>,
+}
+
+/// A worker.
+pub struct Worker<I> {
+    parts: Parts<I>,
+    run: Segments<Endpoint>,
+    batch: Batch,
+    local_port: u16,
+}
+
+/// What a worker needs epoll for.
+pub fn poll_descriptor() -> io::Result<Arc<OwnedFd>> {
+    Ok(Arc::new(epoll::create(epoll::CreateFlags::CLOEXEC)?))
+}
+
+impl<I: Inside> Worker<I> {
+    /// Makes a worker; fails if its descriptors cannot be watched.
+    pub fn new(parts: Parts<I>) -> io::Result<Self> {
+        watch(parts.poll.as_fd(), parts.channel.fd(), OUTSIDE)?;
+        watch(parts.poll.as_fd(), parts.mailbox.bell(), BELL)?;
+        let local_port = parts.channel.local_address()?.port();
+        let run = Segments::new(parts.channel.max_segments());
+        Ok(Self { parts, run, batch: Batch::default(), local_port })
+    }
+
+    /// Works until told to stop.
+    pub fn work(mut self) -> io::Result<()> {
+        let mut events = [MaybeUninit::uninit(); EVENTS];
+        loop {
+            let timeout = self.timeout(Instant::now());
+            let (ready, _) = match epoll::wait(&self.parts.poll, &mut events, timeout.as_ref()) {
+                Err(rustix::io::Errno::INTR) => continue,
+                outcome => outcome?,
+            };
+            let now = Instant::now();
+            let mut stop = false;
+            for event in &*ready {
+                match event.data.u64() {
+                    OUTSIDE => self.receive_outside(now, &mut stop),
+                    BELL => self.parts.mailbox.silence(),
+                    token => self.receive_inside(now, token),
+                }
+            }
+            self.read_mail(now, &mut stop);
+            self.handle_timeouts(now);
+            self.carry_out_requests(now);
+            if stop {
+                self.with_output(now, |shard, _, out| shard.close_all(now, out));
+            }
+            self.flush();
+            let shard = &self.parts.shard;
+            self.parts.counters.publish(shard.counters(), shard.established());
+            if stop {
+                return Ok(());
+            }
+        }
+    }
+
+    /// How long to sleep; `None` for as long as nothing happens.
+    fn timeout(&self, now: Instant) -> Option<Timespec> {
+        let deadline =
+            [self.parts.shard.deadline(), self.parts.inside.deadline()].into_iter().flatten().min();
+        deadline.map(|deadline| {
+            let left = deadline.saturating_duration_since(now);
+            Timespec {
+                tv_sec: left.as_secs().min(3600) as i64,
+                tv_nsec: i64::from(left.subsec_nanos()),
+            }
+        })
+    }
+
+    /// Gives `act` the shard, the receive batch and an output that reaches everything else.
+    fn with_output<R>(
+        &mut self,
+        now: Instant,
+        act: impl FnOnce(&mut Shard, &mut Batch, &mut WorkerOutput<'_, I>) -> R,
+    ) -> R {
+        let parts = &mut self.parts;
+        let mut out = WorkerOutput {
+            now,
+            inside: &mut parts.inside,
+            channel: &parts.channel,
+            run: &mut self.run,
+            workers: &parts.workers,
+            pool: &parts.pool,
+            counters: &parts.counters,
+        };
+        act(&mut parts.shard, &mut self.batch, &mut out)
+    }
+
+    fn receive_outside(&mut self, now: Instant, stop: &mut bool) {
+        if let Err(error) = self.parts.channel.receive(&mut self.batch) {
+            // The kernel reports what unauthenticated ICMP said: it ends nothing.
+            return debug!(%error, "cannot receive from the outside");
+        }
+        // An answer to a flight must find the id reserved that was posted before the flight left.
+        self.read_mail(now, stop);
+        let front = self.front();
+        self.with_output(now, |shard, batch, out| {
+            batch.for_each(|datagram| {
+                trace!(from = %datagram.from, length = datagram.payload.len(), "outside");
+                let from = Endpoint { remote: datagram.from, local: datagram.to };
+                shard.receive(now, front.as_ref(), from, datagram.payload, out);
+            });
+        });
+    }
+
+    fn front(&self) -> Option<Front> {
+        let secrets = self.parts.secrets.as_ref()?;
+        let (secrets, now_s) = secrets.snapshot();
+        Some(Front { secrets, now_s, local_port: self.local_port })
+    }
+
+    fn receive_inside(&mut self, now: Instant, token: Token) {
+        if let Err(error) = self.parts.inside.receive(token, &mut self.batch) {
+            return debug!(%error, "cannot receive from the inside");
+        }
+        self.with_output(now, |shard, batch, out| {
+            batch.for_each(|datagram| {
+                let payload = &*datagram.payload;
+                if let Some(id) = out.inside.owner(now, token, datagram.from, payload) {
+                    shard.send(now, id, payload, out);
+                }
+            });
+        });
+    }
+
+    fn read_mail(&mut self, now: Instant, stop: &mut bool) {
+        for _ in 0..MESSAGES {
+            let Some(message) = self.parts.mailbox.take() else { return };
+            match message {
+                ToWorker::Reserve(id, peer) => self.parts.shard.reserve(id, peer),
+                ToWorker::Remove(id) => self.parts.shard.release(id),
+                ToWorker::Install(installation) => self.install(now, *installation),
+                ToWorker::Datagram(from, mut datagram) => {
+                    let front = self.front();
+                    self.with_output(now, |shard, _, out| {
+                        shard.receive(now, front.as_ref(), from, &mut datagram, out);
+                    });
+                }
+                ToWorker::Failed(request, reason) => self.parts.inside.failed(request, &reason),
+                ToWorker::Stop => *stop = true,
+            }
+        }
+        // More is waiting: ring again, so that the next round does not sleep.
+        self.parts.workers[self.parts.shard.index()].ring();
+    }
+
+    fn install(&mut self, now: Instant, installation: Installation) {
+        let (id, route, token) = (installation.local, installation.route, installation.token);
+        self.parts.inside.established(now, id, route, token);
+        self.with_output(now, |shard, _, out| {
+            shard.install(now, installation, out);
+            while let Some((id, datagram)) = out.inside.poll_released() {
+                shard.send(now, id, &datagram, out);
+            }
+        });
+    }
+
+    fn handle_timeouts(&mut self, now: Instant) {
+        if self.parts.shard.deadline().is_some_and(|deadline| deadline <= now) {
+            self.with_output(now, |shard, _, out| shard.handle_timeout(now, out));
+        }
+        self.parts.inside.handle_timeout(now);
+    }
+
+    fn carry_out_requests(&mut self, now: Instant) {
+        while let Some(request) = self.parts.inside.poll_request() {
+            match (request, self.parts.gateway) {
+                (Request::Open(token), Some(gateway)) => self.parts.pool.open(gateway, token),
+                (Request::Open(token), None) => {
+                    self.parts.inside.failed(token, "this worker opens no associations");
+                }
+                (Request::Close(id), _) => self.with_output(now, |shard, _, out| {
+                    shard.close(now, id, CloseCause::Local, out);
+                }),
+            }
+        }
+    }
+
+    fn flush(&mut self) {
+        self.with_output(Instant::now(), |_, _, out| out.flush());
+        self.parts.inside.flush();
+    }
+}
+
+/// Hands a datagram to the worker that owns its receiver id.
+fn hand_over(
+    workers: &[Postbox<ToWorker>],
+    shard: u32,
+    from: Endpoint,
+    datagram: Vec<u8>,
+) -> Result<(), DropReason> {
+    let worker = workers.get(shard as usize).ok_or(DropReason::UnknownId)?;
+    worker.offer(ToWorker::Datagram(from, datagram)).map_err(|_| DropReason::QueueFull)
+}
