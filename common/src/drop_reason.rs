@@ -76,6 +76,8 @@ drop_reasons! {
     TooOld = "too_old",
     /// A record that is not authentic.
     NotAuthentic = "not_authentic",
+    /// An authentic handshake record for which nothing is left to be done.
+    StaleHandshake = "stale_handshake",
     /// An authentic record whose content breaks the rules of its type.
     MalformedContent = "malformed_content",
     /// An answer to an authentic record withheld by its rate limit.

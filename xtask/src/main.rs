@@ -1,2 +1,55 @@
-//! Project commands.
-fn main() {}
+//! Project commands: `cargo xtask <command>`.
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::Parser;
+
+mod bpf;
+mod bpf_size;
+mod build;
+mod ci;
+mod cmd;
+mod rust_src;
+mod setup;
+mod summary;
+mod test;
+mod tidy;
+
+/// Set-up, build and checks of xdtls.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+enum Xtask {
+    /// Install what the build and the tests need and this machine lacks
+    Setup,
+    /// Build the eBPF object and the release binaries
+    Build,
+    /// Run all tests; what follows `--` goes to `cargo test`
+    Test {
+        /// Arguments of `cargo test`
+        #[arg(last = true)]
+        args: Vec<String>,
+    },
+    /// Run every check: tidiness, format, lints, documentation, dependencies, tests
+    Ci,
+}
+
+fn main() -> ExitCode {
+    match run(Xtask::parse()) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Xtask) -> Result<ExitCode> {
+    match command {
+        Xtask::Setup => setup::run()?,
+        Xtask::Build => build::run()?,
+        Xtask::Test { args } => return test::run(&args),
+        Xtask::Ci => return ci::run(),
+    }
+    Ok(ExitCode::SUCCESS)
+}

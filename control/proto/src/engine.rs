@@ -91,3 +91,13 @@ pub struct PeerIdentity {
     /// SHA-256 of the certificate's SubjectPublicKeyInfo.
     pub spki_sha256: [u8; 32],
 }
+
+impl std::fmt::Display for PeerIdentity {
+    /// The names; for logs.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.names.as_slice() {
+            [] => f.write_str("a certificate without a name"),
+            names => f.write_str(&names.join(", ")),
+        }
+    }
+}

@@ -3,10 +3,22 @@
 //! Clock, randomness and I/O are arguments; nothing here knows sockets, OpenSSL or the kernel.
 #![forbid(unsafe_code)]
 
+pub mod alert;
+pub mod association;
+pub mod endpoint;
 pub mod engine;
+pub mod exchange;
+pub mod filter;
+pub mod handshakes;
+pub mod ids;
+pub mod key_cache;
 pub mod keys;
+pub mod name_pattern;
+pub mod policy;
 pub mod prf;
+pub mod record_plane;
 pub mod replay;
+pub mod shard;
 pub mod suite;
 
 #[cfg(test)]

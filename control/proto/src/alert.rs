@@ -1,0 +1,35 @@
+//! Alerts that we send ourselves (RFC 5246 §7.2).
+
+use xdtls_common::record::content_type;
+
+use crate::keys::DirectionKeys;
+use crate::record_plane::{ExpandedKey, SealState, seal};
+
+/// Level: the association goes on.
+pub const WARNING: u8 = 1;
+/// Level: the association ends.
+pub const FATAL: u8 = 2;
+
+/// The sender will send no more.
+pub const CLOSE_NOTIFY: u8 = 0;
+/// No acceptable set of parameters.
+pub const HANDSHAKE_FAILURE: u8 = 40;
+/// The certificate is valid, but policy does not admit its holder.
+pub const ACCESS_DENIED: u8 = 49;
+/// A second handshake within an association is refused.
+pub const NO_RENEGOTIATION: u8 = 100;
+
+/// One sealed alert record; `None` when the keys must not be used any more.
+pub(crate) fn sealed(
+    keys: &DirectionKeys,
+    state: &mut SealState,
+    alert: [u8; 2],
+) -> Option<Vec<u8>> {
+    let key = ExpandedKey::new(keys);
+    let mut record = vec![0; keys.aead().record_overhead() + alert.len()];
+    let start = keys.aead().plaintext_offset();
+    record[start..start + alert.len()].copy_from_slice(&alert);
+    let counters = state.take().ok()?;
+    seal(&key, counters, content_type::ALERT, &mut record, alert.len());
+    Some(record)
+}

@@ -1,0 +1,142 @@
+//! An established association as its worker keeps it: raw keys, counters and the replay window.
+
+use std::time::{Duration, Instant};
+
+use xdtls_common::id::PeerId;
+
+use crate::endpoint::Endpoint;
+use crate::handshakes::Installation;
+use crate::keys::{DirectionKeys, Role};
+use crate::record_plane::SealState;
+use crate::replay::ReplayWindow;
+
+/// Silence after sending before the first probe.
+pub const PROBE_AFTER: Duration = Duration::from_secs(10);
+
+/// Time between two probes.
+pub const PROBE_EVERY: Duration = Duration::from_secs(5);
+
+/// Silence after sending before the peer counts as dead.
+pub const DEAD_AFTER: Duration = Duration::from_secs(30);
+
+/// Why an association ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CloseCause {
+    /// We closed it.
+    Local,
+    /// The peer sent close_notify.
+    PeerClosed,
+    /// The peer sent a fatal alert with this description.
+    PeerAlert(u8),
+    /// The peer has answered nothing for [`DEAD_AFTER`].
+    Dead,
+    /// Nothing was sent or received for the configured time.
+    Idle,
+    /// The keys have sealed as many records as is safe.
+    KeysWorn,
+}
+
+impl CloseCause {
+    /// The cause in words.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Local => "closed here",
+            Self::PeerClosed => "closed by the peer",
+            Self::PeerAlert(_) => "ended by a fatal alert of the peer",
+            Self::Dead => "the peer stopped answering",
+            Self::Idle => "idle for the configured time",
+            Self::KeysWorn => "the keys have sealed as many records as is safe",
+        }
+    }
+}
+
+/// What an association wants done when a deadline passes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Due {
+    Nothing,
+    Probe,
+    Close(CloseCause),
+}
+
+/// One established association.
+pub(crate) struct Association {
+    pub(crate) peer: PeerId,
+    pub(crate) endpoint: Endpoint,
+    /// Whether both sides know record type 27.
+    pub(crate) extension: bool,
+    /// Whether silence of the peer is noticed; the side that opened the association does.
+    watches_peer: bool,
+    pub(crate) seal_keys: DirectionKeys,
+    pub(crate) open_keys: DirectionKeys,
+    pub(crate) seal_state: SealState,
+    pub(crate) window: ReplayWindow,
+    /// Since when something that we sent is without any answer.
+    unanswered_since: Option<Instant>,
+    probes: u32,
+    active_at: Instant,
+    /// The deadline for which the shard's queue holds an entry.
+    pub(crate) scheduled: Option<Instant>,
+    /// When the last "no renegotiation" was sent.
+    pub(crate) warned_at: Option<Instant>,
+}
+
+impl Association {
+    pub(crate) fn new(now: Instant, installation: Installation) -> Self {
+        let Installation { peer, endpoint, role, taken_over, .. } = installation;
+        Self {
+            peer,
+            endpoint,
+            extension: taken_over.extension,
+            watches_peer: taken_over.extension && role == Role::Client,
+            seal_keys: taken_over.seal_keys,
+            open_keys: taken_over.open_keys,
+            seal_state: taken_over.seal_state,
+            window: taken_over.window,
+            unanswered_since: None,
+            probes: 0,
+            active_at: now,
+            scheduled: None,
+            warned_at: None,
+        }
+    }
+
+    /// An authentic record has come.
+    pub(crate) fn heard(&mut self, now: Instant) {
+        self.unanswered_since = None;
+        self.probes = 0;
+        self.active_at = now;
+    }
+
+    /// Data was sent.
+    pub(crate) fn sent(&mut self, now: Instant) {
+        self.unanswered_since.get_or_insert(now);
+        self.active_at = now;
+    }
+
+    pub(crate) fn probed(&mut self) {
+        self.probes += 1;
+    }
+
+    /// When [`Association::due`] may say something else than nothing.
+    pub(crate) fn deadline(&self, idle_timeout: Option<Duration>) -> Option<Instant> {
+        let watch = self.unanswered_since.filter(|_| self.watches_peer).map(|since| {
+            let probe = since + PROBE_AFTER + PROBE_EVERY * self.probes;
+            probe.min(since + DEAD_AFTER)
+        });
+        let idle = idle_timeout.map(|timeout| self.active_at + timeout);
+        [watch, idle].into_iter().flatten().min()
+    }
+
+    pub(crate) fn due(&self, now: Instant, idle_timeout: Option<Duration>) -> Due {
+        if self.deadline(idle_timeout).is_none_or(|deadline| deadline > now) {
+            return Due::Nothing;
+        }
+        if idle_timeout.is_some_and(|timeout| self.active_at + timeout <= now) {
+            return Due::Close(CloseCause::Idle);
+        }
+        match self.unanswered_since {
+            Some(since) if since + DEAD_AFTER <= now => Due::Close(CloseCause::Dead),
+            _ => Due::Probe,
+        }
+    }
+}

@@ -1,0 +1,310 @@
+//! Handshakes that we open.
+//!
+//! One wish for an association may take several attempts. An engine cannot follow several servers
+//! at once, so an attempt follows the first server id that answers; a forged answer costs that
+//! attempt, never the wish: on failure, or after two retransmissions that brought nothing new, the
+//! attempt is thrown away and the next begins with a new id, until the wish's deadline.
+
+use std::collections::{HashMap, VecDeque};
+use std::time::{Duration, Instant};
+
+use xdtls_common::DropReason;
+use xdtls_common::cursor::SliceCursor;
+use xdtls_common::id::{LocalId, PeerId};
+use xdtls_common::prefix::{PREFIX_LEN, Prefix};
+
+use super::deadlines::Deadlines;
+use super::{Action, Ended, Installation, Limits, Random, prefixed, timed_out};
+use crate::endpoint::Endpoint;
+use crate::engine::{ConnectEngine, Progress};
+use crate::exchange::Exchange;
+use crate::filter::Filter;
+use crate::ids::IdAllocator;
+use crate::keys::Role;
+
+/// Retransmissions without anything new from a server that has answered, before the next attempt.
+const SILENT_TIMEOUTS: u32 = 2;
+
+/// How long the first failed attempt delays the next; each further one doubles it.
+const RETRY_DELAY: Duration = Duration::from_millis(250);
+
+/// What somebody wants, whatever attempts it takes.
+struct Wish {
+    endpoint: Endpoint,
+    token: u64,
+    since: Instant,
+    failed_attempts: u32,
+    last_failure: Option<String>,
+}
+
+/// How far an attempt has come.
+enum Stage<E> {
+    /// Another attempt has failed a moment ago.
+    Waiting,
+    Exchanging {
+        exchange: Exchange<E>,
+        /// Whom this attempt follows; not committed before the Finished has verified.
+        server: Option<PeerId>,
+        messages_seen: u32,
+        silent_timeouts: u32,
+    },
+    /// The keys are on their way to the worker.
+    Installing,
+}
+
+struct Opening<E> {
+    wish: Wish,
+    stage: Stage<E>,
+}
+
+/// Handshakes that we open.
+pub struct Initiators<C: ConnectEngine> {
+    connector: C,
+    limits: Limits,
+    random: Random,
+    ids: IdAllocator,
+    opening: HashMap<LocalId, Opening<C::Engine>>,
+    deadlines: Deadlines,
+    actions: VecDeque<Action>,
+}
+
+impl<C: ConnectEngine> Initiators<C> {
+    /// No handshake yet.
+    pub fn new(connector: C, ids: IdAllocator, limits: Limits, random: Random) -> Self {
+        Self {
+            connector,
+            limits,
+            random,
+            ids,
+            opening: HashMap::new(),
+            deadlines: Deadlines::default(),
+            actions: VecDeque::new(),
+        }
+    }
+
+    /// What is to be done next.
+    pub fn poll_action(&mut self) -> Option<Action> {
+        self.actions.pop_front()
+    }
+
+    /// When [`Initiators::handle_timeout`] is to be called.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.deadlines.next()
+    }
+
+    /// Opens an association; `token` comes back with its installation or its failure.
+    pub fn open(&mut self, now: Instant, endpoint: Endpoint, token: u64) {
+        let wish = Wish { endpoint, token, since: now, failed_attempts: 0, last_failure: None };
+        if self.opening.len() >= self.limits.half_open {
+            self.actions.push_back(Action::Count(DropReason::HalfOpenLimit));
+            return self.ended(None, &wish, now, Err("too many are opening already".to_owned()));
+        }
+        if let Some(local) = self.schedule(now, wish, now) {
+            self.begin(now, local);
+        }
+    }
+
+    /// Gives the wish a new id and lets its next attempt begin at `at`.
+    fn schedule(&mut self, now: Instant, wish: Wish, at: Instant) -> Option<LocalId> {
+        let Some(local) = self.ids.allocate(now, &mut self.random) else {
+            self.actions.push_back(Action::Count(DropReason::NoFreeId));
+            self.ended(None, &wish, now, Err("no id is free".to_owned()));
+            return None;
+        };
+        self.opening.insert(local, Opening { wish, stage: Stage::Waiting });
+        self.deadlines.set(local, Some(at));
+        Some(local)
+    }
+
+    fn begin(&mut self, now: Instant, local: LocalId) {
+        let Some(opening) = self.opening.get_mut(&local) else { return };
+        let engine = match self.connector.connect(now, self.limits.max_datagram) {
+            Ok(engine) => engine,
+            Err(reason) => return self.give_up(now, local, reason),
+        };
+        opening.stage = Stage::Exchanging {
+            exchange: Exchange::new(Role::Client, engine, Filter::new(0, 0)),
+            server: None,
+            messages_seen: 0,
+            silent_timeouts: 0,
+        };
+        self.actions.push_back(Action::Reserve(local, None));
+        self.pump(now, local);
+    }
+
+    /// Takes a datagram, prefix included, for an id that was reserved for a handshake.
+    pub fn datagram(&mut self, now: Instant, local: LocalId, from: Endpoint, datagram: Vec<u8>) {
+        if let Err(reason) = self.try_datagram(now, local, from, datagram) {
+            self.actions.push_back(Action::Count(reason));
+        }
+    }
+
+    fn try_datagram(
+        &mut self,
+        now: Instant,
+        local: LocalId,
+        from: Endpoint,
+        datagram: Vec<u8>,
+    ) -> Result<(), DropReason> {
+        let opening = self.opening.get_mut(&local).ok_or(DropReason::Closed)?;
+        if opening.wish.endpoint.remote != from.remote {
+            return Err(DropReason::HalfOpenAddress);
+        }
+        let (exchange, server, messages_seen, silent_timeouts) = match &mut opening.stage {
+            Stage::Waiting => return Err(DropReason::Closed),
+            Stage::Installing => {
+                self.actions.push_back(Action::Forward(from, datagram));
+                return Ok(());
+            }
+            Stage::Exchanging { exchange, server, messages_seen, silent_timeouts } => {
+                (exchange, server, messages_seen, silent_timeouts)
+            }
+        };
+        let prefix =
+            Prefix::parse(&mut SliceCursor::new(&datagram)).map_err(|_| DropReason::TooShort)?;
+        match (*server, PeerId::new(prefix.sender)) {
+            (Some(followed), sender) if sender != Some(followed) => {
+                return Err(DropReason::WrongPeerId);
+            }
+            // Without an id: a HelloVerifyRequest, or a refusal, of a server that keeps no state.
+            (None, sender) => *server = sender,
+            _ => {}
+        }
+        let actions = &mut self.actions;
+        let records = datagram.get(PREFIX_LEN..).unwrap_or_default();
+        exchange.receive(now, records, &mut |reason| actions.push_back(Action::Count(reason)));
+        if exchange.messages_seen() > *messages_seen {
+            *messages_seen = exchange.messages_seen();
+            *silent_timeouts = 0;
+        }
+        self.pump(now, local);
+        Ok(())
+    }
+
+    /// Does what is due.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        while let Some(local) = self.deadlines.pop_expired(now) {
+            self.due(now, local);
+        }
+    }
+
+    fn due(&mut self, now: Instant, local: LocalId) {
+        let Some(opening) = self.opening.get_mut(&local) else { return };
+        let out_of_time = now.duration_since(opening.wish.since) >= self.limits.deadline;
+        match &mut opening.stage {
+            Stage::Installing => {}
+            Stage::Waiting if out_of_time => {
+                let reason = timed_out(opening.wish.since, now, None);
+                self.give_up(now, local, reason);
+            }
+            Stage::Waiting => self.begin(now, local),
+            Stage::Exchanging { exchange, .. } if out_of_time => {
+                let reason = timed_out(opening.wish.since, now, exchange.alert_seen());
+                self.give_up(now, local, reason);
+            }
+            Stage::Exchanging { exchange, messages_seen, silent_timeouts, .. } => {
+                if exchange.deadline(now).is_some_and(|deadline| deadline <= now) {
+                    *silent_timeouts += 1;
+                }
+                if *messages_seen > 0 && *silent_timeouts >= SILENT_TIMEOUTS {
+                    return self.retry(now, local, "the server fell silent".to_owned());
+                }
+                exchange.handle_timeout(now);
+                self.pump(now, local);
+            }
+        }
+    }
+
+    fn pump(&mut self, now: Instant, local: LocalId) {
+        let Some(opening) = self.opening.get_mut(&local) else { return };
+        let Stage::Exchanging { exchange, server, .. } = &mut opening.stage else { return };
+        while let Some(records) = exchange.poll_transmit() {
+            let receiver = server.map_or(0, PeerId::value);
+            let datagram = prefixed(local.value(), receiver, &records);
+            self.actions.push_back(Action::Transmit(opening.wish.endpoint, datagram));
+        }
+        match exchange.progress() {
+            Progress::Pending => {
+                let end = opening.wish.since + self.limits.deadline;
+                let next = exchange.deadline(now).map_or(end, |deadline| deadline.min(end));
+                self.deadlines.set(local, Some(next));
+            }
+            Progress::Failed(reason) => self.retry(now, local, reason),
+            Progress::Complete => self.complete(now, local),
+        }
+    }
+
+    fn complete(&mut self, now: Instant, local: LocalId) {
+        self.deadlines.set(local, None);
+        let Some(opening) = self.opening.get_mut(&local) else { return };
+        let stage = std::mem::replace(&mut opening.stage, Stage::Installing);
+        let Stage::Exchanging { exchange, server, .. } = stage else { return };
+        let completed = exchange.take_over().and_then(|taken_over| {
+            let peer = server.ok_or("the server has given no id")?;
+            Ok((taken_over, peer))
+        });
+        match completed {
+            Err(reason) => self.retry(now, local, reason),
+            Ok((taken_over, peer)) => {
+                let installation = Installation {
+                    local,
+                    peer,
+                    endpoint: opening.wish.endpoint,
+                    token: Some(opening.wish.token),
+                    route: 0,
+                    role: Role::Client,
+                    taken_over,
+                };
+                self.actions.push_back(Action::Install(Box::new(installation)));
+            }
+        }
+    }
+
+    /// Throws the attempt away; the next begins a little later under another id.
+    fn retry(&mut self, now: Instant, local: LocalId, reason: String) {
+        let Some(mut wish) = self.discard(now, local) else { return };
+        let delay = RETRY_DELAY * (1 << wish.failed_attempts.min(6));
+        wish.failed_attempts += 1;
+        wish.last_failure = Some(reason);
+        self.schedule(now, wish, now + delay);
+    }
+
+    fn give_up(&mut self, now: Instant, local: LocalId, mut reason: String) {
+        let Some(wish) = self.discard(now, local) else { return };
+        if let Some(failure) = &wish.last_failure {
+            reason = format!("{reason}; the last attempt failed: {failure}");
+        }
+        self.ended(Some(local), &wish, now, Err(reason));
+    }
+
+    fn discard(&mut self, now: Instant, local: LocalId) -> Option<Wish> {
+        let opening = self.opening.remove(&local)?;
+        self.deadlines.set(local, None);
+        self.actions.push_back(Action::Remove(local));
+        self.ids.release(now, local);
+        Some(opening.wish)
+    }
+
+    /// The worker has installed the keys: the wish has come true.
+    pub fn acknowledge(&mut self, now: Instant, local: LocalId) {
+        if let Some(opening) = self.opening.remove(&local) {
+            self.ended(Some(local), &opening.wish, now, Ok(()));
+        }
+    }
+
+    /// The worker has closed the association: its slot can rest.
+    pub fn release(&mut self, now: Instant, local: LocalId) {
+        self.ids.release(now, local);
+    }
+
+    fn ended(
+        &mut self,
+        local: Option<LocalId>,
+        wish: &Wish,
+        now: Instant,
+        outcome: Result<(), String>,
+    ) {
+        let (token, took) = (Some(wish.token), now.duration_since(wish.since));
+        self.actions.push_back(Action::Ended(Ended { local, token, took, outcome }));
+    }
+}

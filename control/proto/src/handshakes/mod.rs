@@ -1,0 +1,106 @@
+//! Half-open associations: those that we answer ([`responders`]) and those that we open
+//! ([`initiators`]). A role belongs to the type and cannot change.
+//!
+//! Both are driven the same way: datagrams, acknowledgements and the clock go in through methods;
+//! [`Action`]s come out of a queue, in the order in which they have to be carried out.
+
+mod deadlines;
+mod hello_set;
+pub mod initiators;
+pub mod responders;
+
+use std::time::{Duration, Instant};
+
+use xdtls_common::DropReason;
+use xdtls_common::id::{LocalId, PeerId};
+use xdtls_common::prefix::Prefix;
+
+use crate::endpoint::Endpoint;
+use crate::engine::PeerIdentity;
+use crate::exchange::TakenOver;
+use crate::keys::Role;
+
+/// A source of 32 random bits; the only randomness that ids need.
+pub type Random = Box<dyn FnMut() -> u32 + Send>;
+
+/// What a driver has to do, in order.
+pub enum Action {
+    /// Send a datagram, prefix included.
+    Transmit(Endpoint, Vec<u8>),
+    /// Let datagrams for this id come to the handshakes from now on. The peer's id is unknown as
+    /// long as we are opening.
+    Reserve(LocalId, Option<PeerId>),
+    /// Give the association to its worker, which answers with an acknowledgement.
+    Install(Box<Installation>),
+    /// Give an already established association's datagram, prefix included, to its worker.
+    Forward(Endpoint, Vec<u8>),
+    /// Forget a reserved id.
+    Remove(LocalId),
+    /// Count a drop.
+    Count(DropReason),
+    /// Tell the operator, and whoever waits for the association, how a handshake ended.
+    Ended(Ended),
+}
+
+/// How a handshake ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ended {
+    /// The association's id at this end; `None` if it failed before it had one.
+    pub local: Option<LocalId>,
+    /// Who asked for it: the token given to [`initiators::Initiators::open`].
+    pub token: Option<u64>,
+    /// How long it took.
+    pub took: Duration,
+    /// The reason of a failure, in words.
+    pub outcome: Result<(), String>,
+}
+
+/// An association on its way to its worker.
+pub struct Installation {
+    /// Our name for it.
+    pub local: LocalId,
+    /// The peer's name for it.
+    pub peer: PeerId,
+    /// Where the peer is.
+    pub endpoint: Endpoint,
+    /// Who asked for it, if we opened it.
+    pub token: Option<u64>,
+    /// The backend that the peer's identity leads to; 0 if we opened it.
+    pub route: u16,
+    /// Which end we are.
+    pub role: Role,
+    /// Keys, counters and what was held.
+    pub taken_over: TakenOver,
+}
+
+/// Decides where an identity leads; `None` refuses it.
+pub type RoutePolicy = Box<dyn Fn(&PeerIdentity) -> Option<u16> + Send>;
+
+/// What bounds handshakes.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Half-open associations at a time.
+    pub half_open: usize,
+    /// Half-open associations at a time from one IPv4 address or IPv6 /64.
+    pub half_open_per_source: usize,
+    /// How long a handshake may take.
+    pub deadline: Duration,
+    /// The largest datagram that an engine may write, in bytes without prefix.
+    pub max_datagram: usize,
+}
+
+/// A datagram with its prefix.
+fn prefixed(sender: u32, receiver: u32, records: &[u8]) -> Vec<u8> {
+    [&Prefix { sender, receiver }.encode()[..], records].concat()
+}
+
+/// The words of a handshake that ran out of time.
+fn timed_out(since: Instant, now: Instant, alert_seen: Option<u8>) -> String {
+    let took = now.duration_since(since).as_secs_f32();
+    match alert_seen {
+        None => format!("no end of the handshake within {took:.1} s"),
+        Some(alert) => format!(
+            "no end of the handshake within {took:.1} s; an unauthenticated alert {alert} was seen"
+        ),
+    }
+}

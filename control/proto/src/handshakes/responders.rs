@@ -1,0 +1,343 @@
+//! Handshakes that we answer.
+//!
+//! Nothing exists before a ClientHello whose cookie was judged good. From then on an association is
+//! half-open until its worker has acknowledged the keys, or it has failed, or its time is up.
+
+use std::collections::{HashMap, VecDeque};
+use std::net::IpAddr;
+use std::time::Instant;
+
+use xdtls_common::DropReason;
+use xdtls_common::client_hello::{ClientHello, offers_extended_master_secret};
+use xdtls_common::cursor::SliceCursor;
+use xdtls_common::id::{LocalId, PeerId};
+use xdtls_common::record::{DTLS_1_2, RecordHeader, content_type};
+
+use super::deadlines::Deadlines;
+use super::hello_set::{HelloKey, HelloSet};
+use super::{Action, Ended, Installation, Limits, Random, RoutePolicy, prefixed, timed_out};
+use crate::alert;
+use crate::endpoint::Endpoint;
+use crate::engine::{AcceptEngine, Progress};
+use crate::exchange::{Exchange, TakenOver};
+use crate::filter::Filter;
+use crate::ids::IdAllocator;
+use crate::keys::Role;
+
+/// A cookie-bearing ClientHello, as it came.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hello {
+    /// Where it came from.
+    pub from: Endpoint,
+    /// The sender id of its prefix.
+    pub client_id: u32,
+    /// The datagram without prefix.
+    pub datagram: Vec<u8>,
+}
+
+struct HalfOpen<E> {
+    /// `None` once the keys are on their way to the worker.
+    exchange: Option<Exchange<E>>,
+    endpoint: Endpoint,
+    peer: PeerId,
+    since: Instant,
+}
+
+/// Handshakes that we answer.
+pub struct Responders<A: AcceptEngine> {
+    acceptor: A,
+    limits: Limits,
+    policy: RoutePolicy,
+    random: Random,
+    ids: IdAllocator,
+    half_open: HashMap<LocalId, HalfOpen<A::Engine>>,
+    per_source: HashMap<IpAddr, usize>,
+    seen: HelloSet,
+    deadlines: Deadlines,
+    actions: VecDeque<Action>,
+}
+
+impl<A: AcceptEngine> Responders<A> {
+    /// No handshake yet.
+    pub fn new(
+        acceptor: A,
+        ids: IdAllocator,
+        limits: Limits,
+        policy: RoutePolicy,
+        random: Random,
+    ) -> Self {
+        Self {
+            acceptor,
+            limits,
+            policy,
+            random,
+            ids,
+            half_open: HashMap::new(),
+            per_source: HashMap::new(),
+            seen: HelloSet::default(),
+            deadlines: Deadlines::default(),
+            actions: VecDeque::new(),
+        }
+    }
+
+    /// What is to be done next.
+    pub fn poll_action(&mut self) -> Option<Action> {
+        self.actions.pop_front()
+    }
+
+    /// When [`Responders::handle_timeout`] is to be called.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.deadlines.next()
+    }
+
+    /// How many associations are half-open.
+    pub fn half_open(&self) -> usize {
+        self.half_open.len()
+    }
+
+    /// Takes a ClientHello whose cookie was judged good.
+    pub fn hello(&mut self, now: Instant, hello: &Hello) {
+        if let Err(reason) = self.try_hello(now, hello) {
+            self.actions.push_back(Action::Count(reason));
+        }
+    }
+
+    fn try_hello(&mut self, now: Instant, hello: &Hello) -> Result<(), DropReason> {
+        let peer = PeerId::new(hello.client_id).ok_or(DropReason::WrongPeerId)?;
+        let parsed = ClientHello::parse(&mut SliceCursor::new(&hello.datagram))
+            .map_err(|_| DropReason::MalformedClientHello)?;
+        let key = HelloKey {
+            remote: hello.from.remote,
+            client_id: hello.client_id,
+            random: parsed.random,
+        };
+        if let Some(begun) = self.seen.find(&key) {
+            return self.repeat(now, begun, hello);
+        }
+        self.admit(now, hello.from.remote.ip())?;
+        if !offers_extended_master_secret(&parsed, &hello.datagram) {
+            self.seen.insert(now, key, None);
+            let refusal = epoch_0_alert(parsed.record_sequence, alert::HANDSHAKE_FAILURE);
+            let datagram = prefixed(0, hello.client_id, &refusal);
+            self.actions.push_back(Action::Transmit(hello.from, datagram));
+            return Err(DropReason::ExtendedMasterSecretMissing);
+        }
+        self.begin(now, hello, &parsed, key, peer)
+    }
+
+    /// A repeat belongs to what the first has begun, if that is still going on.
+    fn repeat(
+        &mut self,
+        now: Instant,
+        begun: Option<LocalId>,
+        hello: &Hello,
+    ) -> Result<(), DropReason> {
+        match begun.and_then(|local| Some((local, self.half_open.get(&local)?))) {
+            Some((local, half_open)) if half_open.exchange.is_some() => {
+                self.records(now, local, &hello.datagram);
+                Ok(())
+            }
+            _ => Err(DropReason::HandshakeReplayed),
+        }
+    }
+
+    fn admit(&mut self, now: Instant, source: IpAddr) -> Result<(), DropReason> {
+        if self.half_open.len() >= self.limits.half_open || !self.seen.has_room(now) {
+            return Err(DropReason::HalfOpenLimit);
+        }
+        let of_source = self.per_source.get(&source_of(source)).copied().unwrap_or(0);
+        if of_source >= self.limits.half_open_per_source {
+            return Err(DropReason::SourceLimit);
+        }
+        Ok(())
+    }
+
+    fn begin(
+        &mut self,
+        now: Instant,
+        hello: &Hello,
+        parsed: &ClientHello,
+        key: HelloKey,
+        peer: PeerId,
+    ) -> Result<(), DropReason> {
+        let local = self.ids.allocate(now, &mut self.random).ok_or(DropReason::NoFreeId)?;
+        self.seen.insert(now, key, Some(local));
+        let engine = match self.acceptor.accept(now, &hello.datagram, self.limits.max_datagram) {
+            Ok(engine) => engine,
+            Err(reason) => {
+                self.ids.release(now, local);
+                self.ended(Some(local), now, now, Err(reason));
+                return Ok(());
+            }
+        };
+        // The engine has just taken the ClientHello's own record.
+        let filter = Filter::new(parsed.record_sequence + 1, parsed.message_seq);
+        let exchange = Some(Exchange::new(Role::Server, engine, filter));
+        let half_open = HalfOpen { exchange, endpoint: hello.from, peer, since: now };
+        self.half_open.insert(local, half_open);
+        *self.per_source.entry(source_of(hello.from.remote.ip())).or_default() += 1;
+        self.actions.push_back(Action::Reserve(local, Some(peer)));
+        self.pump(now, local);
+        Ok(())
+    }
+
+    /// Takes a datagram, prefix included, for an id that was reserved for a handshake.
+    pub fn datagram(&mut self, now: Instant, local: LocalId, from: Endpoint, datagram: Vec<u8>) {
+        let Some(half_open) = self.half_open.get(&local) else {
+            return self.actions.push_back(Action::Count(DropReason::Closed));
+        };
+        if half_open.endpoint.remote != from.remote {
+            return self.actions.push_back(Action::Count(DropReason::HalfOpenAddress));
+        }
+        if half_open.exchange.is_none() {
+            return self.actions.push_back(Action::Forward(from, datagram));
+        }
+        self.records(now, local, datagram.get(8..).unwrap_or_default());
+    }
+
+    fn records(&mut self, now: Instant, local: LocalId, records: &[u8]) {
+        let actions = &mut self.actions;
+        if let Some(exchange) = self.half_open.get_mut(&local).and_then(|h| h.exchange.as_mut()) {
+            exchange.receive(now, records, &mut |reason| actions.push_back(Action::Count(reason)));
+            self.pump(now, local);
+        }
+    }
+
+    /// Does what is due.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        while let Some(local) = self.deadlines.pop_expired(now) {
+            let Some(half_open) = self.half_open.get_mut(&local) else { continue };
+            let Some(exchange) = half_open.exchange.as_mut() else { continue };
+            if now.duration_since(half_open.since) >= self.limits.deadline {
+                let reason = timed_out(half_open.since, now, exchange.alert_seen());
+                self.fail(now, local, reason);
+                continue;
+            }
+            exchange.handle_timeout(now);
+            self.pump(now, local);
+        }
+    }
+
+    /// Sends what the engine wrote and follows its progress.
+    fn pump(&mut self, now: Instant, local: LocalId) {
+        let Some(half_open) = self.half_open.get_mut(&local) else { return };
+        let Some(exchange) = half_open.exchange.as_mut() else { return };
+        while let Some(records) = exchange.poll_transmit() {
+            let datagram = prefixed(local.value(), half_open.peer.value(), &records);
+            self.actions.push_back(Action::Transmit(half_open.endpoint, datagram));
+        }
+        match exchange.progress() {
+            Progress::Pending => {
+                let end = half_open.since + self.limits.deadline;
+                let next = exchange.deadline(now).map_or(end, |deadline| deadline.min(end));
+                self.deadlines.set(local, Some(next));
+            }
+            Progress::Failed(reason) => self.fail(now, local, reason),
+            Progress::Complete => self.complete(now, local),
+        }
+    }
+
+    fn complete(&mut self, now: Instant, local: LocalId) {
+        self.deadlines.set(local, None);
+        let Some(half_open) = self.half_open.get_mut(&local) else { return };
+        let Some(exchange) = half_open.exchange.take() else { return };
+        let (endpoint, peer) = (half_open.endpoint, half_open.peer);
+        let mut taken_over = match exchange.take_over() {
+            Ok(taken_over) => taken_over,
+            Err(reason) => return self.fail(now, local, reason),
+        };
+        let Some(route) = (self.policy)(&taken_over.identity) else {
+            let reason = format!("no rule admits {}", taken_over.identity);
+            self.refuse(local, endpoint, peer, &mut taken_over);
+            return self.fail(now, local, reason);
+        };
+        let installation = Installation {
+            local,
+            peer,
+            endpoint,
+            token: None,
+            route,
+            role: Role::Server,
+            taken_over,
+        };
+        self.actions.push_back(Action::Install(Box::new(installation)));
+    }
+
+    /// Tells an authenticated peer that policy does not admit it.
+    fn refuse(&mut self, local: LocalId, to: Endpoint, peer: PeerId, taken_over: &mut TakenOver) {
+        if let Some(record) = alert::sealed(
+            &taken_over.seal_keys,
+            &mut taken_over.seal_state,
+            [alert::FATAL, alert::ACCESS_DENIED],
+        ) {
+            let datagram = prefixed(local.value(), peer.value(), &record);
+            self.actions.push_back(Action::Transmit(to, datagram));
+        }
+    }
+
+    fn fail(&mut self, now: Instant, local: LocalId, reason: String) {
+        let since = self.half_open.get(&local).map_or(now, |half_open| half_open.since);
+        self.forget(local);
+        self.actions.push_back(Action::Remove(local));
+        self.ids.release(now, local);
+        self.ended(Some(local), since, now, Err(reason));
+    }
+
+    /// The worker has installed the keys: the association is no longer half-open.
+    pub fn acknowledge(&mut self, now: Instant, local: LocalId) {
+        if let Some(since) = self.half_open.get(&local).map(|half_open| half_open.since) {
+            self.forget(local);
+            self.ended(Some(local), since, now, Ok(()));
+        }
+    }
+
+    /// The worker has closed the association: its slot can rest.
+    pub fn release(&mut self, now: Instant, local: LocalId) {
+        self.ids.release(now, local);
+    }
+
+    fn forget(&mut self, local: LocalId) {
+        self.deadlines.set(local, None);
+        let Some(half_open) = self.half_open.remove(&local) else { return };
+        let source = source_of(half_open.endpoint.remote.ip());
+        if let Some(count) = self.per_source.get_mut(&source) {
+            *count -= 1;
+            if *count == 0 {
+                self.per_source.remove(&source);
+            }
+        }
+    }
+
+    fn ended(
+        &mut self,
+        local: Option<LocalId>,
+        since: Instant,
+        now: Instant,
+        outcome: Result<(), String>,
+    ) {
+        let took = now.duration_since(since);
+        self.actions.push_back(Action::Ended(Ended { local, token: None, took, outcome }));
+    }
+}
+
+/// What counts as one source: an IPv4 address, or the /64 that one IPv6 host is given.
+fn source_of(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V4(_) => address,
+        IpAddr::V6(v6) => match v6.to_ipv4_mapped() {
+            Some(v4) => IpAddr::V4(v4),
+            None => IpAddr::V6((v6.to_bits() >> 64 << 64).into()),
+        },
+    }
+}
+
+fn epoch_0_alert(sequence: u64, description: u8) -> Vec<u8> {
+    let header = RecordHeader {
+        content_type: content_type::ALERT,
+        version: DTLS_1_2,
+        epoch: 0,
+        sequence,
+        length: 2,
+    };
+    [&header.encode()[..], &[alert::FATAL, description]].concat()
+}

@@ -1,0 +1,102 @@
+//! The allocator of local ids, one for both roles.
+//!
+//! A slot that was given back rests for [`QUARANTINE`] before it is used again, so that datagrams
+//! still under way for the old association meet an unknown id and not a stranger's.
+
+use std::collections::VecDeque;
+use std::ops::Range;
+use std::time::{Duration, Instant};
+
+use xdtls_common::id::{IdLayout, LocalId};
+
+/// How long a slot rests between two associations.
+pub const QUARANTINE: Duration = Duration::from_secs(120);
+
+/// Allocates the ids of a range of slots.
+pub struct IdAllocator {
+    layout: IdLayout,
+    /// Slots that were never used.
+    fresh: Range<u32>,
+    /// Slots that were given back: when, and the id that is not to come again at once.
+    resting: VecDeque<(Instant, LocalId)>,
+}
+
+impl IdAllocator {
+    /// An allocator for `slots`, all of them free.
+    pub fn new(layout: IdLayout, slots: Range<u32>) -> Self {
+        Self { layout, fresh: slots, resting: VecDeque::new() }
+    }
+
+    /// A new id, or `None` when no slot is free or rested. `random` is called for 32 random bits.
+    pub fn allocate(&mut self, now: Instant, random: impl FnMut() -> u32) -> Option<LocalId> {
+        if let Some(slot) = self.fresh.next() {
+            return Some(self.draw(slot, 0, random));
+        }
+        let (since, old) = *self.resting.front()?;
+        if now.duration_since(since) < QUARANTINE {
+            return None;
+        }
+        self.resting.pop_front();
+        let slot = self.layout.slot_of(old.value());
+        Some(self.draw(slot, self.layout.generation_of(old.value()), random))
+    }
+
+    /// Gives an id back.
+    pub fn release(&mut self, now: Instant, id: LocalId) {
+        self.resting.push_back((now, id));
+    }
+
+    /// A random generation that is neither 0, which could make the id 0, nor the previous one.
+    fn draw(&self, slot: u32, previous: u32, mut random: impl FnMut() -> u32) -> LocalId {
+        loop {
+            let generation = random() >> self.layout.slot_bits();
+            if generation != 0
+                && generation != previous
+                && let Some(id) = self.layout.id(slot, generation)
+            {
+                return id;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    fn counter() -> impl FnMut() -> u32 {
+        let mut state = 1_u32;
+        move || {
+            state = state.wrapping_mul(0x9e37_79b1).wrapping_add(0x7f4a_7c15);
+            state
+        }
+    }
+
+    #[test]
+    fn ids_are_distinct_and_in_range() {
+        let layout = IdLayout::for_capacity(100, 2).unwrap();
+        let mut ids = IdAllocator::new(layout, 50..100);
+        let (now, mut random) = (Instant::now(), counter());
+        let drawn: HashSet<_> =
+            (0..50).map(|_| ids.allocate(now, &mut random).unwrap().value()).collect();
+        assert_eq!(drawn.len(), 50);
+        assert!(drawn.iter().all(|id| (50..100).contains(&layout.slot_of(*id))));
+        assert_eq!(ids.allocate(now, &mut random), None);
+    }
+
+    #[test]
+    fn a_slot_rests_and_changes_its_generation() {
+        let layout = IdLayout::for_capacity(1, 1).unwrap();
+        let mut ids = IdAllocator::new(layout, 0..1);
+        let now = Instant::now();
+        let first = ids.allocate(now, || 7).unwrap();
+        ids.release(now, first);
+        let almost = now + QUARANTINE - Duration::from_millis(1);
+        assert_eq!(ids.allocate(almost, || 8), None);
+        let mut draws = [0, 7, 9].into_iter();
+        let second = ids.allocate(now + QUARANTINE, || draws.next().unwrap()).unwrap();
+        assert_eq!((first.value(), second.value()), (7, 9));
+    }
+}

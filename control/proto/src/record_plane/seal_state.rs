@@ -1,0 +1,113 @@
+//! The numbers that make each sealed record's nonce unique, and when a key has sealed enough.
+
+use xdtls_common::DropReason;
+
+use crate::suite::Aead;
+
+/// The most records that one AES-GCM key seals: 2^24.5 (RFC 8446 §5.5, RFC 9147 §4.5.3). The RFCs
+/// mean records of 2^14 bytes; those that fit a datagram on the path stay well on the safe side.
+pub const GCM_RECORDS_MAX: u64 = 23_726_566;
+
+/// The most records that one ChaCha20-Poly1305 key seals. The cipher has no limit below the
+/// sequence numbers' (RFC 8446 §5.5), which must not wrap (RFC 6347 §4.1).
+pub const CHACHA20_POLY1305_RECORDS_MAX: u64 = (1 << 48) - 1;
+
+/// The most records that one key of `aead` seals, those of the handshake included.
+pub const fn records_max(aead: Aead) -> u64 {
+    match aead {
+        Aead::Aes128Gcm | Aead::Aes256Gcm => GCM_RECORDS_MAX,
+        Aead::ChaCha20Poly1305 => CHACHA20_POLY1305_RECORDS_MAX,
+    }
+}
+
+/// The numbers of one record to seal. They come from [`SealState::take`] only and can be neither
+/// made nor copied, so that no two records are sealed with the same nonce.
+#[derive(Debug, PartialEq, Eq)]
+pub struct SealCounters {
+    pub(super) sequence: u64,
+    pub(super) explicit_nonce: u64,
+}
+
+/// Counts the records that one key seals.
+///
+/// There is one such state for a key, ever: it is not `Clone`, and it goes on where the handshake's
+/// implementation stopped. ChaCha20-Poly1305 makes no use of the explicit nonce.
+#[derive(Debug)]
+pub struct SealState {
+    aead: Aead,
+    sequence: u64,
+    explicit_nonce: u64,
+}
+
+impl SealState {
+    /// Goes on after the last record that was sealed with the key before: its sequence number in
+    /// epoch 1 and its explicit nonce.
+    pub const fn after(aead: Aead, last_sequence: u64, last_explicit_nonce: u64) -> Self {
+        Self {
+            aead,
+            sequence: last_sequence + 1,
+            // The start is random, so the wrap may come at any time. Nonces stay unique: far fewer
+            // than 2^64 records are sealed.
+            explicit_nonce: last_explicit_nonce.wrapping_add(1),
+        }
+    }
+
+    /// The numbers of the next record, or [`DropReason::KeyLimit`] once the key has sealed
+    /// [`records_max`].
+    pub fn take(&mut self) -> Result<SealCounters, DropReason> {
+        if self.sequence >= records_max(self.aead) {
+            return Err(DropReason::KeyLimit);
+        }
+        let counters =
+            SealCounters { sequence: self.sequence, explicit_nonce: self.explicit_nonce };
+        self.sequence += 1;
+        self.explicit_nonce = self.explicit_nonce.wrapping_add(1);
+        Ok(counters)
+    }
+
+    /// Whether a new association should replace this key's now: half of [`records_max`] is sealed.
+    /// At 1,000,000 records a second the other half of AES-GCM's lasts for 11 seconds.
+    pub const fn rekey_due(&self) -> bool {
+        self.sequence >= records_max(self.aead) / 2
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const AEADS: [Aead; 3] = [Aead::Aes128Gcm, Aead::Aes256Gcm, Aead::ChaCha20Poly1305];
+
+    #[test]
+    fn both_numbers_count_up_together_and_the_nonce_wraps() {
+        let mut state = SealState::after(Aead::Aes128Gcm, 0, u64::MAX - 1);
+        for (sequence, explicit_nonce) in [(1, u64::MAX), (2, 0), (3, 1)] {
+            assert_eq!(state.take(), Ok(SealCounters { sequence, explicit_nonce }));
+        }
+        let mut state = SealState::after(Aead::ChaCha20Poly1305, 41, u64::MAX);
+        assert_eq!(state.take(), Ok(SealCounters { sequence: 42, explicit_nonce: 0 }));
+    }
+
+    #[test]
+    fn a_key_seals_no_more_records_than_its_limit() {
+        for aead in AEADS {
+            // Sequence numbers start at 0, so the last allowed is one below the number of records.
+            let last = records_max(aead) - 1;
+            let mut state = SealState::after(aead, last - 1, 7);
+            assert_eq!(state.take(), Ok(SealCounters { sequence: last, explicit_nonce: 8 }));
+            assert_eq!(state.take(), Err(DropReason::KeyLimit));
+            assert_eq!(state.take(), Err(DropReason::KeyLimit));
+        }
+    }
+
+    #[test]
+    fn rekey_is_due_at_half_the_limit() {
+        for aead in AEADS {
+            let half = records_max(aead) / 2;
+            let mut state = SealState::after(aead, half - 2, 0);
+            assert!(!state.rekey_due());
+            assert!(state.take().is_ok());
+            assert!(state.rekey_due());
+        }
+    }
+}

@@ -1,0 +1,196 @@
+//! One shard: the associations that one worker alone owns, and all that is done to a datagram.
+//!
+//! A datagram's way in: prefix → [verdict](xdtls_common::verdict) → each record: replay window
+//! checked → opened in place → window committed → [`Output::plaintext`]. Its way out:
+//! [`Shard::send`] → room in the transmit buffer → sealed in place there. The shard does no I/O: a
+//! worker hands it slices, the time, and an [`Output`].
+
+mod final_flights;
+mod receive;
+mod send;
+mod table;
+mod timers;
+
+use std::time::{Duration, Instant};
+
+use xdtls_common::DropReason;
+use xdtls_common::cookie::CookieSecrets;
+use xdtls_common::id::{IdLayout, LocalId, PeerId};
+
+use crate::association::{Association, CloseCause};
+use crate::endpoint::Endpoint;
+use crate::handshakes::Installation;
+use crate::handshakes::responders::Hello;
+use crate::key_cache::KeyCache;
+use final_flights::FinalFlights;
+use table::Table;
+use timers::Timers;
+
+/// Where the shard puts what a datagram or the clock brings about.
+pub trait Output {
+    /// Room for one datagram of exactly `length` bytes to `to`; `None` if there is none.
+    fn datagram(&mut self, to: &Endpoint, length: usize) -> Option<&mut [u8]>;
+
+    /// One plaintext datagram of an association, perhaps empty.
+    fn plaintext(&mut self, id: LocalId, plaintext: &[u8]);
+
+    /// Something that others have to act on.
+    fn event(&mut self, event: ShardEvent);
+
+    /// Something went no further.
+    fn count(&mut self, reason: DropReason);
+}
+
+/// What a shard cannot do by itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ShardEvent {
+    /// A ClientHello with a good cookie.
+    Hello(Hello),
+    /// A datagram, prefix included, for an id reserved for a handshake.
+    Handshake(LocalId, Endpoint, Vec<u8>),
+    /// A datagram, prefix included, for an association of another shard.
+    OtherShard(u32, Endpoint, Vec<u8>),
+    /// The keys are installed.
+    Installed(LocalId),
+    /// An association has ended and its id may rest.
+    Closed(LocalId, CloseCause),
+}
+
+/// What judges ClientHellos; only gateways have it.
+pub struct Front {
+    /// The secrets of cookies.
+    pub secrets: CookieSecrets,
+    /// Seconds of a coarse monotonic clock.
+    pub now_s: u32,
+    /// The UDP port that we answer on.
+    pub local_port: u16,
+}
+
+/// What a shard is made for.
+#[derive(Clone, Debug)]
+pub struct ShardConfig {
+    /// Slots of all shards together.
+    pub capacity: u32,
+    /// The layout of ids, which says which slots are this shard's.
+    pub layout: IdLayout,
+    /// Which of the shards this is.
+    pub index: u32,
+    /// The largest IP packet of the path, in bytes.
+    pub path_mtu: u16,
+    /// Associations that neither send nor receive for so long are closed.
+    pub idle_timeout: Option<Duration>,
+    /// How many associations' expanded keys are kept at hand.
+    pub cached_keys: usize,
+}
+
+impl ShardConfig {
+    /// An id's place among those of this shard.
+    fn place_of(&self, id: LocalId) -> u32 {
+        self.layout.slot_of(id.value()) / self.layout.shards()
+    }
+}
+
+/// What a shard has done so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ShardCounters {
+    /// Plaintext datagrams opened.
+    pub opened: u64,
+    /// Their bytes.
+    pub opened_bytes: u64,
+    /// Plaintext datagrams sealed.
+    pub sealed: u64,
+    /// Their bytes.
+    pub sealed_bytes: u64,
+    /// HelloVerifyRequests sent.
+    pub hello_verify_requests: u64,
+    /// Final flights repeated.
+    pub final_flights_repeated: u64,
+}
+
+/// One shard.
+pub struct Shard {
+    config: ShardConfig,
+    table: Table,
+    keys: KeyCache,
+    flights: FinalFlights,
+    timers: Timers,
+    random: crate::handshakes::Random,
+    counters: ShardCounters,
+}
+
+impl Shard {
+    /// A shard without associations.
+    pub fn new(config: ShardConfig, random: crate::handshakes::Random) -> Self {
+        Self {
+            table: Table::new(config.layout, config.capacity),
+            keys: KeyCache::new(config.cached_keys),
+            flights: FinalFlights::default(),
+            timers: Timers::default(),
+            random,
+            counters: ShardCounters::default(),
+            config,
+        }
+    }
+
+    /// What the shard has done so far.
+    pub fn counters(&self) -> ShardCounters {
+        self.counters
+    }
+
+    /// How many associations are established.
+    pub fn established(&self) -> usize {
+        self.table.established()
+    }
+
+    /// Datagrams for `id` go to the handshakes from now on.
+    pub fn reserve(&mut self, id: LocalId, peer: Option<PeerId>) {
+        self.table.reserve(id, peer);
+    }
+
+    /// Forgets an id whose handshake has failed.
+    pub fn release(&mut self, id: LocalId) {
+        self.table.remove(id);
+    }
+
+    /// Takes an association over, acknowledges it, and opens what was held for it.
+    pub fn install(&mut self, now: Instant, mut installation: Installation, out: &mut impl Output) {
+        let id = installation.local;
+        let held = std::mem::take(&mut installation.taken_over.held);
+        let flight = std::mem::take(&mut installation.taken_over.final_flight);
+        let prefix = send::prefix_of(id, installation.peer).encode();
+        let mut association = Association::new(now, installation);
+        self.timers.schedule(id, &mut association, self.config.idle_timeout);
+        if !self.table.establish(id, association) {
+            return out.event(ShardEvent::Closed(id, CloseCause::Local));
+        }
+        if !flight.is_empty() {
+            let datagrams = flight.iter().map(|records| [&prefix[..], records].concat()).collect();
+            self.flights.keep(now, id, datagrams);
+        }
+        out.event(ShardEvent::Installed(id));
+        for mut record in held {
+            self.receive_records(now, id, &mut record, out);
+        }
+    }
+
+    /// Ends an association with close_notify.
+    pub fn close(&mut self, now: Instant, id: LocalId, cause: CloseCause, out: &mut impl Output) {
+        self.send_close_notify(now, id, out);
+        self.forget(id, cause, out);
+    }
+
+    /// Ends every association with close_notify.
+    pub fn close_all(&mut self, now: Instant, out: &mut impl Output) {
+        for id in self.table.ids() {
+            self.close(now, id, CloseCause::Local, out);
+        }
+    }
+
+    fn forget(&mut self, id: LocalId, cause: CloseCause, out: &mut impl Output) {
+        if self.table.remove(id).is_some() {
+            self.keys.forget(id, self.config.place_of(id));
+            self.flights.forget(id);
+            out.event(ShardEvent::Closed(id, cause));
+        }
+    }
+}

@@ -1,0 +1,257 @@
+//! The way in: from a datagram of the outside to plaintext, an event, or a counted drop.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::{Duration, Instant};
+
+use xdtls_common::DropReason;
+use xdtls_common::client_hello::{ClientHello, HelloError};
+use xdtls_common::cookie::{HelloPath, Judgement};
+use xdtls_common::cursor::SliceCursor;
+use xdtls_common::hello_verify::{HELLO_VERIFY_LEN, hello_verify_request};
+use xdtls_common::id::LocalId;
+use xdtls_common::path_message::PathMessage;
+use xdtls_common::prefix::{PREFIX_LEN, Prefix};
+use xdtls_common::record::{RecordHeader, content_type, records};
+use xdtls_common::verdict::{Verdict, verdict};
+
+use super::{Front, Hello, Output, Shard, ShardEvent};
+use crate::alert;
+use crate::association::CloseCause;
+use crate::endpoint::Endpoint;
+use crate::record_plane::open;
+
+/// Handshake message types that ask for a new handshake (RFC 5246 §7.4.1).
+const HELLO_REQUEST: u8 = 0;
+const CLIENT_HELLO: u8 = 1;
+
+/// The least time between two "no renegotiation" of an association.
+const WARN_EVERY: Duration = Duration::from_secs(1);
+
+impl Shard {
+    /// Takes one datagram as it came. `front` is `None` where nobody may open associations.
+    pub fn receive(
+        &mut self,
+        now: Instant,
+        front: Option<&Front>,
+        from: Endpoint,
+        datagram: &mut [u8],
+        out: &mut impl Output,
+    ) {
+        let mut cursor = SliceCursor::new(datagram);
+        let Ok(prefix) = Prefix::parse(&mut cursor) else {
+            return out.count(DropReason::TooShort);
+        };
+        let shard = self.config.layout.shard_of(prefix.receiver);
+        if prefix.receiver != 0 && shard != self.config.index {
+            return out.event(ShardEvent::OtherShard(shard, from, datagram.to_vec()));
+        }
+        let decided = verdict(prefix, self.table.entry(prefix.receiver), &mut cursor);
+        let outcome = match (decided, LocalId::new(prefix.receiver)) {
+            (Verdict::Drop(reason), _) => Err(reason),
+            (Verdict::Handshake, Some(id)) => {
+                out.event(ShardEvent::Handshake(id, from, datagram.to_vec()));
+                Ok(())
+            }
+            (Verdict::Worker, Some(id)) => {
+                self.receive_records(now, id, &mut datagram[PREFIX_LEN..], out);
+                Ok(())
+            }
+            _ => self.client_hello(front, from, prefix.sender, &datagram[PREFIX_LEN..], out),
+        };
+        if let Err(reason) = outcome {
+            out.count(reason);
+        }
+    }
+
+    /// Answers a ClientHello, or lets the handshakes begin.
+    fn client_hello(
+        &mut self,
+        front: Option<&Front>,
+        from: Endpoint,
+        client_id: u32,
+        records: &[u8],
+        out: &mut impl Output,
+    ) -> Result<(), DropReason> {
+        let front = front.ok_or(DropReason::UnknownId)?;
+        if client_id == 0 {
+            return Err(DropReason::WrongPeerId);
+        }
+        if records.len() < xdtls_common::record::HEADER_LEN {
+            return Err(DropReason::TooShort);
+        }
+        let hello =
+            ClientHello::parse(&mut SliceCursor::new(records)).map_err(|error| match error {
+                HelloError::NotAClientHello => DropReason::NotAClientHello,
+                HelloError::Malformed => DropReason::MalformedClientHello,
+            })?;
+        if !may_be_answered(&from, front.local_port) {
+            return Err(DropReason::ReplyForbidden);
+        }
+        let path = HelloPath {
+            peer_address: mapped(from.remote.ip()),
+            peer_port: from.remote.port(),
+            local_address: mapped(from.local.unwrap_or(Ipv4Addr::UNSPECIFIED.into())),
+            local_port: front.local_port,
+            client_id,
+        };
+        let mut cursor = SliceCursor::new(records);
+        match front.secrets.judge(front.now_s, &path, &hello, &mut cursor) {
+            Judgement::Drop(reason) => Err(reason),
+            Judgement::Accept => {
+                let datagram = records.to_vec();
+                out.event(ShardEvent::Hello(Hello { from, client_id, datagram }));
+                Ok(())
+            }
+            Judgement::Reply(cookie) => {
+                let reply = hello_verify_request(client_id, hello.record_sequence, &cookie);
+                let room = out.datagram(&from, HELLO_VERIFY_LEN).ok_or(DropReason::OutsideSend)?;
+                room.copy_from_slice(&reply);
+                self.counters.hello_verify_requests += 1;
+                Ok(())
+            }
+        }
+    }
+
+    /// Opens all records of an established association's datagram, whose prefix is off.
+    pub(super) fn receive_records(
+        &mut self,
+        now: Instant,
+        id: LocalId,
+        datagram: &mut [u8],
+        out: &mut impl Output,
+    ) {
+        let mut at = 0;
+        while let Some(item) = records(&datagram[at..]).next() {
+            let Ok((header, range)) = item else {
+                return out.count(DropReason::MalformedRecord);
+            };
+            let record = &mut datagram[at + range.start..at + range.end];
+            if let Err(reason) = self.receive_record(now, id, &header, record, out) {
+                out.count(reason);
+            }
+            at += range.end;
+        }
+    }
+
+    fn receive_record(
+        &mut self,
+        now: Instant,
+        id: LocalId,
+        header: &RecordHeader,
+        record: &mut [u8],
+        out: &mut impl Output,
+    ) -> Result<(), DropReason> {
+        if header.epoch != 1 {
+            return Err(DropReason::WrongEpoch);
+        }
+        let association = self.table.association(id).ok_or(DropReason::Closed)?;
+        association.window.check(header.sequence)?;
+        let place = self.config.place_of(id);
+        let keys = self.keys.pair(id, place, &association.seal_keys, &association.open_keys);
+        let range = open(&keys.open, header, record)?;
+        association.window.commit(header.sequence);
+        association.heard(now);
+        let extension = association.extension;
+        let plaintext = &record[range];
+        match header.content_type {
+            content_type::APPLICATION_DATA => {
+                self.flights.forget(id);
+                self.counters.opened += 1;
+                self.counters.opened_bytes += plaintext.len() as u64;
+                out.plaintext(id, plaintext);
+                Ok(())
+            }
+            content_type::ALERT => self.alert(now, id, plaintext, out),
+            content_type::HANDSHAKE => self.handshake(now, id, plaintext, out),
+            content_type::RETURN_ROUTABILITY_CHECK if extension => {
+                self.path_message(now, id, plaintext, out)
+            }
+            _ => Err(DropReason::WrongRecordType),
+        }
+    }
+
+    fn alert(
+        &mut self,
+        now: Instant,
+        id: LocalId,
+        plaintext: &[u8],
+        out: &mut impl Output,
+    ) -> Result<(), DropReason> {
+        match *plaintext {
+            [_, alert::CLOSE_NOTIFY] => self.close(now, id, CloseCause::PeerClosed, out),
+            [alert::FATAL, description] => {
+                self.forget(id, CloseCause::PeerAlert(description), out);
+            }
+            [alert::WARNING, _] => {}
+            _ => return Err(DropReason::MalformedContent),
+        }
+        Ok(())
+    }
+
+    /// An authentic handshake record: the peer waits for our final flight, or wants another
+    /// handshake, which it does not get.
+    fn handshake(
+        &mut self,
+        now: Instant,
+        id: LocalId,
+        plaintext: &[u8],
+        out: &mut impl Output,
+    ) -> Result<(), DropReason> {
+        let association = self.table.association(id).ok_or(DropReason::Closed)?;
+        if let Some(flight) = self.flights.repeat(now, id) {
+            for datagram in flight? {
+                let room = out.datagram(&association.endpoint, datagram.len());
+                room.ok_or(DropReason::OutsideSend)?.copy_from_slice(datagram);
+            }
+            self.counters.final_flights_repeated += 1;
+            return Ok(());
+        }
+        match plaintext.first() {
+            Some(&(HELLO_REQUEST | CLIENT_HELLO)) => {
+                let warned = association.warned_at;
+                if warned.is_some_and(|at| now.duration_since(at) < WARN_EVERY) {
+                    return Err(DropReason::RateLimited);
+                }
+                association.warned_at = Some(now);
+                self.send_alert(now, id, [alert::WARNING, alert::NO_RENEGOTIATION], out);
+                Ok(())
+            }
+            Some(_) => Err(DropReason::StaleHandshake),
+            None => Err(DropReason::MalformedContent),
+        }
+    }
+
+    fn path_message(
+        &mut self,
+        now: Instant,
+        id: LocalId,
+        plaintext: &[u8],
+        out: &mut impl Output,
+    ) -> Result<(), DropReason> {
+        match PathMessage::parse(plaintext).map_err(|_| DropReason::MalformedContent)? {
+            PathMessage::Challenge(cookie) => {
+                self.send_path_message(now, id, PathMessage::Response(cookie), out);
+            }
+            // That it is authentic is all that a probe asks for.
+            PathMessage::Response(_) | PathMessage::Drop(_) => {}
+        }
+        Ok(())
+    }
+}
+
+/// A reply goes to one host only, and never to ourselves: two gateways must not answer each other.
+fn may_be_answered(from: &Endpoint, local_port: u16) -> bool {
+    let address = from.remote.ip();
+    let broadcast = matches!(address, IpAddr::V4(v4) if v4.is_broadcast());
+    let ours = from.local.is_some_and(|local| from.remote == SocketAddr::new(local, local_port));
+    let nobody = address.is_unspecified() || address.is_multicast() || from.remote.port() == 0;
+    !(broadcast || ours || nobody)
+}
+
+/// An address as 16 bytes, IPv4 as mapped.
+fn mapped(address: IpAddr) -> [u8; 16] {
+    match address {
+        IpAddr::V4(v4) => v4.to_ipv6_mapped().octets(),
+        IpAddr::V6(v6) => v6.octets(),
+    }
+}

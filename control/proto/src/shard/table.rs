@@ -1,0 +1,109 @@
+//! The associations that one shard owns, indexed by slot.
+
+use xdtls_common::id::{IdLayout, LocalId, PeerId};
+use xdtls_common::verdict::{Entry, Phase};
+
+use crate::association::Association;
+
+enum Cell {
+    Free,
+    /// Datagrams for this id go to the handshakes. The peer is unknown while we are opening.
+    Reserved(LocalId, Option<PeerId>),
+    Established(LocalId, Box<Association>),
+}
+
+/// The table of one shard.
+pub(crate) struct Table {
+    layout: IdLayout,
+    cells: Vec<Cell>,
+    established: usize,
+}
+
+impl Table {
+    /// A table for this shard's part of `capacity` slots.
+    pub(crate) fn new(layout: IdLayout, capacity: u32) -> Self {
+        let cells = capacity.div_ceil(layout.shards());
+        Self { layout, cells: (0..cells).map(|_| Cell::Free).collect(), established: 0 }
+    }
+
+    pub(crate) fn established(&self) -> usize {
+        self.established
+    }
+
+    fn index(&self, id: u32) -> usize {
+        (self.layout.slot_of(id) / self.layout.shards()) as usize
+    }
+
+    /// What the verdict needs to know of an id on the wire.
+    pub(crate) fn entry(&self, id: u32) -> Option<Entry> {
+        match self.cells.get(self.index(id))? {
+            Cell::Reserved(own, None) if own.value() == id => {
+                Some(Entry { phase: Phase::Opening, peer_id: 0 })
+            }
+            Cell::Reserved(own, Some(peer)) if own.value() == id => {
+                Some(Entry { phase: Phase::HalfOpen, peer_id: peer.value() })
+            }
+            Cell::Established(own, association) if own.value() == id => {
+                Some(Entry { phase: Phase::Established, peer_id: association.peer.value() })
+            }
+            _ => None,
+        }
+    }
+
+    pub(crate) fn reserve(&mut self, id: LocalId, peer: Option<PeerId>) {
+        let index = self.index(id.value());
+        if let Some(cell @ Cell::Free) = self.cells.get_mut(index) {
+            *cell = Cell::Reserved(id, peer);
+        }
+    }
+
+    /// Establishes a reserved association; `false` if it is not reserved any more.
+    pub(crate) fn establish(&mut self, id: LocalId, association: Association) -> bool {
+        let index = self.index(id.value());
+        match self.cells.get_mut(index) {
+            Some(cell @ Cell::Reserved(..)) => {
+                *cell = Cell::Established(id, Box::new(association));
+                self.established += 1;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    pub(crate) fn association(&mut self, id: LocalId) -> Option<&mut Association> {
+        let index = self.index(id.value());
+        match self.cells.get_mut(index)? {
+            Cell::Established(own, association) if *own == id => Some(association),
+            _ => None,
+        }
+    }
+
+    /// Forgets an id in whatever state it is; the association, if there was one.
+    pub(crate) fn remove(&mut self, id: LocalId) -> Option<Box<Association>> {
+        let index = self.index(id.value());
+        let cell = self.cells.get_mut(index)?;
+        let own = match cell {
+            Cell::Free => return None,
+            Cell::Reserved(own, _) | Cell::Established(own, _) => *own,
+        };
+        if own != id {
+            return None;
+        }
+        match std::mem::replace(cell, Cell::Free) {
+            Cell::Established(_, association) => {
+                self.established -= 1;
+                Some(association)
+            }
+            _ => None,
+        }
+    }
+
+    /// The ids of all established associations.
+    pub(crate) fn ids(&self) -> Vec<LocalId> {
+        let id = |cell: &Cell| match cell {
+            Cell::Established(id, _) => Some(*id),
+            _ => None,
+        };
+        self.cells.iter().filter_map(id).collect()
+    }
+}

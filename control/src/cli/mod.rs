@@ -1,0 +1,242 @@
+//! The command line: definitions and help only, what they do is wired in `main`.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::{Args, Parser, Subcommand, value_parser};
+use thiserror::Error;
+use tracing::level_filters::LevelFilter;
+
+use crate::config::{ASSOCIATIONS, Datapath, FLOW_IDLE_TIMEOUT, PATH_MTU, duration};
+use crate::dev_certs;
+
+#[cfg(test)]
+mod tests;
+
+/// A DTLS gateway and client at the speed of XDP and AF_XDP
+#[derive(Clone, Debug, Parser)]
+#[command(name = "xdtls", version, max_term_width = 100, after_help = EXAMPLES)]
+pub struct Cli {
+    /// How much to log: off, error, warn, info, debug or trace
+    #[arg(
+        long,
+        global = true,
+        value_name = "LEVEL",
+        display_order = 900,
+        env = "XDTLS_LOG",
+        hide_env_values = true,
+        default_value = "info",
+        hide_possible_values = true,
+        value_parser = log_level()
+    )]
+    pub log: LevelFilter,
+
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+const EXAMPLES: &str = "\
+Try it on one machine:
+  xdtls dev-certs --out .
+  xdtls gateway --config gateway.toml
+  xdtls connect --gateway localhost:4433 --listen 127.0.0.1:5000 \\
+    --certificate client.pem --key client.key --ca ca.pem
+  xdtls status --socket /run/xdtls/admin.sock";
+
+/// What the program does.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Command {
+    /// End DTLS associations and forward their datagrams to backends
+    Gateway(Gateway),
+    /// Carry local UDP flows to a gateway, each in an association of its own
+    Connect(Connect),
+    /// Make a CA and certificates for development
+    #[command(after_help = DEV_CERTS_EXAMPLES)]
+    DevCerts(dev_certs::Options),
+    /// Ask a running gateway or client how it is doing
+    Status(Status),
+}
+
+const DEV_CERTS_EXAMPLES: &str = "\
+Writes ca, gateway, client and every NAME as DIR/….pem and DIR/….key. A CA that is in DIR already
+is used again, so both key types may share it. For development only: the CA's key lies in DIR.
+
+Examples:
+  xdtls dev-certs --out certs
+  xdtls dev-certs --out certs --key-type rsa
+  xdtls dev-certs --out certs --name a.sensors.example --name b.sensors.example --force";
+
+/// `xdtls gateway`
+#[derive(Args, Clone, Debug)]
+#[command(after_help = GATEWAY_EXAMPLES)]
+pub struct Gateway {
+    /// Configuration file
+    #[arg(long, value_name = "FILE")]
+    pub config: PathBuf,
+
+    /// How packets travel, auto or socket; overrides the configuration
+    #[arg(long, value_name = "DATAPATH")]
+    pub datapath: Option<Datapath>,
+}
+
+const GATEWAY_EXAMPLES: &str = "\
+The whole configuration is checked before anything starts; each fault is reported with its line.
+
+Examples:
+  xdtls gateway --config /etc/xdtls/gateway.toml
+  xdtls gateway --config gateway.toml --datapath socket --log debug";
+
+/// `xdtls connect`
+#[derive(Args, Clone, Debug)]
+#[command(after_help = CONNECT_EXAMPLES)]
+pub struct Connect {
+    /// UDP address of the gateway; an IPv6 address stands in brackets
+    #[arg(long, value_name = "HOST:PORT")]
+    pub gateway: HostPort,
+
+    /// Local UDP address that takes datagrams; each sender gets an association of its own
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub listen: SocketAddr,
+
+    /// Certificate of this client: PEM, the leaf first, then its chain
+    #[arg(long, value_name = "FILE")]
+    pub certificate: PathBuf,
+
+    /// Private key of the certificate: PEM
+    #[arg(long, value_name = "FILE")]
+    pub key: PathBuf,
+
+    /// CA certificates that the gateway's certificate must chain to: PEM
+    #[arg(long, value_name = "FILE")]
+    pub ca: PathBuf,
+
+    /// Name that the gateway's certificate must have [default: HOST]
+    #[arg(long, value_name = "NAME")]
+    pub server_name: Option<String>,
+
+    /// Time without datagrams after which an association ends, from 1s to 24h
+    #[arg(long, value_name = "DURATION", default_value = "120s", value_parser = idle_timeout)]
+    pub idle_timeout: Duration,
+
+    /// Associations at once, at most 1048576
+    #[arg(long, value_name = "COUNT", default_value_t = 1024, value_parser = max_associations())]
+    pub max_associations: u32,
+
+    /// Largest IP packet to the gateway in bytes, from 576 to 9216
+    #[arg(long, value_name = "BYTES", default_value_t = 1500, value_parser = path_mtu())]
+    pub path_mtu: u16,
+
+    /// Unix socket for `xdtls status` [default: none]
+    #[arg(long, value_name = "PATH")]
+    pub admin_socket: Option<PathBuf>,
+}
+
+const CONNECT_EXAMPLES: &str = "\
+Durations are written as 500ms, 15s, 2m or 1h.
+
+Examples:
+  xdtls connect --gateway gateway.example:4433 --listen 127.0.0.1:5000 \\
+    --certificate client.pem --key client.key --ca ca.pem
+  xdtls connect --gateway [2001:db8::1]:4433 --server-name gateway.example \\
+    --listen [::1]:5000 --certificate client.pem --key client.key --ca ca.pem";
+
+impl Connect {
+    /// Name that the gateway's certificate must have.
+    #[must_use]
+    pub fn server_name(&self) -> &str {
+        self.server_name.as_deref().unwrap_or(&self.gateway.host)
+    }
+}
+
+/// `xdtls status`
+#[derive(Args, Clone, Debug)]
+#[command(after_help = STATUS_EXAMPLES)]
+pub struct Status {
+    /// Admin socket of the running gateway or client
+    #[arg(long, value_name = "PATH")]
+    pub socket: PathBuf,
+
+    /// Print JSON, for programs
+    #[arg(long)]
+    pub json: bool,
+}
+
+const STATUS_EXAMPLES: &str = "\
+Examples:
+  xdtls status --socket /run/xdtls/admin.sock
+  xdtls status --socket /run/xdtls/admin.sock --json";
+
+/// A host, by name or address, and a port.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct HostPort {
+    /// DNS name or IP address, the latter without brackets.
+    pub host: String,
+    /// UDP port, never 0.
+    pub port: u16,
+}
+
+/// The text is no host with a port.
+#[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
+pub enum HostPortError {
+    /// Nothing stands before the port.
+    #[error("the host is missing, write HOST:PORT")]
+    Host,
+    /// The part after the last colon is no port.
+    #[error("the port is missing or not between 1 and 65535, write HOST:PORT")]
+    Port,
+    /// An IPv6 address without brackets could end anywhere.
+    #[error("an IPv6 address stands in brackets, write [ADDRESS]:PORT")]
+    Brackets,
+}
+
+impl FromStr for HostPort {
+    type Err = HostPortError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (host, port) = text.rsplit_once(':').ok_or(HostPortError::Port)?;
+        let bracketed = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+        if bracketed.is_none() && host.contains([':', '[', ']']) {
+            return Err(HostPortError::Brackets);
+        }
+        let host = bracketed.unwrap_or(host);
+        if host.is_empty() {
+            return Err(HostPortError::Host);
+        }
+        let port = port.parse().ok().filter(|port| *port != 0).ok_or(HostPortError::Port)?;
+        Ok(Self { host: host.to_owned(), port })
+    }
+}
+
+impl fmt::Display for HostPort {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { host, port } = self;
+        if host.contains(':') { write!(f, "[{host}]:{port}") } else { write!(f, "{host}:{port}") }
+    }
+}
+
+fn log_level() -> impl TypedValueParser<Value = LevelFilter> {
+    PossibleValuesParser::new(["off", "error", "warn", "info", "debug", "trace"])
+        .try_map(|level| level.parse::<LevelFilter>())
+}
+
+fn max_associations() -> impl TypedValueParser<Value = u32> {
+    value_parser!(u32).range(i64::from(*ASSOCIATIONS.start())..=i64::from(*ASSOCIATIONS.end()))
+}
+
+fn path_mtu() -> impl TypedValueParser<Value = u16> {
+    value_parser!(u16).range(i64::from(*PATH_MTU.start())..=i64::from(*PATH_MTU.end()))
+}
+
+fn idle_timeout(text: &str) -> Result<Duration, String> {
+    let read = duration::parse(text).map_err(|error| error.to_string())?;
+    let (low, high) = FLOW_IDLE_TIMEOUT.into_inner();
+    if (low..=high).contains(&read) {
+        return Ok(read);
+    }
+    Err(format!("it must be between {} and {}", duration::show(low), duration::show(high)))
+}

@@ -1,0 +1,106 @@
+use clap::CommandFactory;
+use insta::assert_snapshot;
+
+use super::*;
+
+/// What the program prints, on a terminal of 100 columns.
+fn help(line: &str) -> String {
+    let cli = Cli::command().term_width(100);
+    cli.try_get_matches_from(line.split_whitespace()).expect_err("help ends the run").to_string()
+}
+
+fn parse(line: &str) -> Result<Cli, String> {
+    Cli::try_parse_from(line.split_whitespace()).map_err(|error| error.to_string())
+}
+
+fn connect(more: &str) -> Result<Connect, String> {
+    let line = "xdtls connect --listen 127.0.0.1:5000 --certificate c.pem --key c.key --ca ca.pem";
+    match parse(&format!("{line} {more}"))?.command {
+        Command::Connect(connect) => Ok(connect),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn definitions_are_consistent() {
+    Cli::command().debug_assert();
+}
+
+#[test]
+fn help_of_the_program() {
+    assert_snapshot!(help("xdtls --help"));
+}
+
+#[test]
+fn help_of_gateway() {
+    assert_snapshot!(help("xdtls gateway --help"));
+}
+
+#[test]
+fn help_of_connect() {
+    assert_snapshot!(help("xdtls connect --help"));
+}
+
+#[test]
+fn help_of_dev_certs() {
+    assert_snapshot!(help("xdtls dev-certs --help"));
+}
+
+#[test]
+fn help_of_status() {
+    assert_snapshot!(help("xdtls status --help"));
+}
+
+#[test]
+fn connect_has_defaults() {
+    let connect = connect("--gateway gateway.example:4433").unwrap();
+    assert_eq!(connect.server_name(), "gateway.example");
+    assert_eq!(connect.idle_timeout, Duration::from_secs(120));
+    assert_eq!((connect.max_associations, connect.path_mtu), (1024, 1500));
+    assert_eq!(connect.admin_socket, None);
+}
+
+#[test]
+fn server_name_may_differ_from_the_host() {
+    let connect = connect("--gateway [::1]:4433 --server-name gateway").unwrap();
+    assert_eq!(connect.gateway.host, "::1");
+    assert_eq!(connect.gateway.to_string(), "[::1]:4433");
+    assert_eq!(connect.server_name(), "gateway");
+}
+
+#[test]
+fn values_out_of_range_are_refused_with_the_range() {
+    let refused = |option: &str, hint: &str| {
+        let said = connect(&format!("--gateway g:1 {option}")).unwrap_err();
+        assert!(said.contains(hint), "{said}");
+    };
+    refused("--idle-timeout 0s", "between 1s and 24h");
+    refused("--idle-timeout 120", "unit (ms, s, m or h)");
+    refused("--max-associations 0", "1..=1048576");
+    refused("--path-mtu 575", "576..=9216");
+}
+
+#[test]
+fn hosts_need_a_port_and_ipv6_brackets() {
+    let refused = |text: &str| text.parse::<HostPort>().unwrap_err();
+    for text in ["gateway", "gateway:", "gateway:0", "gateway:65536", "gateway:x", ""] {
+        assert_eq!(refused(text), HostPortError::Port, "{text}");
+    }
+    for text in [":4433", "[]:4433"] {
+        assert_eq!(refused(text), HostPortError::Host, "{text}");
+    }
+    for text in ["::1:4433", "[::1:4433", "::1]:4433", "[::1]"] {
+        assert_eq!(refused(text), HostPortError::Brackets, "{text}");
+    }
+}
+
+#[test]
+fn datapath_and_log_level_may_be_set() {
+    let cli = parse("xdtls gateway --config g.toml --datapath socket --log debug").unwrap();
+    assert_eq!(cli.log, LevelFilter::DEBUG);
+    let Command::Gateway(gateway) = cli.command else { panic!("{cli:?}") };
+    assert_eq!(gateway.datapath, Some(Datapath::Socket));
+    let said = parse("xdtls gateway --config g.toml --datapath xdp").unwrap_err();
+    assert!(said.contains("cannot require xdp yet"), "{said}");
+    assert!(parse("xdtls gateway --config g.toml --log loud").is_err());
+}

@@ -1,0 +1,271 @@
+//! The gateway's configuration: a TOML file, checked as a whole before anything starts.
+//!
+//! [`Config`] is plain data in which everything holds that can be known without opening a network
+//! socket or reading a certificate: values are in range, files exist, names resolve.
+//! `docs/examples/gateway.toml` shows every key.
+
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::Duration;
+
+use thiserror::Error;
+use toml::de::DeTable;
+
+mod document;
+pub mod duration;
+mod error;
+mod schema;
+mod value;
+
+pub use error::{ConfigError, ConfigErrors, Problem};
+pub use xdtls_proto::name_pattern::{NamePattern, NamePatternError};
+
+/// Associations that a gateway or client may be configured to hold.
+pub const ASSOCIATIONS: RangeInclusive<u32> = 1..=1 << 20;
+
+/// Path MTUs in bytes: what every IPv4 host takes (RFC 1122, section 3.3.3) up to jumbo frames.
+pub const PATH_MTU: RangeInclusive<u16> = 576..=9216;
+
+/// How long a flow without datagrams may be kept.
+pub const FLOW_IDLE_TIMEOUT: RangeInclusive<Duration> =
+    Duration::from_secs(1)..=Duration::from_secs(24 * 3600);
+
+/// A checked configuration of `xdtls gateway`.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Config {
+    /// `[gateway]`
+    pub gateway: Gateway,
+    /// `[[identity]]`: what the gateway shows to clients. At least one, in the file's order.
+    pub identities: Vec<Identity>,
+    /// `[clients]`
+    pub clients: Clients,
+    /// `[limits]`
+    pub limits: Limits,
+    /// `[[backend]]`: at least one, with different names, in the file's order.
+    pub backends: Vec<Backend>,
+    /// `[[rule]]`: the first that matches decides. May be empty.
+    pub rules: Vec<Rule>,
+    /// `[forward]`
+    pub forward: Forward,
+    /// `[admin]`
+    pub admin: Admin,
+}
+
+impl Config {
+    /// Reads and checks a configuration file.
+    ///
+    /// # Errors
+    ///
+    /// All faults of the file, or that it cannot be read.
+    pub fn load(file: &Path) -> Result<Self, ConfigErrors> {
+        let text = std::fs::read_to_string(file).map_err(|error| {
+            let problem = Problem::Unreadable(error);
+            ConfigErrors(vec![ConfigError { file: file.to_owned(), line: None, problem }])
+        })?;
+        Self::parse(&text, file)
+    }
+
+    /// Checks the text of a configuration. `file` names it in errors, and relative paths start at
+    /// its folder.
+    ///
+    /// # Errors
+    ///
+    /// All faults of the text; if it is not TOML at all, only the first.
+    pub fn parse(text: &str, file: &Path) -> Result<Self, ConfigErrors> {
+        let document = document::Document::new(file, text);
+        let config = match DeTable::parse(text) {
+            Ok(table) => schema::config(document::Section::root(&document, table.get_ref())),
+            Err(error) => {
+                let offset = error.span().map_or(0, |span| span.start);
+                document.report(offset, Problem::Syntax(error.message().to_owned()));
+                None
+            }
+        };
+        document.finish(config)
+    }
+}
+
+/// `[gateway]`: where it listens and with how many threads.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Gateway {
+    /// UDP address of the outside. Required.
+    pub listen: SocketAddr,
+    /// Worker threads, each with its own shard of the associations: 1 to 256. Default: the CPUs.
+    pub workers: usize,
+    /// Handshake threads: 1 to 256. Default: one fewer than CPUs, at least one.
+    pub handshake_workers: usize,
+    /// Largest IP packet to clients, in bytes: 576 to 9216, from 1280 with IPv6. Default: 1500.
+    pub path_mtu: u16,
+    /// How packets travel. Default: `auto`.
+    pub datapath: Datapath,
+}
+
+/// How packets travel between the network and the workers.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Datapath {
+    /// The fastest that the machine offers.
+    #[default]
+    Auto,
+    /// Ordinary UDP sockets: needs no privileges.
+    Socket,
+}
+
+/// The text names no datapath of this version.
+#[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
+pub enum DatapathError {
+    /// `xdp`, which is planned.
+    #[error("this version cannot require xdp yet, use auto or socket")]
+    Xdp,
+    /// Anything else.
+    #[error("it must be auto or socket")]
+    Unknown,
+}
+
+impl FromStr for Datapath {
+    type Err = DatapathError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "auto" => Ok(Self::Auto),
+            "socket" => Ok(Self::Socket),
+            "xdp" => Err(DatapathError::Xdp),
+            _ => Err(DatapathError::Unknown),
+        }
+    }
+}
+
+impl fmt::Display for Datapath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Auto => "auto",
+            Self::Socket => "socket",
+        })
+    }
+}
+
+/// `[[identity]]`: a certificate of the gateway and its key.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Identity {
+    /// PEM file with the chain, the leaf first. Required; it exists.
+    pub certificate: PathBuf,
+    /// PEM file with the leaf's private key. Required; it exists.
+    pub key: PathBuf,
+}
+
+/// `[clients]`: whom the gateway lets in.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Clients {
+    /// PEM file with the CA certificates that client certificates chain to. Required; it exists.
+    pub ca: PathBuf,
+}
+
+/// `[limits]`: bounds of everything that clients can make the gateway keep.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Limits {
+    /// Slots for associations: 1 to 1048576. Default: 65536.
+    pub associations: u32,
+    /// Associations in a handshake at once: 1 to 1000000. Default: 1024.
+    pub half_open: u32,
+    /// The same for a single source address: 1 to 1000000. Default: 16.
+    pub half_open_per_source: u32,
+    /// Time that a handshake may take: 1s to 10m. Default: 15s.
+    pub handshake_deadline: Duration,
+    /// Time without datagrams after which an association ends: up to 168h. Default: `None`, never
+    /// (`0s` in the file).
+    pub idle_timeout: Option<Duration>,
+    /// Time without datagrams after which a backend flow closes: 1s to 24h. Default: 2m.
+    pub flow_idle_timeout: Duration,
+    /// Backend flows at once: 1 to 1048576. Default: 65536.
+    pub backend_flows: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            associations: 65_536,
+            half_open: 1_024,
+            half_open_per_source: 16,
+            handshake_deadline: Duration::from_secs(15),
+            idle_timeout: None,
+            flow_idle_timeout: Duration::from_secs(120),
+            backend_flows: 65_536,
+        }
+    }
+}
+
+/// `[[backend]]`: a UDP service on the inside.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Backend {
+    /// Name for rules and statistics. Required; no other backend has it.
+    pub name: String,
+    /// Where plaintext goes. Required; neither address nor port is zero.
+    pub address: SocketAddr,
+    /// Local addresses of the flows, of the same family as `address` and without repetition.
+    /// Default: none, the kernel chooses.
+    pub source_addresses: Vec<IpAddr>,
+}
+
+/// `[[rule]]`: sends the clients with a certain name to a backend.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Rule {
+    /// Compared with the certificate's DNS names and its common name. Required.
+    pub certificate_name: NamePattern,
+    /// Position in [`Config::backends`]. Required.
+    pub backend: usize,
+}
+
+/// `[forward]`: what happens to clients that no rule matches.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Forward {
+    /// Position in [`Config::backends`]. Default: none, such clients are refused.
+    pub default_backend: Option<usize>,
+}
+
+/// `[admin]`: how to ask a running gateway.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Admin {
+    /// Unix socket that `xdtls status` talks to. Default: none.
+    pub socket: Option<PathBuf>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const EXAMPLE: &str = include_str!("../../../docs/examples/gateway.toml");
+
+    fn parse(text: &str) -> Config {
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["gateway.pem", "gateway.key", "ca.pem"] {
+            std::fs::write(folder.path().join(name), "").unwrap();
+        }
+        Config::parse(text, &folder.path().join("gateway.toml")).unwrap()
+    }
+
+    #[test]
+    fn the_example_is_read_as_it_says() {
+        let config = parse(EXAMPLE);
+        assert_eq!(config.gateway.listen, "0.0.0.0:4433".parse().unwrap());
+        assert!(config.identities[0].key.ends_with("gateway.key"));
+        assert_eq!(config.limits, Limits::default());
+        assert_eq!(config.rules[0].backend, 1);
+        assert_eq!(config.forward.default_backend, Some(0));
+        assert_eq!(config.admin.socket, Some(PathBuf::from("/run/xdtls/admin.sock")));
+    }
+
+    #[test]
+    fn the_example_shows_the_defaults() {
+        // Keys are commented out without a space, prose has one.
+        let uncommented = EXAMPLE.lines().map(|line| match line.strip_prefix('#') {
+            Some(key) if !key.starts_with(' ') => key,
+            _ => line,
+        });
+        let config = parse(&uncommented.collect::<Vec<_>>().join("\n"));
+        assert_eq!(config.limits, Limits::default());
+        assert_eq!((config.gateway.path_mtu, config.gateway.datapath), (1500, Datapath::Auto));
+        assert_eq!(config.backends[0].source_addresses, ["10.0.0.1".parse::<IpAddr>().unwrap()]);
+    }
+}

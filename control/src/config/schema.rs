@@ -1,0 +1,264 @@
+//! Which tables and keys there are, and what their values may be.
+//!
+//! Each function reads all of its keys before it gives up on a missing one: every fault of the
+//! file is to be found in one run. `None` means that a fault has been reported.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use super::document::Section;
+use super::error::nearest;
+use super::value::Value;
+use super::{
+    ASSOCIATIONS, Admin, Backend, Clients, Config, Datapath, FLOW_IDLE_TIMEOUT, Forward, Gateway,
+    Identity, Limits, NamePattern, PATH_MTU, Rule,
+};
+
+const THREADS_MAX: usize = 256;
+const HALF_OPEN: RangeInclusive<u32> = 1..=1_000_000;
+const BACKEND_FLOWS: RangeInclusive<u32> = 1..=1 << 20;
+const HANDSHAKE_DEADLINE: RangeInclusive<Duration> =
+    Duration::from_secs(1)..=Duration::from_secs(600);
+const IDLE_TIMEOUT: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(7 * 24 * 3600);
+/// What IPv6 demands of every link (RFC 8200, section 5).
+const PATH_MTU_IPV6_MIN: u16 = 1280;
+/// `sun_path` holds 108 bytes, the last of which is zero.
+const SOCKET_PATH_BYTES_MAX: usize = 107;
+
+pub(super) fn config(mut root: Section<'_>) -> Option<Config> {
+    let gateway = gateway(root.table("gateway"));
+    let identities = identities(&mut root);
+    let clients = clients(root.table("clients"));
+    let limits = limits(root.table("limits"));
+    let (names, backends) = backends(&mut root);
+    let rules = rules(&mut root, &names);
+    let forward = forward(root.table("forward"), &names);
+    let admin = admin(root.table("admin"));
+    root.finish();
+    Some(Config {
+        gateway: gateway?,
+        identities: identities?,
+        clients: clients?,
+        limits,
+        backends: backends?,
+        rules: rules?,
+        forward: forward?,
+        admin: admin?,
+    })
+}
+
+fn gateway(mut table: Section<'_>) -> Option<Gateway> {
+    let cpus = std::thread::available_parallelism().map_or(1, usize::from).min(THREADS_MAX);
+    let listen = table.required("listen", "\"0.0.0.0:4433\"").and_then(|v| v.parse::<SocketAddr>());
+    let workers = table.integer("workers", 1..=THREADS_MAX, cpus);
+    let handshake_workers = table.integer("handshake_workers", 1..=THREADS_MAX, (cpus - 1).max(1));
+    let path_mtu = table.integer("path_mtu", PATH_MTU, 1500);
+    let datapath = match table.value("datapath", "\"auto\"") {
+        Some(value) => value.parse(),
+        None => Some(Datapath::Auto),
+    };
+    if path_mtu < PATH_MTU_IPV6_MIN
+        && listen.is_some_and(|address| address.is_ipv6())
+        && let Some(value) = table.value("path_mtu", "1500")
+    {
+        value.report(
+            format!("must be at least {PATH_MTU_IPV6_MIN} with an IPv6 listen address"),
+            "raise it or remove the line (default 1500)",
+        );
+    }
+    table.finish();
+    Some(Gateway { listen: listen?, workers, handshake_workers, path_mtu, datapath: datapath? })
+}
+
+fn identities(root: &mut Section<'_>) -> Option<Vec<Identity>> {
+    let tables = root.tables("identity");
+    if tables.is_empty() {
+        let remedy = "add an [[identity]] table with the gateway's `certificate` and `key`";
+        root.missing("identity", remedy.to_owned());
+    }
+    let read = |mut table: Section<'_>| {
+        let certificate = table.required("certificate", "\"gateway.pem\"").and_then(|v| v.file());
+        let key = table.required("key", "\"gateway.key\"").and_then(|v| v.file());
+        table.finish();
+        Some(Identity { certificate: certificate?, key: key? })
+    };
+    all(tables.into_iter().map(read))
+}
+
+fn clients(mut table: Section<'_>) -> Option<Clients> {
+    let ca = table.required("ca", "\"ca.pem\"").and_then(|v| v.file());
+    table.finish();
+    Some(Clients { ca: ca? })
+}
+
+fn limits(mut table: Section<'_>) -> Limits {
+    let default = Limits::default();
+    let never = Duration::ZERO;
+    let idle = table.duration("idle_timeout", IDLE_TIMEOUT, default.idle_timeout.unwrap_or(never));
+    let limits = Limits {
+        associations: table.integer("associations", ASSOCIATIONS, default.associations),
+        half_open: table.integer("half_open", HALF_OPEN, default.half_open),
+        half_open_per_source: table.integer(
+            "half_open_per_source",
+            HALF_OPEN,
+            default.half_open_per_source,
+        ),
+        handshake_deadline: table.duration(
+            "handshake_deadline",
+            HANDSHAKE_DEADLINE,
+            default.handshake_deadline,
+        ),
+        idle_timeout: Some(idle).filter(|idle| *idle != never),
+        flow_idle_timeout: table.duration(
+            "flow_idle_timeout",
+            FLOW_IDLE_TIMEOUT,
+            default.flow_idle_timeout,
+        ),
+        backend_flows: table.integer("backend_flows", BACKEND_FLOWS, default.backend_flows),
+    };
+    table.finish();
+    limits
+}
+
+/// The names too, in the backends' order: what refers to a name is judged even if its backend has
+/// another fault.
+fn backends(root: &mut Section<'_>) -> (Vec<String>, Option<Vec<Backend>>) {
+    let tables = root.tables("backend");
+    if tables.is_empty() {
+        root.missing("backend", "add a [[backend]] table with `name` and `address`".to_owned());
+    }
+    let mut lines = HashMap::new();
+    let mut names = Vec::new();
+    let backends = all(tables.into_iter().map(|table| backend(table, &mut names, &mut lines)));
+    (names, backends)
+}
+
+fn backend<'a>(
+    mut table: Section<'a>,
+    names: &mut Vec<String>,
+    lines: &mut HashMap<&'a str, usize>,
+) -> Option<Backend> {
+    let name = table.required("name", "\"app\"").and_then(|value| {
+        let name = value.string()?;
+        if name.is_empty() {
+            value.wrong("must not be empty");
+            return None;
+        }
+        first_use(&value, name, lines)?;
+        Some(name.to_owned())
+    });
+    names.extend(name.clone());
+    let address = table.required("address", "\"10.0.0.2:9000\"").and_then(|value| {
+        let address = value.parse::<SocketAddr>()?;
+        if address.port() == 0 || address.ip().is_unspecified() {
+            value.wrong(format!("`{address}` is no address to send to"));
+            return None;
+        }
+        Some(address)
+    });
+    let source_addresses = match table.value("source_addresses", "[\"10.0.0.1\"]") {
+        Some(value) => source_addresses(&value, address),
+        None => Some(Vec::new()),
+    };
+    table.finish();
+    Some(Backend { name: name?, address: address?, source_addresses: source_addresses? })
+}
+
+fn source_addresses(list: &Value<'_>, backend: Option<SocketAddr>) -> Option<Vec<IpAddr>> {
+    let mut lines = HashMap::new();
+    all(list.array("[\"10.0.0.1\"]")?.into_iter().map(|value| {
+        let source = value.parse::<IpAddr>()?;
+        first_use(&value, source, &mut lines)?;
+        if let Some(backend) = backend.filter(|backend| backend.is_ipv4() != source.is_ipv4()) {
+            value.report(
+                format!("`{source}` cannot send to {backend}: one is IPv4, the other IPv6"),
+                "use addresses of one family",
+            );
+            return None;
+        }
+        Some(source)
+    }))
+}
+
+fn rules(root: &mut Section<'_>, backends: &[String]) -> Option<Vec<Rule>> {
+    let mut lines = HashMap::new();
+    all(root.tables("rule").into_iter().map(|mut table| {
+        let name = table.required("certificate_name", "\"*.sensors.example\"");
+        let certificate_name = name.and_then(|value| {
+            let pattern = value.parse::<NamePattern>()?;
+            first_use(&value, pattern.clone(), &mut lines)?;
+            Some(pattern)
+        });
+        let backend =
+            table.required("backend", "\"app\"").and_then(|v| backend_index(&v, backends));
+        table.finish();
+        Some(Rule { certificate_name: certificate_name?, backend: backend? })
+    }))
+}
+
+fn forward(mut table: Section<'_>, backends: &[String]) -> Option<Forward> {
+    let default_backend = match table.value("default_backend", "\"app\"") {
+        Some(value) => backend_index(&value, backends).map(Some),
+        None => Some(None),
+    };
+    table.finish();
+    Some(Forward { default_backend: default_backend? })
+}
+
+fn admin(mut table: Section<'_>) -> Option<Admin> {
+    let socket = match table.value("socket", "\"/run/xdtls/admin.sock\"") {
+        Some(value) => value.path().and_then(|path| {
+            let bytes = path.as_os_str().len();
+            if bytes > SOCKET_PATH_BYTES_MAX {
+                value.report(
+                    format!(
+                        "a socket's path has at most {SOCKET_PATH_BYTES_MAX} bytes, not {bytes}"
+                    ),
+                    "choose a shorter path",
+                );
+                return None;
+            }
+            Some(Some(path))
+        }),
+        None => Some(None),
+    };
+    table.finish();
+    Some(Admin { socket: socket? })
+}
+
+/// The position of the backend that `value` names.
+fn backend_index(value: &Value<'_>, backends: &[String]) -> Option<usize> {
+    let name = value.string()?;
+    let index = backends.iter().position(|backend| backend == name);
+    if index.is_none() {
+        let remedy = match nearest(name, backends.iter().map(String::as_str)) {
+            Some(nearest) => format!("did you mean `{nearest}`?"),
+            None => format!("add a [[backend]] table with `name = \"{name}\"`"),
+        };
+        value.report(format!("there is no backend `{name}`"), remedy);
+    }
+    index
+}
+
+/// Reports a second use of what may stand only once.
+fn first_use<K: std::hash::Hash + Eq + std::fmt::Display>(
+    value: &Value<'_>,
+    key: K,
+    lines: &mut HashMap<K, usize>,
+) -> Option<()> {
+    let Some(line) = lines.get(&key) else {
+        lines.insert(key, value.line());
+        return Some(());
+    };
+    let wrong = format!("`{key}` is used on line {line} already");
+    value.report(wrong, "change or remove one of the two");
+    None
+}
+
+/// All items, if none is missing. Unlike `collect`, this reads on after the first that is.
+fn all<T>(items: impl Iterator<Item = Option<T>>) -> Option<Vec<T>> {
+    let items: Vec<Option<T>> = items.collect();
+    items.into_iter().collect()
+}

@@ -1,0 +1,138 @@
+//! Counters that one thread writes and others read.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use serde::Serialize;
+use xdtls_common::DropReason;
+use xdtls_proto::shard::ShardCounters;
+
+/// What one thread has counted. Only its owner writes, so that plain loads and stores will do.
+pub struct Counters {
+    drops: [AtomicU64; DropReason::COUNT],
+    traffic: [AtomicU64; TRAFFIC],
+}
+
+const TRAFFIC: usize = 9;
+
+impl Default for Counters {
+    fn default() -> Self {
+        Self {
+            drops: std::array::from_fn(|_| AtomicU64::new(0)),
+            traffic: std::array::from_fn(|_| AtomicU64::new(0)),
+        }
+    }
+}
+
+fn add(counter: &AtomicU64, by: u64) {
+    counter.store(counter.load(Ordering::Relaxed) + by, Ordering::Relaxed);
+}
+
+impl Counters {
+    /// Counts `by` drops.
+    pub fn drop_many(&self, reason: DropReason, by: u64) {
+        add(&self.drops[reason.as_index()], by);
+    }
+
+    /// Counts a drop.
+    pub fn drop(&self, reason: DropReason) {
+        self.drop_many(reason, 1);
+    }
+
+    /// Counts a handshake that ended.
+    pub fn handshake(&self, succeeded: bool) {
+        add(&self.traffic[if succeeded { 7 } else { 8 }], 1);
+    }
+
+    /// Publishes what a shard has done so far.
+    pub fn publish(&self, shard: ShardCounters, established: usize) {
+        let values = [
+            shard.opened,
+            shard.opened_bytes,
+            shard.sealed,
+            shard.sealed_bytes,
+            shard.hello_verify_requests,
+            shard.final_flights_repeated,
+            established as u64,
+        ];
+        for (counter, value) in self.traffic.iter().zip(values) {
+            counter.store(value, Ordering::Relaxed);
+        }
+    }
+}
+
+/// The sum over all threads at one moment.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Totals {
+    /// Plaintext datagrams opened: outside to inside.
+    pub opened: u64,
+    /// Their bytes.
+    pub opened_bytes: u64,
+    /// Plaintext datagrams sealed: inside to outside.
+    pub sealed: u64,
+    /// Their bytes.
+    pub sealed_bytes: u64,
+    /// HelloVerifyRequests sent.
+    pub hello_verify_requests: u64,
+    /// Final flights repeated.
+    pub final_flights_repeated: u64,
+    /// Associations established now.
+    pub associations: u64,
+    /// Handshakes that succeeded.
+    pub handshakes_ok: u64,
+    /// Handshakes that failed.
+    pub handshakes_failed: u64,
+    /// Drops by reason; reasons that did not occur are left out.
+    pub drops: std::collections::BTreeMap<&'static str, u64>,
+}
+
+impl Totals {
+    /// Sums up.
+    pub fn of<'a>(all: impl IntoIterator<Item = &'a Counters>) -> Self {
+        let mut traffic = [0; TRAFFIC];
+        let mut drops = [0; DropReason::COUNT];
+        for counters in all {
+            for (sum, counter) in traffic.iter_mut().zip(&counters.traffic) {
+                *sum += counter.load(Ordering::Relaxed);
+            }
+            for (sum, counter) in drops.iter_mut().zip(&counters.drops) {
+                *sum += counter.load(Ordering::Relaxed);
+            }
+        }
+        let [opened, opened_bytes, sealed, sealed_bytes, rest @ ..] = traffic;
+        let [hello_verify_requests, final_flights_repeated, associations, ok, failed] = rest;
+        let named = DropReason::ALL.iter().map(|reason| reason.as_str()).zip(drops);
+        Self {
+            opened,
+            opened_bytes,
+            sealed,
+            sealed_bytes,
+            hello_verify_requests,
+            final_flights_repeated,
+            associations,
+            handshakes_ok: ok,
+            handshakes_failed: failed,
+            drops: named.filter(|(_, count)| *count > 0).collect(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn totals_are_sums_under_their_names() {
+        let (first, second) = (Counters::default(), Counters::default());
+        first.drop(DropReason::TooBig);
+        second.drop_many(DropReason::TooBig, 2);
+        second.handshake(true);
+        second.handshake(false);
+        let shard = ShardCounters { opened: 3, sealed_bytes: 9, ..ShardCounters::default() };
+        first.publish(shard, 4);
+        second.publish(shard, 1);
+        let totals = Totals::of([&first, &second]);
+        assert_eq!((totals.opened, totals.sealed_bytes, totals.associations), (6, 18, 5));
+        assert_eq!((totals.handshakes_ok, totals.handshakes_failed), (1, 1));
+        assert_eq!(totals.drops, [("too_big", 3)].into());
+    }
+}

@@ -1,0 +1,4 @@
+//! How datagrams reach the workers and leave them.
+
+pub mod segments;
+pub mod socket;

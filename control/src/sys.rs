@@ -1,0 +1,82 @@
+//! System calls that no crate offers.
+#![allow(unsafe_code)]
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd};
+
+use xdtls_common::id::IdLayout;
+
+/// `struct sock_filter` of classic BPF (linux/filter.h).
+type Instruction = libc::sock_filter;
+
+/// The classic BPF program that picks a socket of a reuseport group by the receiver id, with the
+/// same result as [`IdLayout::shard_of`]. The packet begins with the UDP payload; where it is too
+/// short, the load ends the program with 0, the first socket.
+fn shard_program(layout: IdLayout) -> [Instruction; 4] {
+    let instruction = |code: u32, k: u32| Instruction { code: code as u16, jt: 0, jf: 0, k };
+    let slots = (1_u32 << layout.slot_bits()) - 1;
+    [
+        instruction(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 4),
+        instruction(libc::BPF_ALU | libc::BPF_AND | libc::BPF_K, slots),
+        instruction(libc::BPF_ALU | libc::BPF_MOD | libc::BPF_K, layout.shards()),
+        instruction(libc::BPF_RET | libc::BPF_A, 0),
+    ]
+}
+
+/// Lets the receiver id decide which socket of `socket`'s reuseport group gets a datagram. The
+/// sockets count in the order in which they were bound.
+pub fn steer_by_receiver_id(socket: impl AsFd, layout: IdLayout) -> io::Result<()> {
+    let mut program = shard_program(layout);
+    let descriptor =
+        libc::sock_fprog { len: program.len() as u16, filter: program.as_mut_ptr() };
+    // SAFETY: the option's value is a `sock_fprog` that is alive, as is the program it points to,
+    // and the length given is its size. The kernel copies both before it returns.
+    let result = unsafe {
+        libc::setsockopt(
+            socket.as_fd().as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_ATTACH_REUSEPORT_CBPF,
+            (&raw const descriptor).cast(),
+            size_of::<libc::sock_fprog>() as libc::socklen_t,
+        )
+    };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::UdpSocket;
+    use std::time::Duration;
+
+    use socket2::{Domain, Socket, Type};
+
+    use super::*;
+
+    #[test]
+    fn the_kernel_picks_the_socket_that_shard_of_names() {
+        let layout = IdLayout::for_capacity(1000, 3).unwrap();
+        let mut address: std::net::SocketAddr = "127.0.0.1:0".parse().unwrap();
+        let sockets: Vec<UdpSocket> = (0..3)
+            .map(|_| {
+                let socket = Socket::new(Domain::IPV4, Type::DGRAM, None).unwrap();
+                socket.set_reuse_port(true).unwrap();
+                socket.bind(&address.into()).unwrap();
+                let socket = UdpSocket::from(socket);
+                socket.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+                address = socket.local_addr().unwrap();
+                socket
+            })
+            .collect();
+        steer_by_receiver_id(&sockets[0], layout).unwrap();
+        let sender = UdpSocket::bind("127.0.0.1:0").unwrap();
+        for receiver in (0..200_u32).map(|number| number.wrapping_mul(0x9e37_79b1)) {
+            let datagram = [[9; 4], receiver.to_be_bytes()].concat();
+            sender.send_to(&datagram, address).unwrap();
+            let mut buffer = [0; 16];
+            let socket = &sockets[layout.shard_of(receiver) as usize];
+            assert_eq!(socket.recv(&mut buffer).unwrap(), 8, "receiver id {receiver:08x}");
+        }
+        sender.send_to(&[1, 2, 3], address).unwrap();
+        assert_eq!(sockets[0].recv(&mut [0; 16]).unwrap(), 3);
+    }
+}
