@@ -1,25 +1,22 @@
-//! What all handshakes of one configuration share: certificates, keys, trust and protocol options.
+//! What all handshakes of one configuration share: protocol options, trust, and the rest of what an
+//! OpenSSL context holds.
 
 use std::net::IpAddr;
 use std::time::Instant;
 
 use openssl::error::ErrorStack;
-use openssl::pkey::{Id, PKey, Private};
 use openssl::ssl::{
     SslContext, SslContextBuilder, SslMethod, SslMode, SslOptions, SslSessionCacheMode,
     SslVerifyMode, SslVersion,
 };
-use openssl::stack::Stack;
-use openssl::x509::store::{X509Store, X509StoreBuilder};
 use openssl::x509::verify::X509CheckFlags;
-use openssl::x509::{X509, X509Name};
 use thiserror::Error;
 use xdtls_proto::engine::{AcceptEngine, ConnectEngine};
-use zeroize::Zeroizing;
 
+use super::credentials::{Identity, authorities, store, subjects, use_identity};
 use super::engine::OpensslEngine;
-use super::key::{self, KeyError};
-use super::{extension, ffi};
+use super::extension;
+use super::key::KeyError;
 
 /// The cheapest to seal and open comes first; the server's order decides.
 const CIPHERS: &str = "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:\
@@ -27,14 +24,6 @@ const CIPHERS: &str = "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256
     ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305";
 
 const GROUPS: &str = "X25519:P-256:P-384";
-
-/// A certificate with its key.
-pub struct Identity {
-    /// The certificate itself, then the intermediates up to, not including, the root. PEM.
-    pub certificate_chain_pem: Vec<u8>,
-    /// The private key: PEM, or DER in PKCS#8, SEC1 or PKCS#1.
-    pub key: Zeroizing<Vec<u8>>,
-}
 
 /// Why no handshakes can be made from this configuration.
 #[derive(Debug, Error)]
@@ -165,64 +154,6 @@ fn common_context(method: SslMethod) -> Result<SslContextBuilder, ErrorStack> {
     context.set_session_cache_mode(SslSessionCacheMode::OFF);
     extension::install(&mut context)?;
     Ok(context)
-}
-
-/// Adds certificate, chain and key, and names the type of the key.
-fn use_identity(
-    context: &mut SslContextBuilder,
-    identity: &Identity,
-) -> Result<&'static str, ContextError> {
-    let (certificate, intermediates) =
-        certificates("certificate chain", &identity.certificate_chain_pem)?;
-    let key = key::parse(&identity.key)?;
-    let key_type = key_type(&key)?;
-    if !certificate.public_key()?.public_eq(&key) {
-        return Err(ContextError::KeyMismatch);
-    }
-    context.set_certificate(&certificate)?;
-    context.set_private_key(&key)?;
-    for intermediate in intermediates {
-        ffi::add_chain_certificate(context, &intermediate)?;
-    }
-    Ok(key_type)
-}
-
-fn key_type(key: &PKey<Private>) -> Result<&'static str, ContextError> {
-    match key.id() {
-        Id::EC => Ok("ECDSA"),
-        Id::RSA => Ok("RSA"),
-        _ => Err(ContextError::KeyType),
-    }
-}
-
-/// Reads at least one certificate from `pem`: the first and the others.
-fn certificates(what: &'static str, pem: &[u8]) -> Result<(X509, Vec<X509>), ContextError> {
-    let all = X509::stack_from_pem(pem);
-    let mut all = all.map_err(|error| ContextError::BrokenCertificate(what, error))?.into_iter();
-    let first = all.next().ok_or(ContextError::NoCertificate(what))?;
-    Ok((first, all.collect()))
-}
-
-fn authorities(pem: &[u8]) -> Result<Vec<X509>, ContextError> {
-    let (first, mut all) = certificates("CA certificates", pem)?;
-    all.push(first);
-    Ok(all)
-}
-
-fn store(authorities: &[X509]) -> Result<X509Store, ErrorStack> {
-    let mut store = X509StoreBuilder::new()?;
-    for authority in authorities {
-        store.add_cert(authority.clone())?;
-    }
-    Ok(store.build())
-}
-
-fn subjects(authorities: &[X509]) -> Result<Stack<X509Name>, ErrorStack> {
-    let mut subjects = Stack::new()?;
-    for authority in authorities {
-        subjects.push(authority.subject_name().to_owned()?)?;
-    }
-    Ok(subjects)
 }
 
 /// Lets only certificates for `server_name` verify, and returns what ClientHello shall ask for.

@@ -91,9 +91,10 @@ impl OpensslEngine {
     /// left in it would be blamed on the next handshake.
     fn settle(&mut self, progress: Progress) {
         ErrorStack::get();
-        self.progress = match self.stream.get_ref().overflowed() {
-            true => Progress::Failed("too many datagrams are waiting".to_owned()),
-            false => progress,
+        self.progress = if self.stream.get_ref().overflowed() {
+            Progress::Failed("too many datagrams are waiting".to_owned())
+        } else {
+            progress
         };
     }
 

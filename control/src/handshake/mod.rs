@@ -5,6 +5,7 @@
 //! keys leave with [`Finished`](xdtls_proto::engine::Finished), and the OpenSSL object is freed.
 
 mod context;
+mod credentials;
 mod datagrams;
 mod engine;
 mod extension;
@@ -12,6 +13,7 @@ mod ffi;
 mod key;
 mod peer;
 
-pub use context::{ContextError, Identity, OpensslAcceptor, OpensslConnector};
+pub use context::{ContextError, OpensslAcceptor, OpensslConnector};
+pub use credentials::Identity;
 pub use engine::OpensslEngine;
 pub use key::KeyError;

@@ -8,10 +8,10 @@ use xdtls_common::record::{HEADER_LEN, content_type};
 use xdtls_proto::engine::{ConnectEngine, Engine, Progress};
 use xdtls_proto::suite::CipherSuite;
 
-use crate::World;
 use crate::foreign::{self, offer_extension};
 use crate::pair::{MAX_DATAGRAM, Pair, To};
 use crate::pki::{Authority, KeyType, Usage};
+use crate::{SUITES, World};
 
 #[test]
 fn both_ends_agree_on_everything() {
@@ -35,14 +35,7 @@ fn both_ends_agree_on_everything() {
 
 #[test]
 fn every_suite_completes() {
-    for (key_type, iana, name) in [
-        (KeyType::Ecdsa, 0xc02b, "ECDHE-ECDSA-AES128-GCM-SHA256"),
-        (KeyType::Ecdsa, 0xc02c, "ECDHE-ECDSA-AES256-GCM-SHA384"),
-        (KeyType::Ecdsa, 0xcca9, "ECDHE-ECDSA-CHACHA20-POLY1305"),
-        (KeyType::Rsa, 0xc02f, "ECDHE-RSA-AES128-GCM-SHA256"),
-        (KeyType::Rsa, 0xc030, "ECDHE-RSA-AES256-GCM-SHA384"),
-        (KeyType::Rsa, 0xcca8, "ECDHE-RSA-CHACHA20-POLY1305"),
-    ] {
+    for (key_type, iana, name) in SUITES {
         let world = World::new(key_type);
         let only = |context: &mut openssl::ssl::SslContextBuilder| {
             context.set_cipher_list(name).unwrap();

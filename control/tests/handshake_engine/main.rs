@@ -9,6 +9,7 @@ mod foreign;
 mod lossy;
 mod pair;
 mod pki;
+mod takeover;
 
 use std::time::Instant;
 
@@ -17,6 +18,16 @@ use xdtls_proto::engine::ConnectEngine;
 
 use crate::pair::MAX_DATAGRAM;
 use crate::pki::{Authority, KeyType, Leaf, Usage};
+
+/// What the server's certificate needs, the number and OpenSSL's name of each suite.
+const SUITES: [(KeyType, u16, &str); 6] = [
+    (KeyType::Ecdsa, 0xc02b, "ECDHE-ECDSA-AES128-GCM-SHA256"),
+    (KeyType::Ecdsa, 0xc02c, "ECDHE-ECDSA-AES256-GCM-SHA384"),
+    (KeyType::Ecdsa, 0xcca9, "ECDHE-ECDSA-CHACHA20-POLY1305"),
+    (KeyType::Rsa, 0xc02f, "ECDHE-RSA-AES128-GCM-SHA256"),
+    (KeyType::Rsa, 0xc030, "ECDHE-RSA-AES256-GCM-SHA384"),
+    (KeyType::Rsa, 0xcca8, "ECDHE-RSA-CHACHA20-POLY1305"),
+];
 
 /// The ordinary world: one authority, one server name, one client.
 pub(crate) struct World {

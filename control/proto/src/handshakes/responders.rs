@@ -16,7 +16,7 @@ use xdtls_common::record::{DTLS_1_2, RecordHeader, content_type};
 use super::deadlines::Deadlines;
 use super::hello_set::{HelloKey, HelloSet};
 use super::{
-    Action, Ended, Handshakes, Installation, Limits, Random, RoutePolicy, Start, prefixed,
+    Action, Ended, Handshakes, Hello, Installation, Limits, Random, RoutePolicy, Start, prefixed,
     timed_out,
 };
 use crate::alert;
