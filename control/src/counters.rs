@@ -29,13 +29,13 @@ fn add(counter: &AtomicU64, by: u64) {
 
 impl Counters {
     /// Counts `by` drops.
-    pub fn drop_many(&self, reason: DropReason, by: u64) {
+    pub fn dropped_many(&self, reason: DropReason, by: u64) {
         add(&self.drops[reason.as_index()], by);
     }
 
     /// Counts a drop.
-    pub fn drop(&self, reason: DropReason) {
-        self.drop_many(reason, 1);
+    pub fn dropped(&self, reason: DropReason) {
+        self.dropped_many(reason, 1);
     }
 
     /// Counts a handshake that ended.
@@ -123,8 +123,8 @@ mod tests {
     #[test]
     fn totals_are_sums_under_their_names() {
         let (first, second) = (Counters::default(), Counters::default());
-        first.drop(DropReason::TooBig);
-        second.drop_many(DropReason::TooBig, 2);
+        first.dropped(DropReason::TooBig);
+        second.dropped_many(DropReason::TooBig, 2);
         second.handshake(true);
         second.handshake(false);
         let shard = ShardCounters { opened: 3, sealed_bytes: 9, ..ShardCounters::default() };

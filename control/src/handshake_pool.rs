@@ -174,12 +174,12 @@ fn next(
 impl Surroundings {
     fn carry_out(&self, action: Action) {
         match action {
-            Action::Count(reason) => self.counters.drop(reason),
+            Action::Count(reason) => self.counters.dropped(reason),
             Action::Ended(ended) => self.ended(ended),
             Action::Transmit(to, datagram) => {
                 if let Err(error) = self.channel.send(to.remote, to.local, &datagram) {
                     debug!(%error, "the outside did not take a handshake datagram");
-                    self.counters.drop(DropReason::OutsideSend);
+                    self.counters.dropped(DropReason::OutsideSend);
                 }
             }
             Action::Reserve(id, peer) => self.post(id.value(), ToWorker::Reserve(id, peer)),
@@ -190,7 +190,7 @@ impl Surroundings {
             Action::Forward(id, from, datagram) => {
                 let message = ToWorker::Datagram(from, datagram);
                 if self.worker(id.value()).offer(message).is_err() {
-                    self.counters.drop(DropReason::QueueFull);
+                    self.counters.dropped(DropReason::QueueFull);
                 }
             }
         }

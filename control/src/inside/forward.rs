@@ -101,7 +101,7 @@ impl Forward {
     }
 
     fn complain(&mut self, now: Instant, error: &io::Error) {
-        self.surroundings.counters.drop(DropReason::FlowLimit);
+        self.surroundings.counters.dropped(DropReason::FlowLimit);
         if self.complained_at.is_none_or(|at| now.duration_since(at) >= COMPLAIN_EVERY) {
             self.complained_at = Some(now);
             warn!(%error, "cannot open a backend flow; datagrams are dropped as flow_limit");
@@ -117,7 +117,7 @@ fn send(flows: &HashMap<LocalId, Flow>, surroundings: &Surroundings, run: &Run<'
     };
     if let Err(error) = sent {
         debug!(%error, "a backend did not take {} datagrams", run.count);
-        surroundings.counters.drop_many(DropReason::InsideSend, run.count as u64);
+        surroundings.counters.dropped_many(DropReason::InsideSend, run.count as u64);
     }
 }
 

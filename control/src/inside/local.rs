@@ -89,7 +89,7 @@ impl Local {
 
     fn begin(&mut self, now: Instant, from: SocketAddr, first: &[u8]) {
         if self.programs.len() >= self.limits.programs {
-            return self.surroundings.counters.drop(DropReason::LocalLimit);
+            return self.surroundings.counters.dropped(DropReason::LocalLimit);
         }
         self.request(from);
         let state = State::Opening([first.to_vec()].into());
@@ -100,7 +100,7 @@ impl Local {
 
 fn send(port: &Channel, surroundings: &Surroundings, run: &Run<'_, SocketAddr>) {
     if port.send_run(*run.to, None, run).is_err() {
-        surroundings.counters.drop_many(DropReason::InsideSend, run.count as u64);
+        surroundings.counters.dropped_many(DropReason::InsideSend, run.count as u64);
     }
 }
 
@@ -124,7 +124,7 @@ impl Inside for Local {
         warn!(reason, "cannot open an association; the program's next datagram tries again");
         if let State::Opening(queued) = program.state {
             let counters = &self.surroundings.counters;
-            counters.drop_many(DropReason::ConnectFailed, queued.len() as u64);
+            counters.dropped_many(DropReason::ConnectFailed, queued.len() as u64);
         }
     }
 
@@ -142,7 +142,7 @@ impl Inside for Local {
 
     fn plaintext(&mut self, now: Instant, id: LocalId, plaintext: &[u8]) {
         let Some(to) = self.by_id.get(&id) else {
-            return self.surroundings.counters.drop(DropReason::Closed);
+            return self.surroundings.counters.dropped(DropReason::Closed);
         };
         if let Some(program) = self.programs.get_mut(to) {
             program.active_at = now;
@@ -179,7 +179,7 @@ impl Inside for Local {
                 queued.push_back(datagram.to_vec());
             }
             State::Opening(_) => {
-                self.surroundings.counters.drop(DropReason::ConnectQueueFull);
+                self.surroundings.counters.dropped(DropReason::ConnectQueueFull);
             }
         }
         None

@@ -29,7 +29,7 @@ pub(super) struct WorkerOutput<'a, I> {
 fn send(channel: &Channel, counters: &Counters, run: &Run<'_, Endpoint>) {
     if let Err(error) = channel.send_run(run.to.remote, run.to.local, run) {
         debug!(%error, "the outside did not take {} datagrams", run.count);
-        counters.drop_many(DropReason::OutsideSend, run.count as u64);
+        counters.dropped_many(DropReason::OutsideSend, run.count as u64);
     }
 }
 
@@ -68,11 +68,11 @@ impl<I: Inside> Output for WorkerOutput<'_, I> {
             }
         };
         if let Err(reason) = outcome {
-            self.counters.drop(reason);
+            self.counters.dropped(reason);
         }
     }
 
     fn count(&mut self, reason: DropReason) {
-        self.counters.drop(reason);
+        self.counters.dropped(reason);
     }
 }
