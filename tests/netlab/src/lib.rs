@@ -5,9 +5,15 @@
 //! and what we made is removed when its owner is dropped, or by [`sweep`] after a crash.
 #![forbid(unsafe_code)]
 
+pub mod echo;
+mod ledger;
 mod netns;
+pub mod probe;
 mod process;
+mod random;
+mod report;
 mod requirement;
+mod udp;
 mod veth;
 
 pub use netns::{Netns, sweep};
