@@ -6,6 +6,8 @@
 #![forbid(unsafe_code)]
 
 pub mod echo;
+pub mod garbage;
+mod hello;
 mod ledger;
 mod netns;
 pub mod probe;
