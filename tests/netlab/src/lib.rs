@@ -15,6 +15,8 @@ mod process;
 mod random;
 mod report;
 mod requirement;
+pub mod shim;
+mod shim_loop;
 mod udp;
 mod veth;
 
