@@ -1,1 +1,26 @@
-//! Placeholder.
+//! A network lab for tests and the demo: namespaces joined by veth pairs, processes that run in
+//! them and do not outlive us, and small UDP programs that know nothing of DTLS.
+//!
+//! Nothing here touches an interface of the host: links are made inside namespaces of our own,
+//! and what we made is removed when its owner is dropped, or by [`sweep`] after a crash.
+#![forbid(unsafe_code)]
+
+pub mod echo;
+pub mod garbage;
+mod hello;
+mod ledger;
+mod netns;
+pub mod probe;
+mod process;
+mod random;
+mod report;
+mod requirement;
+pub mod shim;
+mod shim_loop;
+mod udp;
+mod veth;
+
+pub use netns::{Netns, sweep};
+pub use process::{Finished, Line, Process, Stream, capture, program};
+pub use requirement::missing;
+pub use veth::Veth;
