@@ -58,7 +58,7 @@ drop_reasons! {
     NoFreeId = "no_free_id",
     /// A datagram for a half-open association from another address than its own.
     HalfOpenAddress = "half_open_address",
-    /// A record type that has no place in a handshake (an epoch-0 alert, say).
+    /// A record type that has no place in a handshake (application data in the clear, say).
     HandshakeRecordType = "handshake_record_type",
     /// A handshake message with impossible lengths or a sequence far ahead.
     HandshakeMessage = "handshake_message",

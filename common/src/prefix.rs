@@ -8,7 +8,7 @@ pub const PREFIX_LEN: usize = 8;
 /// The two ids that stand before the DTLS records of a datagram, as the sender wrote them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Prefix {
-    /// The sender's own id; 0 in a HelloVerifyRequest only.
+    /// The sender's own id; 0 where a gateway answers without keeping state.
     pub sender: u32,
     /// The receiver's id; 0 in a ClientHello only.
     pub receiver: u32,

@@ -4,7 +4,7 @@
 use crate::cursor::Cursor;
 use crate::drop_reason::DropReason;
 use crate::prefix::Prefix;
-use crate::record::{DTLS_1_0, DTLS_1_2, RecordHeader, content_type};
+use crate::record::{DTLS_1_0, DTLS_1_2, HEADER_LEN, RecordHeader, content_type};
 
 /// How many epoch-0 records may stand before the first epoch-1 record of a retransmitted flight.
 /// A client's longest flight is Certificate, ClientKeyExchange, CertificateVerify,
@@ -48,6 +48,9 @@ pub enum Verdict {
 /// `prefix.receiver`, `None` where it says nothing.
 #[inline(always)]
 pub fn verdict(prefix: Prefix, entry: Option<Entry>, cursor: &mut impl Cursor) -> Verdict {
+    if cursor.remaining() < HEADER_LEN {
+        return Verdict::Drop(DropReason::TooShort);
+    }
     if prefix.receiver == 0 {
         return Verdict::ClientHello;
     }
@@ -185,7 +188,9 @@ mod tests {
     #[test]
     fn receiver_zero_is_for_client_hellos_whatever_the_table_says() {
         let prefix = Prefix { sender: 9, receiver: 0 };
-        assert_eq!(verdict(prefix, None, &mut SliceCursor::new(&[])), Verdict::ClientHello);
+        let decide = |bytes: &[u8]| verdict(prefix, None, &mut SliceCursor::new(bytes));
+        assert_eq!(decide(&[0; 13]), Verdict::ClientHello);
+        assert_eq!(decide(&[0; 12]), Verdict::Drop(DropReason::TooShort));
     }
 
     #[test]

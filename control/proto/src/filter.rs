@@ -6,6 +6,8 @@
 //! number would close the engine's replay window for good; encrypted records are passed in small
 //! number, because the engine keeps a whole read buffer for each.
 
+use std::ops::RangeInclusive;
+
 use xdtls_common::DropReason;
 use xdtls_common::cursor::{Cursor, SliceCursor, Truncated};
 use xdtls_common::record::{HEADER_LEN, RecordHeader, content_type};
@@ -22,8 +24,9 @@ const MAX_EARLY_RECORDS: usize = 4;
 /// Encrypted handshake records that are passed in all: Finished and its retransmissions.
 const MAX_ENCRYPTED_RECORDS: usize = 12;
 
-/// The longest fragment of an encrypted handshake record: Finished is the only message in one.
-const MAX_ENCRYPTED_LEN: u16 = 128;
+/// The fragment of an encrypted handshake record, in bytes: Finished is the only message in one,
+/// 24 bytes of it, a tag, and with AES-GCM an explicit nonce.
+const ENCRYPTED_LEN: RangeInclusive<u16> = 40..=128;
 
 /// What the filter does with a record.
 #[derive(Debug, PartialEq, Eq)]
@@ -110,7 +113,7 @@ impl Filter {
         if self.encrypted.len() >= limit {
             return Err(DropReason::EarlyRecordLimit);
         }
-        if header.length > MAX_ENCRYPTED_LEN {
+        if !ENCRYPTED_LEN.contains(&header.length) {
             return Err(DropReason::HandshakeMessage);
         }
         self.encrypted.push(record.to_vec());
@@ -246,6 +249,9 @@ mod tests {
         assert_eq!(admit(&mut filter, 23, 0, &[2]), Err(DropReason::HandshakeRecordType));
         assert_eq!(admit(&mut filter, 20, 1, &[1]), Err(DropReason::HandshakeRecordType));
         assert_eq!(admit(&mut filter, 22, 2, &[1]), Err(DropReason::WrongEpoch));
-        assert_eq!(admit(&mut filter, 22, 1, &[0; 129]), Err(DropReason::HandshakeMessage));
+        for length in [0, 39, 129] {
+            let admitted = admit(&mut filter, 22, 1, &vec![0; length]);
+            assert_eq!(admitted, Err(DropReason::HandshakeMessage), "{length} bytes");
+        }
     }
 }

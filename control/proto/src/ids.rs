@@ -17,7 +17,7 @@ pub struct IdAllocator {
     layout: IdLayout,
     /// Slots that were never used.
     fresh: Range<u32>,
-    /// Slots that were given back: when, and the id that is not to come again at once.
+    /// Slots that were given back: until when they rest, and the id that is not to come again.
     resting: VecDeque<(Instant, LocalId)>,
 }
 
@@ -32,8 +32,8 @@ impl IdAllocator {
         if let Some(slot) = self.fresh.next() {
             return Some(self.draw(slot, 0, random));
         }
-        let (since, old) = *self.resting.front()?;
-        if now.duration_since(since) < QUARANTINE {
+        let (until, old) = *self.resting.front()?;
+        if now < until {
             return None;
         }
         self.resting.pop_front();
@@ -43,7 +43,12 @@ impl IdAllocator {
 
     /// Gives an id back.
     pub fn release(&mut self, now: Instant, id: LocalId) {
-        self.resting.push_back((now, id));
+        self.resting.push_back((now + QUARANTINE, id));
+    }
+
+    /// Gives an id back that no peer has seen: its slot needs no rest.
+    pub fn release_unused(&mut self, now: Instant, id: LocalId) {
+        self.resting.push_front((now, id));
     }
 
     /// A random generation that is neither 0, which could make the id 0, nor the previous one.

@@ -2,14 +2,19 @@
 //! joins its half-open association and never begins a second.
 
 use std::collections::{HashMap, VecDeque};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use xdtls_common::cookie;
 use xdtls_common::id::LocalId;
 
+use super::responders::source_of;
+
 /// How many ClientHellos are remembered: two minutes of what two cores can finish.
 const CAPACITY: usize = 1 << 18;
+
+/// How many of them may be of one source, so that no single one can use the others' up.
+const CAPACITY_PER_SOURCE: usize = CAPACITY / 16;
 
 /// How long one is remembered: until no secret judges its cookie good any more.
 const LIFE: Duration = Duration::from_secs(cookie::LIFE_S as u64 + 1);
@@ -26,13 +31,14 @@ pub(crate) struct HelloKey {
 /// The set.
 #[derive(Default)]
 pub(crate) struct HelloSet {
-    begun: HashMap<HelloKey, Option<LocalId>>,
+    begun: HashMap<HelloKey, LocalId>,
     by_age: VecDeque<(Instant, HelloKey)>,
+    per_source: HashMap<IpAddr, usize>,
 }
 
 impl HelloSet {
-    /// What a ClientHello has begun: `None` if it is new, `Some(None)` if it was refused.
-    pub(crate) fn find(&self, key: &HelloKey) -> Option<Option<LocalId>> {
+    /// What a ClientHello has begun; `None` if it is new.
+    pub(crate) fn find(&self, key: &HelloKey) -> Option<LocalId> {
         self.begun.get(key).copied()
     }
 
@@ -41,16 +47,29 @@ impl HelloSet {
         while let Some((since, key)) = self.by_age.front()
             && now.duration_since(*since) > LIFE
         {
+            let source = source_of(key.remote.ip());
             self.begun.remove(key);
             self.by_age.pop_front();
+            if let Some(count) = self.per_source.get_mut(&source) {
+                *count -= 1;
+                if *count == 0 {
+                    self.per_source.remove(&source);
+                }
+            }
         }
         self.begun.len() < CAPACITY
     }
 
+    /// Whether another one of this source can be remembered.
+    pub(crate) fn has_room_for(&self, source: IpAddr) -> bool {
+        self.per_source.get(&source).is_none_or(|count| *count < CAPACITY_PER_SOURCE)
+    }
+
     /// Remembers what a new ClientHello has begun.
-    pub(crate) fn insert(&mut self, now: Instant, key: HelloKey, begun: Option<LocalId>) {
+    pub(crate) fn insert(&mut self, now: Instant, key: HelloKey, begun: LocalId) {
         self.begun.insert(key, begun);
         self.by_age.push_back((now, key));
+        *self.per_source.entry(source_of(key.remote.ip())).or_default() += 1;
     }
 }
 
@@ -58,20 +77,33 @@ impl HelloSet {
 mod tests {
     use super::*;
 
+    fn key(id: u32) -> HelloKey {
+        HelloKey { remote: "192.0.2.1:7".parse().unwrap(), client_id: id, random: [1; 32] }
+    }
+
     #[test]
     fn entries_live_as_long_as_their_cookie() {
-        let key = |id| HelloKey {
-            remote: "192.0.2.1:7".parse().unwrap(),
-            client_id: id,
-            random: [1; 32],
-        };
         let (now, mut set) = (Instant::now(), HelloSet::default());
-        set.insert(now, key(1), LocalId::new(5));
-        assert_eq!(set.find(&key(1)), Some(LocalId::new(5)));
+        let begun = LocalId::new(5).unwrap();
+        set.insert(now, key(1), begun);
+        assert_eq!(set.find(&key(1)), Some(begun));
         assert_eq!(set.find(&key(2)), None);
         assert!(set.has_room(now + Duration::from_secs(121)));
-        assert_eq!(set.find(&key(1)), Some(LocalId::new(5)));
+        assert_eq!(set.find(&key(1)), Some(begun));
         assert!(set.has_room(now + Duration::from_secs(122)));
         assert_eq!(set.find(&key(1)), None);
+        assert!(set.per_source.is_empty());
+    }
+
+    #[test]
+    fn one_source_leaves_room_for_others() {
+        let (now, mut set) = (Instant::now(), HelloSet::default());
+        let greedy = source_of(key(0).remote.ip());
+        for id in 0..CAPACITY_PER_SOURCE as u32 {
+            assert!(set.has_room_for(greedy));
+            set.insert(now, key(id), LocalId::new(1).unwrap());
+        }
+        assert!(!set.has_room_for(greedy));
+        assert!(set.has_room_for("192.0.2.2".parse().unwrap()));
     }
 }

@@ -9,9 +9,11 @@ use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use xdtls_common::DropReason;
+use xdtls_common::client_hello::CLIENT_HELLO;
 use xdtls_common::cursor::SliceCursor;
 use xdtls_common::id::{LocalId, PeerId};
 use xdtls_common::prefix::{PREFIX_LEN, Prefix};
+use xdtls_common::record::{HEADER_LEN, RecordHeader, content_type};
 
 use super::deadlines::Deadlines;
 use super::{Action, Ended, Handshakes, Installation, Limits, Random, Start, prefixed, timed_out};
@@ -148,8 +150,6 @@ impl<C: ConnectEngine> Initiators<C> {
             (Some(followed), sender) if sender != Some(followed) => {
                 return Err(DropReason::WrongPeerId);
             }
-            // Without an id: a HelloVerifyRequest, or a refusal, of a server that keeps no state.
-            (None, sender) => *server = sender,
             _ => {}
         }
         let actions = &mut self.actions;
@@ -158,6 +158,8 @@ impl<C: ConnectEngine> Initiators<C> {
         if exchange.messages_seen() > *messages_seen {
             *messages_seen = exchange.messages_seen();
             *silent_timeouts = 0;
+            // Without an id: the HelloVerifyRequest of a server that keeps no state.
+            *server = PeerId::new(prefix.sender);
         }
         self.pump(now, local);
         Ok(())
@@ -194,7 +196,11 @@ impl<C: ConnectEngine> Initiators<C> {
         let Some(opening) = self.opening.get_mut(&local) else { return };
         let Stage::Exchanging { exchange, server, .. } = &mut opening.stage else { return };
         while let Some(records) = exchange.poll_transmit() {
-            let receiver = server.map_or(0, PeerId::value);
+            // A repeated ClientHello is for whoever answers it: it must not name an id.
+            let receiver = match server {
+                Some(server) if !is_client_hello(&records) => server.value(),
+                _ => 0,
+            };
             let datagram = prefixed(local.value(), receiver, &records);
             self.actions.push_back(Action::Transmit(opening.wish.endpoint, datagram));
         }
@@ -241,7 +247,8 @@ impl<C: ConnectEngine> Initiators<C> {
         let delay = RETRY_DELAY * (1 << wish.failed_attempts.min(6));
         wish.failed_attempts += 1;
         wish.last_failure = Some(reason);
-        self.schedule(now, wish, now + delay);
+        let end = wish.since + self.limits.deadline;
+        self.schedule(now, wish, end.min(now + delay));
     }
 
     fn give_up(&mut self, now: Instant, local: LocalId, mut reason: String) {
@@ -300,6 +307,7 @@ impl<C: ConnectEngine> Handshakes for Initiators<C> {
     }
 
     fn release(&mut self, now: Instant, local: LocalId) {
+        self.opening.remove(&local);
         self.ids.release(now, local);
     }
 
@@ -310,4 +318,13 @@ impl<C: ConnectEngine> Handshakes for Initiators<C> {
     fn deadline(&self) -> Option<Instant> {
         self.deadlines.next()
     }
+}
+
+/// Whether a datagram of ours, without prefix, begins with a ClientHello.
+fn is_client_hello(records: &[u8]) -> bool {
+    let epoch_0_handshake =
+        |header: &RecordHeader| header.epoch == 0 && header.content_type == content_type::HANDSHAKE;
+    RecordHeader::parse(&mut SliceCursor::new(records))
+        .is_ok_and(|header| epoch_0_handshake(&header))
+        && records.get(HEADER_LEN) == Some(&CLIENT_HELLO)
 }

@@ -97,7 +97,6 @@ impl<A: AcceptEngine> Responders<A> {
         }
         self.admit(now, hello.from.remote.ip())?;
         if !offers_extended_master_secret(&parsed, &hello.datagram) {
-            self.seen.insert(now, key, None);
             let refusal = epoch_0_alert(parsed.record_sequence, alert::HANDSHAKE_FAILURE);
             let datagram = prefixed(0, hello.client_id, &refusal);
             self.actions.push_back(Action::Transmit(hello.from, datagram));
@@ -107,15 +106,10 @@ impl<A: AcceptEngine> Responders<A> {
     }
 
     /// A repeat belongs to what the first has begun, if that is still going on.
-    fn repeat(
-        &mut self,
-        now: Instant,
-        begun: Option<LocalId>,
-        hello: &Hello,
-    ) -> Result<(), DropReason> {
-        match begun.and_then(|local| Some((local, self.half_open.get(&local)?))) {
-            Some((local, half_open)) if half_open.exchange.is_some() => {
-                self.records(now, local, &hello.datagram);
+    fn repeat(&mut self, now: Instant, begun: LocalId, hello: &Hello) -> Result<(), DropReason> {
+        match self.half_open.get(&begun) {
+            Some(half_open) if half_open.exchange.is_some() => {
+                self.records(now, begun, &hello.datagram);
                 Ok(())
             }
             _ => Err(DropReason::HandshakeReplayed),
@@ -127,7 +121,9 @@ impl<A: AcceptEngine> Responders<A> {
             return Err(DropReason::HalfOpenLimit);
         }
         let of_source = self.per_source.get(&source_of(source)).copied().unwrap_or(0);
-        if of_source >= self.limits.half_open_per_source {
+        if of_source >= self.limits.half_open_per_source
+            || !self.seen.has_room_for(source_of(source))
+        {
             return Err(DropReason::SourceLimit);
         }
         Ok(())
@@ -142,11 +138,11 @@ impl<A: AcceptEngine> Responders<A> {
         peer: PeerId,
     ) -> Result<(), DropReason> {
         let local = self.ids.allocate(now, &mut self.random).ok_or(DropReason::NoFreeId)?;
-        self.seen.insert(now, key, Some(local));
+        self.seen.insert(now, key, local);
         let engine = match self.acceptor.accept(now, &hello.datagram, self.limits.max_datagram) {
             Ok(engine) => engine,
             Err(reason) => {
-                self.ids.release(now, local);
+                self.ids.release_unused(now, local);
                 self.ended(Some(local), now, now, Err(reason));
                 return Ok(());
             }
@@ -306,6 +302,7 @@ impl<A: AcceptEngine> Handshakes for Responders<A> {
     }
 
     fn release(&mut self, now: Instant, local: LocalId) {
+        self.forget(local);
         self.ids.release(now, local);
     }
 
@@ -319,13 +316,10 @@ impl<A: AcceptEngine> Handshakes for Responders<A> {
 }
 
 /// What counts as one source: an IPv4 address, or the /64 that one IPv6 host is given.
-fn source_of(address: IpAddr) -> IpAddr {
-    match address {
-        IpAddr::V4(_) => address,
-        IpAddr::V6(v6) => match v6.to_ipv4_mapped() {
-            Some(v4) => IpAddr::V4(v4),
-            None => IpAddr::V6((v6.to_bits() >> 64 << 64).into()),
-        },
+pub(super) fn source_of(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(v6) => IpAddr::V6((v6.to_bits() >> 64 << 64).into()),
+        v4 => v4,
     }
 }
 

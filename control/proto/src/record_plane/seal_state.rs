@@ -12,6 +12,9 @@ pub const GCM_RECORDS_MAX: u64 = 23_726_566;
 /// sequence numbers' (RFC 8446 §5.5), which must not wrap (RFC 6347 §4.1).
 pub const CHACHA20_POLY1305_RECORDS_MAX: u64 = (1 << 48) - 1;
 
+/// Records that are kept back for alerts when a key is worn.
+const RESERVE: u64 = 16;
+
 /// The most records that one key of `aead` seals, those of the handshake included.
 pub const fn records_max(aead: Aead) -> u64 {
     match aead {
@@ -65,10 +68,10 @@ impl SealState {
         Ok(counters)
     }
 
-    /// Whether a new association should replace this key's now: half of [`records_max`] is sealed.
-    /// At 1,000,000 records a second the other half of AES-GCM's lasts for 11 seconds.
-    pub const fn rekey_due(&self) -> bool {
-        self.sequence >= records_max(self.aead) / 2
+    /// Whether the key should seal no more data: what is left is for the messages that end the
+    /// association.
+    pub const fn is_worn(&self) -> bool {
+        self.sequence >= records_max(self.aead) - RESERVE
     }
 }
 
@@ -101,13 +104,14 @@ mod tests {
     }
 
     #[test]
-    fn rekey_is_due_at_half_the_limit() {
+    fn a_worn_key_can_still_say_goodbye() {
         for aead in AEADS {
-            let half = records_max(aead) / 2;
-            let mut state = SealState::after(aead, half - 2, 0);
-            assert!(!state.rekey_due());
+            let mut state = SealState::after(aead, records_max(aead) - RESERVE - 2, 0);
+            assert!(!state.is_worn());
             assert!(state.take().is_ok());
-            assert!(state.rekey_due());
+            assert!(state.is_worn());
+            assert!((0..RESERVE).all(|_| state.take().is_ok()));
+            assert_eq!(state.take(), Err(DropReason::KeyLimit));
         }
     }
 }

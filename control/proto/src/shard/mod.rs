@@ -167,13 +167,14 @@ impl Shard {
         if !self.table.establish(id, association) {
             return out.event(ShardEvent::Closed(id, CloseCause::Local));
         }
-        if !flight.is_empty() {
-            let datagrams = flight.iter().map(|records| [&prefix[..], records].concat()).collect();
-            self.flights.keep(now, id, datagrams);
-        }
         out.event(ShardEvent::Installed(id));
         for mut record in held {
             self.receive_records(now, id, &mut record, out);
+        }
+        // Held data was sent before our last flight and does not show that it has arrived.
+        if !flight.is_empty() && self.table.association(id).is_some() {
+            let datagrams = flight.iter().map(|records| [&prefix[..], records].concat()).collect();
+            self.flights.keep(now, id, datagrams);
         }
     }
 

@@ -76,9 +76,6 @@ impl Shard {
         if client_id == 0 {
             return Err(DropReason::WrongPeerId);
         }
-        if records.len() < xdtls_common::record::HEADER_LEN {
-            return Err(DropReason::TooShort);
-        }
         let hello =
             ClientHello::parse(&mut SliceCursor::new(records)).map_err(|error| match error {
                 HelloError::NotAClientHello => DropReason::NotAClientHello,
@@ -241,7 +238,7 @@ impl Shard {
 
 /// A reply goes to one host only, and never to ourselves: two gateways must not answer each other.
 fn may_be_answered(from: &Endpoint, local_port: u16) -> bool {
-    let address = from.remote.ip();
+    let address = from.remote.ip().to_canonical();
     let broadcast = matches!(address, IpAddr::V4(v4) if v4.is_broadcast());
     let ours = from.local.is_some_and(|local| from.remote == SocketAddr::new(local, local_port));
     let nobody = address.is_unspecified() || address.is_multicast() || from.remote.port() == 0;

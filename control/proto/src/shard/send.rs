@@ -42,7 +42,7 @@ impl Shard {
         out: &mut impl Output,
     ) -> Result<(), DropReason> {
         let association = self.table.association(id).ok_or(DropReason::Closed)?;
-        if association.seal_state.rekey_due() && content_type == content_type::APPLICATION_DATA {
+        if association.seal_state.is_worn() && content_type == content_type::APPLICATION_DATA {
             self.close(now, id, CloseCause::KeysWorn, out);
             return Err(DropReason::KeyLimit);
         }

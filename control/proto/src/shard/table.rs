@@ -60,14 +60,13 @@ impl Table {
     /// Establishes a reserved association; `false` if it is not reserved any more.
     pub(crate) fn establish(&mut self, id: LocalId, association: Association) -> bool {
         let index = self.index(id.value());
-        match self.cells.get_mut(index) {
-            Some(cell @ Cell::Reserved(..)) => {
-                *cell = Cell::Established(id, Box::new(association));
-                self.established += 1;
-                true
-            }
-            _ => false,
+        let Some(cell) = self.cells.get_mut(index) else { return false };
+        if !matches!(cell, Cell::Reserved(own, _) if *own == id) {
+            return false;
         }
+        *cell = Cell::Established(id, Box::new(association));
+        self.established += 1;
+        true
     }
 
     pub(crate) fn association(&mut self, id: LocalId) -> Option<&mut Association> {
