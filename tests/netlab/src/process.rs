@@ -171,9 +171,10 @@ pub fn capture(command: &mut Command) -> Result<String> {
 pub fn program(name: &str) -> Result<PathBuf> {
     let own = std::env::current_exe()?;
     let found = own.ancestors().skip(1).take(2).map(|directory| directory.join(name));
-    found.into_iter().find(|path| path.is_file()).with_context(|| {
-        format!("{name} is not built: `cargo build --package xdtls-netlab` builds it")
-    })
+    found
+        .into_iter()
+        .find(|path| path.is_file())
+        .with_context(|| format!("{name} is not built: `cargo build --bins` builds it"))
 }
 
 /// The signal that [`crate::Netns::command`] asks for at its parent's death is sent when the thread
