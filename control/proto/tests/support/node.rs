@@ -1,0 +1,126 @@
+//! One node: its shards, its handshake machine, and the queues between them.
+
+mod threads;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use xdtls_common::DropReason;
+use xdtls_common::id::{IdLayout, LocalId};
+use xdtls_proto::association::CloseCause;
+use xdtls_proto::handshakes::initiators::Initiators;
+use xdtls_proto::handshakes::responders::Responders;
+use xdtls_proto::handshakes::{Ended, Handshakes, Start};
+use xdtls_proto::shard::Shard;
+
+use super::forger::Known;
+use super::mail::Mail;
+use super::scripted::Scripted;
+use threads::{ToHandshakes, ToWorker};
+
+pub(crate) enum Machine {
+    Answers(Responders<Scripted>),
+    Opens(Initiators<Scripted>),
+}
+
+impl Machine {
+    fn handshakes(&mut self) -> &mut dyn Handshakes {
+        match self {
+            Self::Answers(machine) => machine,
+            Self::Opens(machine) => machine,
+        }
+    }
+}
+
+/// How late a node's threads are.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Lag {
+    /// From Install to the worker that reads it.
+    pub(crate) install: Duration,
+    /// From a worker's message to the handshake thread that reads it.
+    pub(crate) handshakes: Duration,
+}
+
+/// What has come out of a node.
+#[derive(Default)]
+pub(crate) struct Journal {
+    pub(crate) plaintext: Vec<(LocalId, Vec<u8>)>,
+    pub(crate) closed: Vec<(LocalId, CloseCause)>,
+    pub(crate) ended: Vec<Ended>,
+    /// Associations that were given to a worker, in order.
+    pub(crate) known: Vec<Known>,
+    pub(crate) drops: BTreeMap<DropReason, u64>,
+    pub(crate) handed_over: u64,
+    /// Datagrams that the handshakes gave to a worker.
+    pub(crate) forwarded: u64,
+}
+
+pub(crate) struct Node {
+    pub(crate) address: SocketAddr,
+    pub(crate) machine: Machine,
+    pub(crate) shards: Vec<Shard>,
+    pub(crate) lag: Lag,
+    pub(crate) journal: Journal,
+    /// All datagrams come to shard 0, as if nothing chose among the sockets.
+    pub(crate) misdirected: bool,
+    pub(crate) outbox: Vec<(SocketAddr, Vec<u8>)>,
+    layout: IdLayout,
+    to_workers: Vec<Mail<ToWorker>>,
+    to_handshakes: Mail<ToHandshakes>,
+}
+
+impl Node {
+    pub(crate) fn new(
+        address: SocketAddr,
+        layout: IdLayout,
+        machine: Machine,
+        shards: Vec<Shard>,
+    ) -> Self {
+        Self {
+            address,
+            machine,
+            to_workers: shards.iter().map(|_| Mail::default()).collect(),
+            shards,
+            lag: Lag::default(),
+            journal: Journal::default(),
+            misdirected: false,
+            outbox: Vec::new(),
+            layout,
+            to_handshakes: Mail::default(),
+        }
+    }
+
+    pub(crate) fn begin(&mut self, now: Instant, start: Start) {
+        self.to_handshakes.post(now, Duration::ZERO, ToHandshakes::Begin(start));
+    }
+
+    pub(crate) fn dropped(&self, reason: DropReason) -> u64 {
+        self.journal.drops.get(&reason).copied().unwrap_or(0)
+    }
+
+    pub(crate) fn established(&self) -> usize {
+        self.shards.iter().map(Shard::established).sum()
+    }
+
+    /// How many associations are half-open; a client does not tell.
+    pub(crate) fn half_open(&self) -> usize {
+        match &self.machine {
+            Machine::Answers(machine) => machine.half_open(),
+            Machine::Opens(_) => 0,
+        }
+    }
+
+    pub(crate) fn send(&mut self, now: Instant, id: LocalId, plaintext: &[u8]) {
+        self.with_shard(now, self.owner(id), |shard, out| shard.send(now, id, plaintext, out));
+    }
+
+    pub(crate) fn close(&mut self, now: Instant, id: LocalId) {
+        let cause = CloseCause::Local;
+        self.with_shard(now, self.owner(id), |shard, out| shard.close(now, id, cause, out));
+    }
+
+    fn owner(&self, id: LocalId) -> usize {
+        self.layout.shard_of(id.value()) as usize
+    }
+}

@@ -1,0 +1,197 @@
+//! What the threads of a node do: workers read their socket and their mail, the handshake thread its
+//! mail and its clock. Actions are carried out and messages read as the program does it.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use xdtls_common::DropReason;
+use xdtls_common::cursor::SliceCursor;
+use xdtls_common::id::{LocalId, PeerId};
+use xdtls_common::prefix::Prefix;
+use xdtls_proto::endpoint::Endpoint;
+use xdtls_proto::handshakes::{Action, Installation, Start};
+use xdtls_proto::shard::{Front, Output, Shard, ShardEvent};
+
+use super::Node;
+use crate::support::forger::Known;
+use crate::support::mail::Mail;
+
+/// What others ask of a worker.
+pub(super) enum ToWorker {
+    Reserve(LocalId, Option<PeerId>),
+    Install(Box<Installation>),
+    Remove(LocalId),
+    Datagram(Endpoint, Vec<u8>),
+}
+
+/// What a handshake thread is told.
+pub(super) enum ToHandshakes {
+    Begin(Start),
+    Datagram(LocalId, Endpoint, Vec<u8>),
+    Installed(LocalId),
+    Closed(LocalId),
+}
+
+/// Collects what a shard puts out during one call.
+#[derive(Default)]
+pub(super) struct Collector {
+    datagrams: Vec<(SocketAddr, Vec<u8>)>,
+    plaintext: Vec<(LocalId, Vec<u8>)>,
+    events: Vec<ShardEvent>,
+    drops: Vec<DropReason>,
+}
+
+impl Output for Collector {
+    fn datagram(&mut self, to: &Endpoint, length: usize) -> Option<&mut [u8]> {
+        self.datagrams.push((to.remote, vec![0; length]));
+        self.datagrams.last_mut().map(|(_, room)| &mut room[..])
+    }
+
+    fn plaintext(&mut self, id: LocalId, plaintext: &[u8]) {
+        self.plaintext.push((id, plaintext.to_vec()));
+    }
+
+    fn event(&mut self, event: ShardEvent) {
+        self.events.push(event);
+    }
+
+    fn count(&mut self, reason: DropReason) {
+        self.drops.push(reason);
+    }
+}
+
+impl Node {
+    /// A datagram of the outside. `front` is a gateway's.
+    pub(crate) fn receive(
+        &mut self,
+        now: Instant,
+        front: Option<&Front>,
+        from: SocketAddr,
+        mut datagram: Vec<u8>,
+    ) {
+        let prefix = Prefix::parse(&mut SliceCursor::new(&datagram));
+        let receiver = prefix.map_or(0, |prefix| prefix.receiver);
+        let owner = self.layout.shard_of(receiver) as usize;
+        let index = if self.misdirected { 0 } else { owner };
+        // An answer to a flight must find the id reserved that was posted before the flight left.
+        self.read_mail(now, index);
+        let from = Endpoint { remote: from, local: Some(self.address.ip()) };
+        self.with_shard(now, index, |shard, out| {
+            shard.receive(now, front, from, &mut datagram, out);
+        });
+    }
+
+    pub(super) fn with_shard(
+        &mut self,
+        now: Instant,
+        index: usize,
+        act: impl FnOnce(&mut Shard, &mut Collector),
+    ) {
+        let mut out = Collector::default();
+        act(&mut self.shards[index], &mut out);
+        self.outbox.extend(out.datagrams);
+        self.journal.plaintext.extend(out.plaintext);
+        out.drops.into_iter().for_each(|reason| self.count(reason));
+        out.events.into_iter().for_each(|event| self.event(now, event));
+    }
+
+    fn count(&mut self, reason: DropReason) {
+        *self.journal.drops.entry(reason).or_default() += 1;
+    }
+
+    fn event(&mut self, now: Instant, event: ShardEvent) {
+        let message = match event {
+            ShardEvent::Hello(hello) => ToHandshakes::Begin(Start::Answer(hello)),
+            ShardEvent::Handshake(id, from, datagram) => ToHandshakes::Datagram(id, from, datagram),
+            ShardEvent::Installed(id) => ToHandshakes::Installed(id),
+            ShardEvent::Closed(id, cause) => {
+                self.journal.closed.push((id, cause));
+                ToHandshakes::Closed(id)
+            }
+            ShardEvent::OtherShard(shard, from, datagram) => {
+                self.journal.handed_over += 1;
+                let message = ToWorker::Datagram(from, datagram);
+                return self.to_workers[shard as usize].post(now, Duration::ZERO, message);
+            }
+        };
+        self.to_handshakes.post(now, self.lag.handshakes, message);
+    }
+
+    fn read_mail(&mut self, now: Instant, index: usize) {
+        while let Some(message) = self.to_workers[index].take(now) {
+            self.with_shard(now, index, |shard, out| match message {
+                ToWorker::Reserve(id, peer) => shard.reserve(id, peer),
+                ToWorker::Remove(id) => shard.release(id),
+                ToWorker::Install(installation) => shard.install(now, *installation, out),
+                // A hello has no receiver id, so that no hello comes this way.
+                ToWorker::Datagram(from, mut datagram) => {
+                    shard.receive(now, None, from, &mut datagram, out);
+                }
+            });
+        }
+    }
+
+    /// The handshake thread reads a message, or has been woken by its deadline.
+    fn handshake_step(&mut self, now: Instant, message: Option<ToHandshakes>) {
+        let machine = self.machine.handshakes();
+        match message {
+            None => {}
+            Some(ToHandshakes::Begin(start)) => machine.begin(now, start),
+            Some(ToHandshakes::Datagram(id, from, datagram)) => {
+                machine.datagram(now, id, from, datagram);
+            }
+            Some(ToHandshakes::Installed(id)) => machine.acknowledge(now, id),
+            Some(ToHandshakes::Closed(id)) => machine.release(now, id),
+        }
+        machine.handle_timeout(now);
+        while let Some(action) = self.machine.handshakes().poll_action() {
+            self.carry_out(now, action);
+        }
+    }
+
+    fn carry_out(&mut self, now: Instant, action: Action) {
+        let (id, message, lag) = match action {
+            Action::Count(reason) => return self.count(reason),
+            Action::Ended(ended) => return self.journal.ended.push(ended),
+            Action::Transmit(to, datagram) => return self.outbox.push((to.remote, datagram)),
+            Action::Reserve(id, peer) => (id, ToWorker::Reserve(id, peer), Duration::ZERO),
+            Action::Remove(id) => (id, ToWorker::Remove(id), Duration::ZERO),
+            Action::Install(installation) => {
+                self.journal.known.push(Known::of(&installation));
+                (installation.local, ToWorker::Install(installation), self.lag.install)
+            }
+            Action::Forward(id, from, datagram) => {
+                self.journal.forwarded += 1;
+                (id, ToWorker::Datagram(from, datagram), Duration::ZERO)
+            }
+        };
+        let owner = self.owner(id);
+        self.to_workers[owner].post(now, lag, message);
+    }
+
+    /// Does everything that is due, until nothing is.
+    pub(crate) fn settle(&mut self, now: Instant) {
+        for _ in 0..10_000 {
+            for index in 0..self.shards.len() {
+                self.read_mail(now, index);
+                if self.shards[index].deadline().is_some_and(|deadline| deadline <= now) {
+                    self.with_shard(now, index, |shard, out| shard.handle_timeout(now, out));
+                }
+            }
+            if let Some(message) = self.to_handshakes.take(now) {
+                self.handshake_step(now, Some(message));
+            } else if self.machine.handshakes().deadline().is_some_and(|time| time <= now) {
+                self.handshake_step(now, None);
+            } else if self.deadline().is_none_or(|deadline| deadline > now) {
+                return;
+            }
+        }
+        panic!("{} asks for the same moment for ever", self.address);
+    }
+
+    pub(crate) fn deadline(&mut self) -> Option<Instant> {
+        let shards = self.shards.iter().filter_map(Shard::deadline);
+        let mail = self.to_workers.iter().filter_map(Mail::next).chain(self.to_handshakes.next());
+        shards.chain(mail).chain(self.machine.handshakes().deadline()).min()
+    }
+}

@@ -1,0 +1,186 @@
+//! A gateway, its clients, the network between them, and the clock, which jumps to whatever comes
+//! next.
+
+mod setup;
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use xdtls_common::cookie::{CookieSecrets, PERIOD_S, SECRETS};
+use xdtls_common::id::LocalId;
+use xdtls_proto::endpoint::Endpoint;
+use xdtls_proto::handshakes::Start;
+use xdtls_proto::shard::{Front, ShardCounters};
+
+use super::foreign::Foreign;
+use super::forger::Known;
+use super::network::{Network, Packet};
+use super::node::Node;
+use super::rng::Rng;
+pub(crate) use setup::Setup;
+
+pub(crate) const GATEWAY: usize = 0;
+pub(crate) const CLIENT: usize = 1;
+
+/// The name of the identity that policy refuses, and where all others lead.
+pub(crate) const NOBODY: &str = "nobody";
+pub(crate) const ROUTE: u16 = 7;
+
+/// What the clock of cookies shows when a world begins.
+const FIRST_SECOND: u32 = 1000;
+
+pub(crate) struct World {
+    pub(crate) now: Instant,
+    pub(crate) nodes: Vec<Node>,
+    pub(crate) foreign: Vec<Foreign>,
+    pub(crate) network: Network,
+    setup: Setup,
+    start: Instant,
+    rng: Rng,
+    opened: u64,
+}
+
+impl World {
+    /// What the gateway judges ClientHellos with: a new secret each period.
+    pub(crate) fn front(&self) -> Front {
+        let now_s = FIRST_SECOND + (self.now - self.start).as_secs() as u32;
+        let newest = now_s / PERIOD_S + 1;
+        let mut ring = [[0; 2]; SECRETS];
+        for period in newest + 1 - SECRETS as u32..=newest {
+            let mut secret = Rng::new(self.setup.seed ^ u64::from(period) << 32);
+            ring[period as usize % SECRETS] = [secret.next(), secret.next()];
+        }
+        let local_port = self.nodes[GATEWAY].address.port();
+        Front { secrets: CookieSecrets(ring), now_s, local_port }
+    }
+
+    /// Lets a client wish for an association with the gateway.
+    pub(crate) fn open(&mut self, client: usize) -> u64 {
+        self.opened += 1;
+        let endpoint = Endpoint { remote: self.nodes[GATEWAY].address, local: None };
+        self.nodes[client].begin(self.now, Start::Open(endpoint, self.opened));
+        self.settle();
+        self.opened
+    }
+
+    pub(crate) fn send(&mut self, node: usize, id: LocalId, plaintext: &[u8]) {
+        self.nodes[node].send(self.now, id, plaintext);
+        self.settle();
+    }
+
+    pub(crate) fn close(&mut self, node: usize, id: LocalId) {
+        self.nodes[node].close(self.now, id);
+        self.settle();
+    }
+
+    /// Lets a datagram arrive at `node` at once, whoever sent it.
+    pub(crate) fn deliver(&mut self, node: usize, from: SocketAddr, datagram: Vec<u8>) {
+        let front = (node == GATEWAY).then(|| self.front());
+        self.nodes[node].receive(self.now, front.as_ref(), from, datagram);
+        self.settle();
+    }
+
+    /// Lets everything happen that happens within `duration`.
+    pub(crate) fn run(&mut self, duration: Duration) {
+        let end = self.now + duration;
+        loop {
+            self.settle();
+            let foreign = self.foreign.iter().filter_map(|foreign| foreign.deadline(self.now));
+            let deadlines = self.nodes.iter_mut().filter_map(Node::deadline).chain(foreign);
+            match deadlines.chain(self.network.next()).min() {
+                Some(next) if next <= end => self.now = next,
+                _ => break,
+            }
+            while let Some(packet) = self.network.take(self.now) {
+                self.arrive(packet);
+            }
+        }
+        self.now = end;
+    }
+
+    pub(crate) fn run_ms(&mut self, milliseconds: u64) {
+        self.run(Duration::from_millis(milliseconds));
+    }
+
+    /// Runs until `condition` holds, at most for `limit`; whether it does.
+    pub(crate) fn run_until(
+        &mut self,
+        limit: Duration,
+        mut condition: impl FnMut(&Self) -> bool,
+    ) -> bool {
+        let end = self.now + limit;
+        while !condition(self) && self.now < end {
+            self.run_ms(1);
+        }
+        condition(self)
+    }
+
+    /// A packet comes to every node with its address: two clients may be behind one.
+    fn arrive(&mut self, packet: Packet) {
+        let there: Vec<_> =
+            (0..self.nodes.len()).filter(|node| self.nodes[*node].address == packet.to).collect();
+        for node in there {
+            self.deliver(node, packet.from, packet.bytes.clone());
+        }
+        for foreign in self.foreign.iter_mut().filter(|foreign| foreign.address == packet.to) {
+            foreign.receive(self.now, &packet.bytes);
+        }
+        self.settle();
+    }
+
+    fn settle(&mut self) {
+        for node in &mut self.nodes {
+            node.settle(self.now);
+            for (to, bytes) in node.outbox.drain(..) {
+                self.network.send(self.now, Packet { from: node.address, to, bytes });
+            }
+        }
+        for foreign in &mut self.foreign {
+            for bytes in foreign.settle(self.now) {
+                let (from, to) = (foreign.address, foreign.gateway);
+                self.network.send(self.now, Packet { from, to, bytes });
+            }
+        }
+    }
+
+    /// Opens an association and lets its handshake finish undisturbed.
+    pub(crate) fn establish(&mut self, client: usize) {
+        self.open(client);
+        self.run_ms(200);
+        assert_eq!(self.nodes[client].journal.ended.last().unwrap().outcome, Ok(()));
+        assert_eq!(self.nodes[GATEWAY].journal.ended.last().unwrap().outcome, Ok(()));
+    }
+
+    /// The newest association of a node.
+    pub(crate) fn known(&self, node: usize) -> &Known {
+        self.nodes[node].journal.known.last().unwrap()
+    }
+
+    /// The id of the newest association of a node.
+    pub(crate) fn id(&self, node: usize) -> LocalId {
+        self.known(node).local
+    }
+
+    /// What a node has received, without ids.
+    pub(crate) fn received(&self, node: usize) -> Vec<&[u8]> {
+        let plaintext = &self.nodes[node].journal.plaintext;
+        plaintext.iter().map(|(_, bytes)| &bytes[..]).collect()
+    }
+
+    /// How many associations are half-open at the gateway.
+    pub(crate) fn half_open(&self) -> usize {
+        self.nodes[GATEWAY].half_open()
+    }
+
+    /// All datagrams that a node has sent, lost or not.
+    pub(crate) fn sent_by(&self, node: usize) -> impl Iterator<Item = &[u8]> {
+        let address = self.nodes[node].address;
+        let packets = self.network.sent.iter().map(|(_, packet)| packet);
+        packets.filter(move |packet| packet.from == address).map(|packet| &packet.bytes[..])
+    }
+
+    /// What a node's only shard has done.
+    pub(crate) fn counters(&self, node: usize) -> ShardCounters {
+        self.nodes[node].shards[0].counters()
+    }
+}

@@ -1,0 +1,123 @@
+//! How worlds and their nodes are made.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use xdtls_common::id::{IdLayout, LocalId};
+use xdtls_proto::engine::PeerIdentity;
+use xdtls_proto::handshakes::initiators::Initiators;
+use xdtls_proto::handshakes::responders::Responders;
+use xdtls_proto::handshakes::{Limits, Random};
+use xdtls_proto::ids::IdAllocator;
+use xdtls_proto::shard::{Shard, ShardConfig};
+
+use super::{GATEWAY, NOBODY, ROUTE, World};
+use crate::support::foreign::Foreign;
+use crate::support::network::Network;
+use crate::support::node::{Machine, Node};
+use crate::support::rng::Rng;
+use crate::support::scripted::{Script, Scripted};
+
+/// How nodes are made.
+#[derive(Clone)]
+pub(crate) struct Setup {
+    pub(crate) seed: u64,
+    pub(crate) capacity: u32,
+    pub(crate) shards: u32,
+    pub(crate) limits: Limits,
+    pub(crate) path_mtu: u16,
+    pub(crate) idle_timeout: Option<Duration>,
+    /// The gateway's.
+    pub(crate) script: Script,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        let limits = Limits {
+            half_open: 100,
+            half_open_per_source: 10,
+            deadline: Duration::from_secs(15),
+            max_datagram: 1400,
+        };
+        let script = Script::new("gateway");
+        let (path_mtu, idle_timeout) = (1500, None);
+        Self { seed: 1, capacity: 64, shards: 1, limits, path_mtu, idle_timeout, script }
+    }
+}
+
+impl World {
+    /// A gateway and nobody else.
+    pub(crate) fn with_gateway(setup: Setup) -> Self {
+        let (mut rng, now) = (Rng::new(setup.seed), Instant::now());
+        let network = Network::new(rng.fork());
+        let (nodes, foreign) = (Vec::new(), Vec::new());
+        let mut world = Self { now, nodes, foreign, network, setup, start: now, rng, opened: 0 };
+        let policy = |identity: &PeerIdentity| (identity.names != [NOBODY]).then_some(ROUTE);
+        let engines = Scripted::new(world.setup.script.clone(), world.rng.fork());
+        let machine = Machine::Answers(Responders::new(
+            engines,
+            IdAllocator::new(world.layout(), 0..world.setup.capacity),
+            world.setup.limits.clone(),
+            Box::new(policy),
+            world.rng.fork().source(),
+        ));
+        world.add("192.0.2.1:4433".parse().unwrap(), machine);
+        world
+    }
+
+    /// A gateway and one client.
+    pub(crate) fn new(setup: Setup, client: Script) -> Self {
+        let mut world = Self::with_gateway(setup);
+        world.add_client("198.51.100.1:5000".parse().unwrap(), client);
+        world
+    }
+
+    pub(crate) fn add_client(&mut self, address: SocketAddr, script: Script) -> usize {
+        let random = self.rng.fork().source();
+        self.add_client_with_ids(address, script, random)
+    }
+
+    /// A client whose ids come from `random`.
+    pub(crate) fn add_client_with_ids(
+        &mut self,
+        address: SocketAddr,
+        script: Script,
+        random: Random,
+    ) -> usize {
+        let engines = Scripted::new(script, self.rng.fork());
+        let ids = IdAllocator::new(self.layout(), 0..self.setup.capacity);
+        let limits = self.setup.limits.clone();
+        let machine = Machine::Opens(Initiators::new(engines, ids, limits, random));
+        self.add(address, machine)
+    }
+
+    /// A foreign client, which begins at once.
+    pub(crate) fn add_foreign(&mut self, address: SocketAddr, id: u32, script: Script) -> usize {
+        let (gateway, id) = (self.nodes[GATEWAY].address, LocalId::new(id).unwrap());
+        let rng = self.rng.fork();
+        self.foreign.push(Foreign::new(self.now, address, gateway, id, script, rng));
+        self.settle();
+        self.foreign.len() - 1
+    }
+
+    fn layout(&self) -> IdLayout {
+        IdLayout::for_capacity(self.setup.capacity, self.setup.shards).unwrap()
+    }
+
+    fn add(&mut self, address: SocketAddr, machine: Machine) -> usize {
+        let layout = self.layout();
+        let config = |index| ShardConfig {
+            capacity: self.setup.capacity,
+            layout,
+            index,
+            path_mtu: self.setup.path_mtu,
+            idle_timeout: self.setup.idle_timeout,
+            cached_keys: 16,
+        };
+        let configs: Vec<_> = (0..self.setup.shards).map(config).collect();
+        let shards = configs.into_iter().map(|config| Shard::new(config, self.rng.fork().source()));
+        let node = Node::new(address, layout, machine, shards.collect());
+        self.nodes.push(node);
+        self.nodes.len() - 1
+    }
+}
