@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io;
+use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::mpsc;
@@ -156,6 +157,8 @@ impl Drop for Process {
 
 /// Runs a command to its end and returns its standard output; its failure is an error.
 pub fn capture(command: &mut Command) -> Result<String> {
+    // Ctrl-C goes to the whole group: an `ip` that it ends leaves a namespace half made or removed.
+    command.process_group(0);
     let output = command.output().with_context(|| format!("{command:?} could not be started"))?;
     ensure!(
         output.status.success(),
