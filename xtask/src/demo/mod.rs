@@ -67,13 +67,18 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     let mut report = Report {
         packets: options.packets,
         programs: options.packets.min(PROGRAMS),
+        asked: options.datapath.to_string(),
         ..Report::default()
     };
     let interrupt = Interrupt::register()?;
-    let code = demonstrate(options, &interrupt, &mut report).unwrap_or_else(|error| {
+    let mut code = demonstrate(options, &interrupt, &mut report).unwrap_or_else(|error| {
         report.faults.push(format!("{error:#}"));
         ExitCode::FAILURE
     });
+    // A signal that has come too late to hinder anything does not count.
+    if !report.is_ok() {
+        code = interrupt.exit_code().unwrap_or(code);
+    }
     print!("{}", render::outcome(&report));
     if let Some(mut stdout) = json {
         writeln!(stdout, "{}", report.json()).context("cannot print the JSON line")?;
@@ -101,14 +106,11 @@ fn demonstrate(options: &Options, interrupt: &Interrupt, report: &mut Report) ->
     sweep();
     print!("{}", render::introduction(report.programs, report.packets));
     play::play(interrupt, options.datapath, report);
-    if report.is_ok() {
-        return Ok(ExitCode::SUCCESS);
-    }
-    Ok(interrupt.exit_code().unwrap_or(ExitCode::FAILURE))
+    Ok(if report.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 const NEEDS_ROOT: &str = "the demo makes network namespaces, which needs root. Run it so:\n    \
-                          sudo --preserve-env env \"PATH=$PATH\" cargo xtask demo";
+                          sudo env \"PATH=$PATH\" \"HOME=$HOME\" cargo xtask demo";
 
 /// Removes what runs of the demo have left that were killed.
 fn sweep() {

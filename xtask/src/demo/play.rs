@@ -75,10 +75,12 @@ fn perform(
 
     cast.probe.start(stage.probe(report.packets, report.programs))?;
     cast.garbage.start(stage.garbage())?;
-    cast.garbage.wait(patience)?;
+    patience.until("the traffic to end", || {
+        cast.ensure_served()?;
+        Ok((cast.garbage.has_ended()? && cast.probe.has_ended()?).then_some(()))
+    })?;
     cast.garbage.ensure_success()?;
     report.bad_packets = cast.garbage.report()?;
-    cast.probe.wait(patience)?;
     report.probed = cast.probe.report()?;
 
     patience.rest(REST)?;
@@ -119,6 +121,12 @@ impl Cast {
             probe: Program::idle("udp-probe"),
             garbage: Program::idle("udp-garbage"),
         }
+    }
+
+    /// Fails once one has ended that must not: it would take long until all datagrams are lost.
+    fn ensure_served(&mut self) -> Result<()> {
+        let Self { echo, gateway, client, .. } = self;
+        [echo, gateway, client].into_iter().try_for_each(Program::ensure_running)
     }
 
     fn last_words(&self) -> Vec<String> {

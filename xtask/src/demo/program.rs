@@ -62,17 +62,28 @@ impl Program {
         })
     }
 
-    /// Waits until it ends by itself, whatever its exit status.
-    pub(super) fn wait(&mut self, patience: &Patience<'_>) -> Result<()> {
-        let awaited = format!("{} to end", self.name);
-        let process = self.running()?;
-        patience.until(&awaited, || Ok((!process.is_running()?).then_some(())))?;
-        self.stop()
+    /// Whether it has ended by itself, whatever its exit status.
+    pub(super) fn has_ended(&mut self) -> Result<bool> {
+        if let State::Running(process) = &mut self.state {
+            if process.is_running()? {
+                return Ok(false);
+            }
+            self.stop()?;
+        }
+        Ok(true)
+    }
+
+    /// Fails once it has ended, for a program that is to run until it is told to end.
+    pub(super) fn ensure_running(&mut self) -> Result<()> {
+        if self.has_ended()? {
+            bail!("{} has ended by itself with {}", self.name, self.finished()?.status);
+        }
+        Ok(())
     }
 
     /// Asks it to end by SIGTERM.
     pub(super) fn terminate(&mut self) -> Result<()> {
-        ensure!(self.running()?.is_running()?, "{} has ended by itself", self.name);
+        self.ensure_running()?;
         self.stop()?;
         self.ensure_success()
     }

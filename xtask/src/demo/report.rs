@@ -52,6 +52,8 @@ pub(super) struct Report {
     pub(super) packets: u64,
     /// By how many local programs.
     pub(super) programs: u64,
+    /// The datapath that was asked for.
+    pub(super) asked: String,
     /// The gateway's own words on how packets travel.
     pub(super) chosen: Option<String>,
     pub(super) probed: Probed,
@@ -161,6 +163,7 @@ pub(super) mod tests {
         Report {
             packets: 20,
             programs: 8,
+            asked: "auto".into(),
             chosen: Some("gateway is ready; datapath socket".into()),
             probed,
             echoed: Echoed { received: 20, bytes: 900 },
