@@ -71,6 +71,13 @@ impl Node {
         self.wait_until(&format!("{count} associations"), |status| status.associations() == count)
     }
 
+    /// Waits until it has counted this many of what a status calls so.
+    pub fn wait_for_count(&self, name: &str, count: u64) -> Result<Status> {
+        self.status()?.count(name)?;
+        let counted = |status: &Status| status.count(name).is_ok_and(|counted| counted == count);
+        self.wait_until(&format!("{name} is {count}"), counted)
+    }
+
     /// Waits until it has logged a line with these words, at any time since its start.
     pub fn wait_for_log(&self, words: &str, patience: Duration) -> Result<String> {
         let process = self.process.as_ref().context("it has ended")?;
