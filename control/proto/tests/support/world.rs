@@ -17,10 +17,16 @@ use super::forger::Known;
 use super::network::{Network, Packet};
 use super::node::Node;
 use super::rng::Rng;
+use super::scripted::Script;
 pub(crate) use setup::Setup;
 
 pub(crate) const GATEWAY: usize = 0;
 pub(crate) const CLIENT: usize = 1;
+
+/// The other end.
+pub(crate) const fn other(node: usize) -> usize {
+    CLIENT + GATEWAY - node
+}
 
 /// The name of the identity that policy refuses, and where all others lead.
 pub(crate) const NOBODY: &str = "nobody";
@@ -151,6 +157,20 @@ impl World {
         assert_eq!(self.nodes[GATEWAY].journal.ended.last().unwrap().outcome, Ok(()));
     }
 
+    /// A world whose client has an association with the gateway.
+    pub(crate) fn established(setup: Setup, client: Script) -> Self {
+        let mut world = Self::new(setup, client);
+        world.establish(CLIENT);
+        world
+    }
+
+    /// Lets a datagram arrive at the node at the other end of the client's association, as if this
+    /// end had sent it.
+    pub(crate) fn deliver_from(&mut self, node: usize, datagram: Vec<u8>) {
+        let from = self.nodes[node].address;
+        self.deliver(other(node), from, datagram);
+    }
+
     /// The newest association of a node.
     pub(crate) fn known(&self, node: usize) -> &Known {
         self.nodes[node].journal.known.last().unwrap()
@@ -174,9 +194,19 @@ impl World {
 
     /// All datagrams that a node has sent, lost or not.
     pub(crate) fn sent_by(&self, node: usize) -> impl Iterator<Item = &[u8]> {
+        self.timed_sent_by(node).map(|(_, bytes)| bytes)
+    }
+
+    /// The same, each with its time as [`World::now_ms`].
+    pub(crate) fn timed_sent_by(&self, node: usize) -> impl Iterator<Item = (u64, &[u8])> {
         let address = self.nodes[node].address;
-        let packets = self.network.sent.iter().map(|(_, packet)| packet);
-        packets.filter(move |packet| packet.from == address).map(|packet| &packet.bytes[..])
+        let sent = self.network.sent.iter().filter(move |(_, packet)| packet.from == address);
+        sent.map(|(time, packet)| ((*time - self.start).as_millis() as u64, &packet.bytes[..]))
+    }
+
+    /// Milliseconds since the world began.
+    pub(crate) fn now_ms(&self) -> u64 {
+        (self.now - self.start).as_millis() as u64
     }
 
     /// What a node's only shard has done.
