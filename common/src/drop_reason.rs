@@ -129,4 +129,15 @@ mod tests {
             assert!(!reason.meaning().trim().is_empty());
         }
     }
+
+    #[test]
+    fn the_documented_table_lists_every_reason_in_order() {
+        let page = include_str!("../../docs/wire.md");
+        let (_, section) = page.split_once("## 8. Reasons for drops").unwrap();
+        let name =
+            |line: &'static str| line.strip_prefix("| `")?.split_once('`').map(|(name, _)| name);
+        let documented: std::vec::Vec<_> = section.lines().filter_map(name).collect();
+        let counted: std::vec::Vec<_> = DropReason::ALL.iter().map(|r| r.as_str()).collect();
+        assert_eq!(documented, counted);
+    }
 }

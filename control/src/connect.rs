@@ -13,7 +13,7 @@ use xdtls_proto::shard::Shard;
 use zeroize::Zeroizing;
 
 use crate::admin::{self, Report};
-use crate::cli::Connect;
+use crate::cli::{Connect, MAX_PROGRAMS};
 use crate::config::Limits as Defaults;
 use crate::datapath::socket::Channel;
 use crate::handshake::{Identity, OpensslConnector};
@@ -23,11 +23,8 @@ use crate::node::{Running, Shape, Wiring, start_worker};
 use crate::random;
 use crate::worker::{Parts, poll_descriptor};
 
-/// Slots for each program: its association, the one that replaces it, and those that rest.
-const SLOTS_PER_PROGRAM: u32 = 4;
-
-/// Slots at most: a client's ids keep 20 random bits (DESIGN: ids).
-const MAX_SLOTS: u32 = 1 << 12;
+/// Slots: enough that an id keeps 20 random bits and ids that rest are never missed.
+const SLOTS: u32 = 2 * MAX_PROGRAMS;
 
 /// The smallest MTU of IPv6 (RFC 8200 §5).
 const IPV6_MIN_MTU: u16 = 1280;
@@ -62,8 +59,7 @@ fn resolve(arguments: &Connect) -> Result<SocketAddr> {
 
 fn start(arguments: &Connect, gateway: SocketAddr) -> Result<(Running, SocketAddr)> {
     let connector = connector(arguments)?;
-    let slots = arguments.max_associations.saturating_mul(SLOTS_PER_PROGRAM).min(MAX_SLOTS);
-    let shape = Shape::new(slots.max(arguments.max_associations), 1, 1)?;
+    let shape = Shape::new(SLOTS, 1, 1)?;
     let any: SocketAddr =
         if gateway.is_ipv4() { ([0, 0, 0, 0], 0).into() } else { ([0_u16; 8], 0).into() };
     let channel = Channel::bind(any).context("cannot open a socket towards the gateway")?;

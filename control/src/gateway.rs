@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use tracing::info;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tracing::{info, warn};
 use xdtls_proto::handshakes::responders::Responders;
 use xdtls_proto::handshakes::{Limits, RoutePolicy};
 use xdtls_proto::policy::{Policy, Rule};
@@ -31,6 +32,7 @@ const RENEW_EVERY: Duration = Duration::from_secs(xdtls_common::cookie::PERIOD_S
 
 /// Runs until told to stop by SIGTERM or SIGINT.
 pub async fn run(config: Config) -> Result<()> {
+    raise_descriptor_limit();
     let secrets = Arc::new(SharedSecrets::new());
     let (running, channel) = start(&config, &secrets)?;
     let address = channel.local_address()?;
@@ -57,6 +59,15 @@ pub async fn run(config: Config) -> Result<()> {
     };
     running.stop();
     outcome
+}
+
+/// Each backend flow is a descriptor: asks for as many as this process may have.
+fn raise_descriptor_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    if let Err(error) = setrlimit(Resource::Nofile, raised) {
+        warn!(%error, "cannot raise the limit of open files; backend flows may be refused early");
+    }
 }
 
 fn start(config: &Config, secrets: &Arc<SharedSecrets>) -> Result<(Running, Channel)> {

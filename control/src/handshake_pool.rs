@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Instant;
 
-use tracing::{debug, info, warn};
+use tracing::{debug, info};
 use xdtls_common::DropReason;
 use xdtls_common::id::{IdLayout, LocalId};
 use xdtls_proto::endpoint::Endpoint;
@@ -211,7 +211,7 @@ impl Surroundings {
         match ended.outcome {
             Ok(()) => info!(association, milliseconds, "association established"),
             Err(reason) => {
-                warn!(association, milliseconds, reason, "handshake failed");
+                info!(association, milliseconds, reason, "handshake failed");
                 if let Some(token) = ended.token {
                     self.workers.iter().for_each(|worker| {
                         worker.post(ToWorker::Failed(token, reason.clone()));

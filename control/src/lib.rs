@@ -1,4 +1,8 @@
 //! The program `xdtls` as a library: what the thin `main` wires together.
+//!
+//! `unsafe` stands only in the modules that allow it by name: system calls that no crate offers
+//! ([`sys`]), and what the openssl crate lacks.
+#![deny(unsafe_code)]
 
 pub mod admin;
 pub mod cli;

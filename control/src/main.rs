@@ -1,5 +1,6 @@
 //! The program `xdtls`: reads the command line and hands over to the library.
 
+use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
@@ -13,6 +14,8 @@ fn main() -> ExitCode {
     tracing_subscriber::fmt()
         .with_max_level(arguments.log)
         .with_writer(std::io::stderr)
+        // Colours are for terminals; in a log file they are noise.
+        .with_ansi(std::io::stderr().is_terminal())
         .with_target(false)
         .init();
     match run(arguments.command) {

@@ -10,6 +10,7 @@ mod bpf_size;
 mod build;
 mod ci;
 mod cmd;
+mod demo;
 mod rust_src;
 mod setup;
 mod summary;
@@ -24,6 +25,8 @@ enum Xtask {
     Setup,
     /// Build the eBPF object and the release binaries
     Build,
+    /// Show a client, a gateway and a backend at work in network namespaces, and check every byte
+    Demo(demo::Options),
     /// Run all tests; what follows `--` goes to `cargo test`
     Test {
         /// Arguments of `cargo test`
@@ -48,6 +51,7 @@ fn run(command: Xtask) -> Result<ExitCode> {
     match command {
         Xtask::Setup => setup::run()?,
         Xtask::Build => build::run()?,
+        Xtask::Demo(options) => return demo::run(&options),
         Xtask::Test { args } => return test::run(&args),
         Xtask::Ci => return ci::run(),
     }

@@ -11,7 +11,7 @@ use clap::{Args, Parser, Subcommand, value_parser};
 use thiserror::Error;
 use tracing::level_filters::LevelFilter;
 
-use crate::config::{ASSOCIATIONS, Datapath, FLOW_IDLE_TIMEOUT, PATH_MTU, duration};
+use crate::config::{Datapath, FLOW_IDLE_TIMEOUT, PATH_MTU, duration};
 use crate::dev_certs;
 
 #[cfg(test)]
@@ -123,7 +123,7 @@ pub struct Connect {
     #[arg(long, value_name = "DURATION", default_value = "120s", value_parser = idle_timeout)]
     pub idle_timeout: Duration,
 
-    /// Associations at once, at most 1048576
+    /// Local programs, and so associations, at once, at most 2048
     #[arg(long, value_name = "COUNT", default_value_t = 1024, value_parser = max_associations())]
     pub max_associations: u32,
 
@@ -224,8 +224,12 @@ fn log_level() -> impl TypedValueParser<Value = LevelFilter> {
         .try_map(|level| level.parse::<LevelFilter>())
 }
 
+/// A client's ids keep 20 random bits, which leaves 4,096 slots: two for each program, so that a
+/// new association need not wait until the old one's slot has rested.
+pub const MAX_PROGRAMS: u32 = 2048;
+
 fn max_associations() -> impl TypedValueParser<Value = u32> {
-    value_parser!(u32).range(i64::from(*ASSOCIATIONS.start())..=i64::from(*ASSOCIATIONS.end()))
+    value_parser!(u32).range(1..=i64::from(MAX_PROGRAMS))
 }
 
 fn path_mtu() -> impl TypedValueParser<Value = u16> {

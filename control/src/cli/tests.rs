@@ -76,7 +76,7 @@ fn values_out_of_range_are_refused_with_the_range() {
     };
     refused("--idle-timeout 0s", "between 1s and 24h");
     refused("--idle-timeout 120", "unit (ms, s, m or h)");
-    refused("--max-associations 0", "1..=1048576");
+    refused("--max-associations 0", "1..=2048");
     refused("--path-mtu 575", "576..=9216");
 }
 

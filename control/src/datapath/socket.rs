@@ -28,13 +28,17 @@ pub struct Channel {
 }
 
 impl Channel {
-    /// Takes a bound socket over.
-    fn new(socket: Socket) -> io::Result<Self> {
+    /// Takes over a bound socket that many associations share.
+    fn shared(socket: Socket) -> io::Result<Self> {
         // The privileged calls fail without CAP_NET_ADMIN; the plain ones then give what they may.
         if sockopt::set_socket_recv_buffer_size_force(&socket, KERNEL_BUFFER).is_err() {
             socket.set_recv_buffer_size(KERNEL_BUFFER)?;
         }
         socket.set_send_buffer_size(KERNEL_BUFFER)?;
+        Self::new(socket)
+    }
+
+    fn new(socket: Socket) -> io::Result<Self> {
         let socket = UdpSocket::from(socket);
         let state = UdpSocketState::new(UdpSockRef::from(&socket))?;
         socket.set_nonblocking(true)?;
@@ -45,10 +49,11 @@ impl Channel {
     pub fn bind(address: SocketAddr) -> io::Result<Self> {
         let socket = unbound(address)?;
         socket.bind(&address.into())?;
-        Self::new(socket)
+        Self::shared(socket)
     }
 
-    /// A socket connected to `to`, from `from` if given.
+    /// A socket connected to `to`, from `from` if given. It serves one flow and has the kernel's
+    /// usual buffers.
     pub fn connect(to: SocketAddr, from: Option<IpAddr>) -> io::Result<Self> {
         let socket = unbound(to)?;
         if let Some(from) = from {
@@ -70,7 +75,7 @@ impl Channel {
             let socket = unbound(address)?;
             socket.set_reuse_port(true)?;
             socket.bind(&address.into())?;
-            let channel = Self::new(socket)?;
+            let channel = Self::shared(socket)?;
             address = channel.local_address()?;
             channels.push(channel);
         }

@@ -1,6 +1,7 @@
 //! The OpenSSL calls that the `openssl` crate lacks, each behind a safe function.
 //!
 //! All of them take the stream or the builder that owns the object, so nobody else is inside of it.
+#![allow(unsafe_code)]
 
 use std::ffi::{c_int, c_long, c_uint, c_void};
 use std::ptr;

@@ -157,7 +157,10 @@ impl Inside for Forward {
     fn receive(&mut self, token: Token, batch: &mut Batch) -> io::Result<()> {
         let flow = u32::try_from(token).ok().and_then(LocalId::new);
         match flow.and_then(|id| self.flows.get(&id)) {
-            Some(flow) => flow.channel.receive(batch),
+            // ICMP said so: the backend has not taken what was sent earlier.
+            Some(flow) => flow.channel.receive(batch).inspect_err(|_| {
+                self.surroundings.counters.dropped(DropReason::InsideSend);
+            }),
             None => Err(io::ErrorKind::NotConnected.into()),
         }
     }

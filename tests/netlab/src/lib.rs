@@ -13,6 +13,7 @@ mod netns;
 pub mod probe;
 mod process;
 mod random;
+pub mod relay;
 mod report;
 mod requirement;
 pub mod shim;

@@ -3,13 +3,16 @@
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::fs::File;
+use std::net::{SocketAddr, UdpSocket};
+use std::os::fd::AsFd;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use rustix::process::{Pid, Signal, kill_process};
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use crate::process::capture;
 use crate::veth::LINK_GROUP;
@@ -81,6 +84,23 @@ impl Netns {
     /// Runs a program inside to its end and returns its standard output; its failure is an error.
     pub fn run(&self, program: &str, arguments: &[&str]) -> Result<String> {
         capture(self.command(program).args(arguments))
+    }
+
+    /// A UDP socket of ours that lives inside: a test can be the program or the backend itself.
+    pub fn bind_udp(&self, address: SocketAddr) -> Result<UdpSocket> {
+        let netns = File::open(Path::new(MOUNTS).join(&self.name))?;
+        // A socket stays where it was made. The thread that goes there must not come back.
+        let bind = move || {
+            move_into_link_name_space(netns.as_fd(), Some(LinkNameSpaceType::Network))?;
+            UdpSocket::bind(address)
+        };
+        let bound = std::thread::spawn(bind).join().map_err(|_| anyhow!("bind_udp panicked"))?;
+        bound.with_context(|| format!("{address} in {}", self.name))
+    }
+
+    /// The process ids of what runs inside.
+    pub fn processes(&self) -> Result<BTreeSet<i32>> {
+        processes_in(&self.name)
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io;
+use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::mpsc;
@@ -156,6 +157,8 @@ impl Drop for Process {
 
 /// Runs a command to its end and returns its standard output; its failure is an error.
 pub fn capture(command: &mut Command) -> Result<String> {
+    // Ctrl-C goes to the whole group: an `ip` that it ends leaves a namespace half made or removed.
+    command.process_group(0);
     let output = command.output().with_context(|| format!("{command:?} could not be started"))?;
     ensure!(
         output.status.success(),
@@ -171,9 +174,10 @@ pub fn capture(command: &mut Command) -> Result<String> {
 pub fn program(name: &str) -> Result<PathBuf> {
     let own = std::env::current_exe()?;
     let found = own.ancestors().skip(1).take(2).map(|directory| directory.join(name));
-    found.into_iter().find(|path| path.is_file()).with_context(|| {
-        format!("{name} is not built: `cargo build --package xdtls-netlab` builds it")
-    })
+    found
+        .into_iter()
+        .find(|path| path.is_file())
+        .with_context(|| format!("{name} is not built: `cargo build --bins` builds it"))
 }
 
 /// The signal that [`crate::Netns::command`] asks for at its parent's death is sent when the thread

@@ -16,7 +16,8 @@ pub fn run(options: &Options) -> Result<()> {
     let stop = udp::stop_flag()?;
     let listen = udp::bind(options.listen)?;
     println!("listening on {}", listen.local_addr()?);
-    let shim = Shim::new(options.client_id, Random::unseen()?.draw());
+    let shim = Shim::new(options.client_id, Random::unseen()?.draw())
+        .losing_final_flights(options.lose_final_flights);
     let mut mover = Mover {
         options,
         shim,
@@ -38,6 +39,7 @@ pub fn run(options: &Options) -> Result<()> {
         ("to_gateway", mover.to_gateway),
         ("to_clients", mover.to_clients),
         ("ignored", mover.shim.ignored()),
+        ("lost", mover.shim.lost()),
     ];
     println!("{}", json_line(&report));
     Ok(())

@@ -105,7 +105,8 @@ pub(crate) fn the_shim_adds_and_strips_prefixes() -> Result<()> {
     ensure!(buffer[..length] == *b"\x00\xc0\xff\xee\0\0\0\x05", "{:?}", &buffer[..length]);
     let ended = shim.terminate(PATIENCE)?;
     ensure!(ended.status.success(), "{ended}");
-    let expected = json!({ "clients": 1, "to_gateway": 2, "to_clients": 1, "ignored": 1 });
+    let expected =
+        json!({ "clients": 1, "to_gateway": 2, "to_clients": 1, "ignored": 1, "lost": 0 });
     ensure!(report(&ended)? == expected, "{ended}");
     Ok(())
 }

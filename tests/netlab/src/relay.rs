@@ -1,0 +1,125 @@
+//! `udp-relay`: a bad road between clients and a server.
+
+use std::net::{SocketAddr, UdpSocket};
+use std::sync::atomic::Ordering;
+
+use anyhow::Result;
+use clap::Parser;
+
+use crate::random::Random;
+use crate::report::json_line;
+use crate::udp;
+
+/// How many clients are served; what further ones send is lost.
+const CLIENTS_MAX: usize = 1_024;
+
+/// Passes datagrams on in both directions and loses some of them.
+///
+/// Each client gets a source port of its own towards the target. SIGTERM ends it with one JSON
+/// line: {"passed":N,"lost":N}.
+#[derive(Debug, Parser)]
+pub struct Options {
+    /// Where clients send to; port 0 means any.
+    #[arg(long, value_name = "ADDR:PORT")]
+    listen: SocketAddr,
+    /// Where their datagrams go.
+    #[arg(long, value_name = "ADDR:PORT")]
+    target: SocketAddr,
+    /// How many of a hundred datagrams are lost, in each direction.
+    #[arg(long, value_name = "PERCENT", default_value_t = 0, value_parser = clap::value_parser!(u8).range(0..=100))]
+    drop: u8,
+    /// What decides which ones.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+}
+
+/// Runs until SIGTERM.
+pub fn run(options: &Options) -> Result<()> {
+    let stop = udp::stop_flag()?;
+    let listen = udp::bind(options.listen)?;
+    println!("listening on {}", listen.local_addr()?);
+    let mut relay = Relay {
+        options,
+        clients: Vec::new(),
+        sockets: vec![listen],
+        buffer: vec![0; udp::DATAGRAM_BYTES_MAX],
+        random: Random::new(options.seed),
+        passed: 0,
+        lost: 0,
+    };
+    while !stop.load(Ordering::Relaxed) {
+        for index in udp::readable(&relay.sockets, udp::STOP_TICK)? {
+            relay.serve(index)?;
+        }
+    }
+    println!("{}", json_line(&[("passed", relay.passed), ("lost", relay.lost)]));
+    Ok(())
+}
+
+struct Relay<'a> {
+    options: &'a Options,
+    clients: Vec<SocketAddr>,
+    /// First the one that clients send to, then each client's towards the target.
+    sockets: Vec<UdpSocket>,
+    buffer: Vec<u8>,
+    random: Random,
+    passed: u64,
+    lost: u64,
+}
+
+impl Relay<'_> {
+    fn serve(&mut self, index: usize) -> Result<()> {
+        for _ in 0..udp::BATCH {
+            let received = udp::receive(&self.sockets[index], &mut self.buffer)?;
+            let Some((length, from)) = received else { break };
+            let passed = !loses_one(&mut self.random, self.options.drop)
+                && match index.checked_sub(1) {
+                    None => self.send_to_target(from, length)?,
+                    Some(client) => self.send_to_client(client, from, length)?,
+                };
+            *(if passed { &mut self.passed } else { &mut self.lost }) += 1;
+        }
+        Ok(())
+    }
+
+    fn send_to_target(&mut self, from: SocketAddr, length: usize) -> Result<bool> {
+        let known = self.clients.iter().position(|client| *client == from);
+        let client = match known {
+            Some(client) => client,
+            None if self.clients.len() == CLIENTS_MAX => return Ok(false),
+            None => {
+                self.sockets.push(udp::bind_towards(self.options.target)?);
+                self.clients.push(from);
+                self.clients.len() - 1
+            }
+        };
+        udp::send(&self.sockets[client + 1], &self.buffer[..length], self.options.target)
+    }
+
+    fn send_to_client(&mut self, client: usize, from: SocketAddr, length: usize) -> Result<bool> {
+        if from != self.options.target {
+            return Ok(false);
+        }
+        udp::send(&self.sockets[0], &self.buffer[..length], self.clients[client])
+    }
+}
+
+/// Whether the next datagram is one of so many of a hundred.
+fn loses_one(random: &mut Random, percent: u8) -> bool {
+    random.draw() % 100 < u64::from(percent)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn as_many_are_lost_as_asked_for() {
+        for percent in [0, 20, 100] {
+            let mut random = Random::new(1);
+            let lost = (0..10_000).filter(|_| loses_one(&mut random, percent)).count();
+            let expected = usize::from(percent) * 100;
+            assert!(lost.abs_diff(expected) <= expected.min(10_000 - expected) / 10, "{lost}");
+        }
+    }
+}

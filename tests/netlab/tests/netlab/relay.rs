@@ -1,0 +1,64 @@
+//! The bad road between a client and a server.
+
+use std::net::{SocketAddr, UdpSocket};
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use serde_json::json;
+use xdtls_netlab::Process;
+
+use crate::lab::{PATIENCE, listening, report};
+
+const RELAY: &str = env!("CARGO_BIN_EXE_udp-relay");
+
+/// Long enough for a datagram to come that should not.
+const SILENCE: Duration = Duration::from_millis(200);
+
+fn loopback() -> SocketAddr {
+    ([127, 0, 0, 1], 0).into()
+}
+
+fn start(server: &UdpSocket, percent: &str) -> Result<Process> {
+    let mut command = Command::new(RELAY);
+    command.args(["--listen", "127.0.0.1:0", "--drop", percent]);
+    command.args(["--target", &server.local_addr()?.to_string()]);
+    Process::spawn("udp-relay", command)
+}
+
+pub(crate) fn passes_on_both_ways() -> Result<()> {
+    let server = UdpSocket::bind(loopback())?;
+    server.set_read_timeout(Some(PATIENCE))?;
+    let relay = start(&server, "0")?;
+    let address = listening(&relay)?;
+    let mut sources = Vec::new();
+    for name in ["first", "second"] {
+        let client = UdpSocket::bind(loopback())?;
+        client.set_read_timeout(Some(PATIENCE))?;
+        client.connect(&address)?;
+        let mut buffer = [0; 10];
+        client.send(name.as_bytes())?;
+        let (length, source) = server.recv_from(&mut buffer)?;
+        ensure!(buffer[..length] == *name.as_bytes());
+        server.send_to(&[], source)?;
+        ensure!(client.recv(&mut buffer)? == 0);
+        sources.push(source);
+    }
+    ensure!(sources[0] != sources[1], "two clients have one port: {sources:?}");
+    let ended = relay.terminate(PATIENCE)?;
+    ensure!(report(&ended)? == json!({ "passed": 4, "lost": 0 }), "{ended}");
+    Ok(())
+}
+
+pub(crate) fn loses_what_it_shall_lose() -> Result<()> {
+    let server = UdpSocket::bind(loopback())?;
+    server.set_read_timeout(Some(SILENCE))?;
+    let relay = start(&server, "100")?;
+    let client = UdpSocket::bind(loopback())?;
+    client.connect(listening(&relay)?)?;
+    client.send(b"hello")?;
+    ensure!(server.recv(&mut [0; 10]).is_err(), "it has arrived");
+    let ended = relay.terminate(PATIENCE)?;
+    ensure!(report(&ended)? == json!({ "passed": 0, "lost": 1 }), "{ended}");
+    Ok(())
+}

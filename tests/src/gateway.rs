@@ -1,0 +1,71 @@
+//! Gateways: their configuration, and starting one.
+
+use std::fmt::Write;
+use std::net::SocketAddr;
+
+use anyhow::Result;
+use xdtls_netlab::program;
+
+use crate::lab::Lab;
+use crate::node::Node;
+
+/// What a gateway is to do. The lab adds addresses, certificates and the datapath.
+#[derive(Clone, Debug, Default)]
+pub struct GatewayConfig {
+    /// Worker threads; 0 leaves it to the gateway.
+    pub workers: usize,
+    /// Lines of `[limits]`.
+    pub limits: &'static str,
+    /// Names and addresses.
+    pub backends: Vec<(&'static str, SocketAddr)>,
+    /// Patterns of certificate names, and the backends that they lead to.
+    pub rules: Vec<(&'static str, &'static str)>,
+    /// The backend of those whom no rule matches.
+    pub default_backend: Option<&'static str>,
+}
+
+impl GatewayConfig {
+    /// Everybody goes to one backend.
+    pub fn forward_to(backend: SocketAddr) -> Self {
+        let backends = vec![("app", backend)];
+        Self { workers: 1, backends, default_backend: Some("app"), ..Self::default() }
+    }
+
+    /// The same with these lines of `[limits]`.
+    pub fn with_limits(self, limits: &'static str) -> Self {
+        Self { limits, ..self }
+    }
+
+    fn to_toml(&self, lab: &Lab) -> Result<String, std::fmt::Error> {
+        let mut toml = String::new();
+        writeln!(toml, "[gateway]\nlisten = \"{}\"", lab.gateway_listens())?;
+        writeln!(toml, "datapath = \"{}\"", lab.datapath())?;
+        if self.workers > 0 {
+            writeln!(toml, "workers = {}", self.workers)?;
+        }
+        let certificate = "certificate = \"certs/gateway.pem\"\nkey = \"certs/gateway.key\"";
+        writeln!(toml, "[[identity]]\n{certificate}\n[clients]\nca = \"certs/ca.pem\"")?;
+        writeln!(toml, "[limits]\n{}", self.limits)?;
+        for (name, address) in &self.backends {
+            writeln!(toml, "[[backend]]\nname = \"{name}\"\naddress = \"{address}\"")?;
+        }
+        for (pattern, backend) in &self.rules {
+            writeln!(toml, "[[rule]]\ncertificate_name = \"{pattern}\"\nbackend = \"{backend}\"")?;
+        }
+        if let Some(backend) = self.default_backend {
+            writeln!(toml, "[forward]\ndefault_backend = \"{backend}\"")?;
+        }
+        writeln!(toml, "[admin]\nsocket = \"gateway.sock\"")?;
+        Ok(toml)
+    }
+
+    /// Starts a gateway in the lab. A second one takes the place of the first, once that has ended.
+    pub fn start(&self, lab: &Lab) -> Result<Node> {
+        let file = lab.folder().join("gateway.toml");
+        std::fs::write(&file, self.to_toml(lab)?)?;
+        let mut command = lab.gateway.command(program("xdtls")?);
+        command.args(["gateway", "--config"]).arg(&file);
+        let socket = lab.folder().join("gateway.sock");
+        Node::start("gateway".to_owned(), command, socket, lab.journal())
+    }
+}

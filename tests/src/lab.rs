@@ -1,0 +1,197 @@
+//! The place of a test: three namespaces, a folder, certificates.
+
+use std::fs::Permissions;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::Command;
+use std::sync::PoisonError;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use anyhow::{Result, ensure};
+use tempfile::TempDir;
+use xdtls_netlab::{Netns, Process, Veth, capture, program};
+
+use crate::node::{Journal, Node};
+use crate::programs::{Probed, listening, report};
+use crate::wait::PATIENCE;
+
+/// The gateway's port.
+const GATEWAY_PORT: u16 = 4433;
+
+/// The clients that the lab has certificates for, besides `client`.
+const NAMES: [&str; 2] = ["a.example", "b.example"];
+
+/// The addresses that a lab uses everywhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Family {
+    /// 10.1.0.0/24 outside, 10.2.0.0/24 inside.
+    V4,
+    /// fd00:1::/64 outside, fd00:2::/64 inside.
+    V6,
+}
+
+impl Family {
+    fn host(self, net: u8, host: u8) -> IpAddr {
+        match self {
+            Self::V4 => Ipv4Addr::new(10, net, 0, host).into(),
+            Self::V6 => Ipv6Addr::new(0xfd00, net.into(), 0, 0, 0, 0, 0, host.into()).into(),
+        }
+    }
+
+    fn cidr(self, net: u8, host: u8) -> String {
+        let length = if self == Self::V4 { 24 } else { 64 };
+        format!("{}/{length}", self.host(net, host))
+    }
+
+    fn any(self) -> IpAddr {
+        match self {
+            Self::V4 => Ipv4Addr::UNSPECIFIED.into(),
+            Self::V6 => Ipv6Addr::UNSPECIFIED.into(),
+        }
+    }
+
+    /// Any port of the host itself.
+    pub fn loopback(self) -> SocketAddr {
+        match self {
+            Self::V4 => (Ipv4Addr::LOCALHOST, 0).into(),
+            Self::V6 => (Ipv6Addr::LOCALHOST, 0).into(),
+        }
+    }
+}
+
+/// Three namespaces in a row, a folder, and certificates in it.
+pub struct Lab {
+    /// Where local programs and `xdtls connect` run.
+    pub client: Netns,
+    /// Where `xdtls gateway` runs.
+    pub gateway: Netns,
+    /// Where backends run.
+    pub backend: Netns,
+    folder: TempDir,
+    family: Family,
+    datapath: &'static str,
+    clients: AtomicU32,
+    journal: Journal,
+}
+
+impl Lab {
+    /// Makes everything; gateways will use this datapath.
+    pub fn new(family: Family, datapath: &'static str) -> Result<Self> {
+        let (client, gateway) = (Netns::new("client")?, Netns::new("gateway")?);
+        let backend = Netns::new("backend")?;
+        let join = |left: &Netns, right: &Netns, name: &str, net: u8| {
+            let (near, far) = (family.cidr(net, 1), family.cidr(net, 2));
+            Veth::pair(left, name, &near, right, name, &far, 2)?.disable_tx_offload()
+        };
+        join(&client, &gateway, "outside", 1)?;
+        join(&gateway, &backend, "inside", 2)?;
+        let folder = tempfile::Builder::new().prefix("xdtls-e2e-").tempdir()?;
+        // Clients may run as somebody else; what is secret in here has rights of its own.
+        std::fs::set_permissions(folder.path(), Permissions::from_mode(0o755))?;
+        let (clients, journal) = (AtomicU32::new(0), Journal::default());
+        let lab = Self { client, gateway, backend, folder, family, datapath, clients, journal };
+        lab.issue_certificates("certs")?;
+        Ok(lab)
+    }
+
+    /// Makes a CA of its own and certificates, in a folder below the lab's.
+    pub fn issue_certificates(&self, folder: &str) -> Result<()> {
+        let mut command = Command::new(program("xdtls")?);
+        command.args(["dev-certs", "--out"]).arg(self.folder().join(folder));
+        capture(command.args(NAMES.iter().flat_map(|name| ["--name", name])))?;
+        Ok(())
+    }
+
+    /// The lab's folder.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// The family of all addresses.
+    pub fn family(&self) -> Family {
+        self.family
+    }
+
+    pub(crate) fn datapath(&self) -> &'static str {
+        self.datapath
+    }
+
+    pub(crate) fn journal(&self) -> Journal {
+        self.journal.clone()
+    }
+
+    pub(crate) fn next_client(&self) -> String {
+        format!("client-{}", self.clients.fetch_add(1, Ordering::Relaxed))
+    }
+
+    pub(crate) fn gateway_listens(&self) -> SocketAddr {
+        (self.family.any(), GATEWAY_PORT).into()
+    }
+
+    /// Where clients reach the gateway.
+    pub fn gateway_address(&self) -> SocketAddr {
+        (self.family.host(1, 2), GATEWAY_PORT).into()
+    }
+
+    /// A port of the backend's host.
+    pub fn backend_address(&self, port: u16) -> SocketAddr {
+        (self.family.host(2, 2), port).into()
+    }
+
+    /// A backend that is the test itself.
+    pub fn bind_backend(&self, port: u16) -> Result<UdpSocket> {
+        let socket = self.backend.bind_udp(self.backend_address(port))?;
+        socket.set_read_timeout(Some(PATIENCE))?;
+        Ok(socket)
+    }
+
+    /// A local program that is the test itself, and sends to this client.
+    pub fn bind_program(&self, client: &Node) -> Result<UdpSocket> {
+        let socket = self.client.bind_udp(self.family.loopback())?;
+        socket.set_read_timeout(Some(PATIENCE))?;
+        socket.connect(client.address())?;
+        Ok(socket)
+    }
+
+    /// A backend that echoes, with `NAME:` in front if it is given a name.
+    pub fn start_echo(&self, port: u16, name: Option<&str>) -> Result<Process> {
+        let mut command = self.backend.command(program("udp-echo")?);
+        command.args(["--listen", &self.backend_address(port).to_string()]);
+        command.args(name.iter().flat_map(|name| ["--prefix-name", name]));
+        let echo = Process::spawn("udp-echo", command)?;
+        listening(&echo)?;
+        Ok(echo)
+    }
+
+    /// Runs `udp-probe` as a local program of this client to its end.
+    pub fn probe(&self, client: &Node, arguments: &[&str]) -> Result<Probed> {
+        let mut command = self.client.command(program("udp-probe")?);
+        command.args(["--target", &client.address().to_string()]).args(arguments);
+        let finished = Process::spawn("udp-probe", command)?.wait(PATIENCE)?;
+        Ok(Probed { clean: finished.status.success(), report: report(&finished)? })
+    }
+
+    /// What the nodes that have ended have logged.
+    pub fn log(&self) -> String {
+        self.journal.lock().unwrap_or_else(PoisonError::into_inner).join("\n")
+    }
+
+    /// Takes everything away. That a process still runs, or anything is left, is an error.
+    pub fn remove(self) -> Result<()> {
+        let path = self.folder.path().to_owned();
+        let namespaces = [self.client, self.gateway, self.backend];
+        for netns in &namespaces {
+            let running = netns.processes()?;
+            ensure!(running.is_empty(), "{running:?} still run in {}", netns.name());
+        }
+        let names = namespaces.each_ref().map(|netns| netns.name().to_owned());
+        drop(namespaces);
+        for name in names {
+            ensure!(!Path::new("/run/netns").join(&name).exists(), "{name} is left behind");
+        }
+        self.folder.close()?;
+        ensure!(!path.exists(), "{} is left behind", path.display());
+        Ok(())
+    }
+}

@@ -1,0 +1,58 @@
+//! What a gateway or client says of itself: `xdtls status --json`.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context, Result};
+use serde_json::Value;
+use xdtls_netlab::{capture, program};
+
+/// One answer of an admin socket.
+#[derive(Clone, Debug)]
+pub struct Status(Value);
+
+impl Status {
+    /// Asks the node behind an admin socket.
+    pub fn ask(socket: &Path) -> Result<Self> {
+        let mut command = Command::new(program("xdtls")?);
+        command.args(["status", "--json", "--socket"]).arg(socket);
+        let line = capture(&mut command)?;
+        Ok(Self(serde_json::from_str(&line).with_context(|| line.clone())?))
+    }
+
+    /// One of its totals: `associations`, `handshakes_ok` and so on. An unknown name is an error.
+    pub fn count(&self, name: &str) -> Result<u64> {
+        self.0[name].as_u64().with_context(|| format!("no count {name:?} in {self}"))
+    }
+
+    /// How many associations are established now.
+    pub fn associations(&self) -> u64 {
+        self.0["associations"].as_u64().unwrap_or(u64::MAX)
+    }
+
+    /// How often something was dropped for this reason.
+    pub fn dropped(&self, reason: &str) -> u64 {
+        self.0["drops"][reason].as_u64().unwrap_or(0)
+    }
+
+    /// All drops by reason.
+    pub fn drops(&self) -> BTreeMap<String, u64> {
+        let drops = self.0["drops"].as_object().into_iter().flatten();
+        drops.map(|(reason, count)| (reason.clone(), count.as_u64().unwrap_or(u64::MAX))).collect()
+    }
+
+    /// Where the node listens.
+    pub fn address(&self) -> Result<SocketAddr> {
+        let address = self.0["address"].as_str().with_context(|| format!("no address: {self}"))?;
+        Ok(address.parse()?)
+    }
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}

@@ -1,0 +1,130 @@
+//! End to end: the real programs, in namespaces, with real packets.
+//!
+//! Each test gets a lab of its own and leaves nothing behind; its drawing shows what it adds to the
+//! lab's. They wait much more than they compute, so several run at once, the longest first.
+#![forbid(unsafe_code)]
+
+mod adversity;
+mod identity;
+mod lifetime;
+mod limits;
+mod loss;
+mod sizes;
+mod traffic;
+
+use std::process::{Command, ExitCode};
+
+use anyhow::{Context, Result};
+use libtest_mimic::{Arguments, Failed, Trial};
+use xdtls_netlab::{missing, sweep};
+use xdtls_tests::{Family, Lab};
+
+/// How packets reach the gateway; every test runs with each.
+const DATAPATHS: [&str; 1] = ["socket"];
+
+/// How many tests run at once, unless the command line says otherwise.
+const THREADS: usize = 4;
+
+/// How much of what the nodes logged is shown when a test fails.
+const LOG_LINES: usize = 200;
+
+#[derive(Clone, Copy)]
+struct Test {
+    name: &'static str,
+    run: fn(&Lab) -> Result<()>,
+    family: Family,
+    /// A program of the machine that it needs.
+    needs: Option<&'static str>,
+}
+
+macro_rules! tests {
+    ($($module:ident::$name:ident)*) => {
+        [$(Test {
+            name: stringify!($name),
+            run: $module::$name,
+            family: Family::V4,
+            needs: None,
+        },)*]
+    };
+}
+
+fn all() -> Vec<Test> {
+    let mut tests = tests![
+        lifetime::a_killed_gateway_is_noticed_and_reconnected_to
+        identity::strangers_and_wrong_names_are_reported_and_disturb_nobody
+        loss::twenty_programs_get_through_a_bad_road
+        lifetime::a_stopped_gateway_says_goodbye_and_may_come_back
+        lifetime::a_stopped_client_says_goodbye
+        lifetime::an_idle_program_loses_its_association
+        lifetime::an_idle_association_ends_at_the_gateway
+        traffic::each_local_program_has_an_association_of_its_own
+        traffic::a_hundred_associations_share_one_worker
+        traffic::a_hundred_associations_share_two_workers
+        traffic::an_unprivileged_client_works
+        sizes::every_size_passes_both_ways
+        sizes::one_byte_too_many_is_counted_where_it_would_be_sealed
+        identity::the_certificate_name_chooses_the_backend
+        identity::who_matches_no_rule_is_refused
+        limits::one_program_too_many_is_refused
+        limits::one_backend_flow_too_many_is_refused
+        limits::sixteen_datagrams_wait_for_an_association
+        adversity::a_backend_may_go_and_come_back
+        adversity::garbage_is_counted_and_disturbs_nobody
+    ]
+    .to_vec();
+    let [same_id, ipv6] = tests![
+        identity::two_clients_with_one_id_behind_one_address
+        traffic::ipv6_works_too
+    ];
+    tests.push(Test { needs: Some("openssl"), ..same_id });
+    tests.push(Test { family: Family::V6, ..ipv6 });
+    tests
+}
+
+fn main() -> ExitCode {
+    let mut arguments = Arguments::from_args();
+    arguments.test_threads.get_or_insert(THREADS);
+    let obstacle = obstacle();
+    let mut trials = Vec::new();
+    for datapath in DATAPATHS {
+        for test in all() {
+            let obstacle = obstacle.clone().or_else(|| test.obstacle());
+            // A list of tests is read by programs.
+            if let (Some(reason), false) = (&obstacle, arguments.list) {
+                println!("SKIP {}: {reason}", test.name);
+            }
+            let trial = Trial::test(test.name, move || test.run(datapath)).with_kind(datapath);
+            trials.push(trial.with_ignored_flag(obstacle.is_some()));
+        }
+    }
+    libtest_mimic::run(&arguments, trials).exit_code()
+}
+
+/// Why no test can run here, if none can.
+fn obstacle() -> Option<String> {
+    missing().or_else(|| sweep().err().map(|error| format!("cannot tidy up: {error:#}")))
+}
+
+impl Test {
+    /// Why this test cannot run here, if it cannot.
+    fn obstacle(&self) -> Option<String> {
+        let program = self.needs?;
+        let absent = Command::new(program).arg("version").output().is_err();
+        absent.then(|| format!("the program {program} is not installed"))
+    }
+
+    fn run(self, datapath: &'static str) -> Result<(), Failed> {
+        let lab = Lab::new(self.family, datapath).map_err(failed)?;
+        if let Err(error) = (self.run)(&lab) {
+            let log = lab.log();
+            let lines: Vec<_> = log.lines().collect();
+            let end = &lines[lines.len().saturating_sub(LOG_LINES)..];
+            return Err(format!("{error:#}\n{}", end.join("\n")).into());
+        }
+        lab.remove().context("tidying up").map_err(failed)
+    }
+}
+
+fn failed(error: anyhow::Error) -> Failed {
+    format!("{error:#}").into()
+}

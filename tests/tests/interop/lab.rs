@@ -1,0 +1,125 @@
+//! A gateway with a backend behind it and the shim before it, in a namespace of their own.
+
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+use tempfile::TempDir;
+use xdtls_netlab::{Finished, Netns, Process, capture, program};
+
+use crate::certificates::Certificates;
+
+/// Far longer than anything here takes on a machine that works.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+/// The port that clients talk to: the shim's.
+pub(crate) const PORT: &str = "4434";
+
+const GATEWAY: &str = "127.0.0.1:4433";
+
+/// Running processes; dropping it ends them.
+pub(crate) struct Lab<'a> {
+    gateway: Option<Process>,
+    _shim: Process,
+    _echo: Process,
+    netns: Netns,
+    folder: TempDir,
+    /// The gateway's certificates, and the clients'.
+    pub(crate) certificates: &'a Certificates,
+}
+
+impl<'a> Lab<'a> {
+    /// Starts everything.
+    pub(crate) fn new(certificates: &'a Certificates) -> Result<Self> {
+        Self::with_shim(certificates, &[])
+    }
+
+    /// The same, with more arguments for the shim.
+    pub(crate) fn with_shim(certificates: &'a Certificates, shim: &[&str]) -> Result<Self> {
+        let (netns, folder) = (Netns::new("interop")?, tempfile::tempdir()?);
+        let mut command = netns.command(program("udp-echo")?);
+        command.args(["--listen", "127.0.0.1:0"]);
+        let echo = Process::spawn("udp-echo", command)?;
+        let backend = echo.wait_for_line("listening on ", PATIENCE)?;
+        let config = folder.path().join("gateway.toml");
+        let backend = backend.trim_start_matches("listening on ");
+        std::fs::write(&config, configuration(certificates, backend))?;
+        let mut command = netns.command(program("xdtls")?);
+        command.args(["gateway", "--log", "debug", "--config"]).arg(config);
+        let gateway = Process::spawn("xdtls gateway", command)?;
+        gateway.wait_for_line("gateway is ready", PATIENCE)?;
+        let mut command = netns.command(program("prefix-shim")?);
+        command.args(["--gateway", GATEWAY, "--listen", &format!("127.0.0.1:{PORT}")]).args(shim);
+        let shim = Process::spawn("prefix-shim", command)?;
+        shim.wait_for_line("listening on ", PATIENCE)?;
+        Ok(Self { gateway: Some(gateway), _shim: shim, _echo: echo, netns, folder, certificates })
+    }
+
+    /// A command that runs beside the gateway.
+    pub(crate) fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
+        self.netns.command(program)
+    }
+
+    /// A file that goes with the lab.
+    pub(crate) fn file(&self, name: &str, content: &str) -> Result<PathBuf> {
+        let path = self.folder.path().join(name);
+        std::fs::write(&path, content)?;
+        Ok(path)
+    }
+
+    /// What `xdtls status` says of the gateway.
+    pub(crate) fn status(&self) -> Result<Value> {
+        let mut command = Command::new(program("xdtls")?);
+        command.args(["status", "--json", "--socket"]).arg(self.folder.path().join("admin.sock"));
+        Ok(serde_json::from_str(&capture(&mut command)?)?)
+    }
+
+    /// Waits until counters have these values; `/drops/REASON` is one, too.
+    pub(crate) fn wait_for_status(&self, expected: &[(&str, u64)]) -> Result<()> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let status = self.status()?;
+            let value = |name: &str| status.pointer(name).and_then(Value::as_u64).unwrap_or(0);
+            if expected.iter().all(|(name, count)| value(name) == *count) {
+                return Ok(());
+            }
+            let transcript = || self.gateway().map(|gateway| gateway.lines());
+            ensure!(
+                Instant::now() < deadline,
+                "expected {expected:?}, got {status}\n{:?}",
+                transcript()
+            );
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// The gateway, as long as it has not been stopped.
+    pub(crate) fn gateway(&self) -> Result<&Process> {
+        self.gateway.as_ref().context("the gateway has been stopped")
+    }
+
+    /// Stops the gateway with SIGTERM.
+    pub(crate) fn stop_gateway(&mut self) -> Result<Finished> {
+        self.gateway.take().context("the gateway has been stopped before")?.terminate(PATIENCE)
+    }
+}
+
+fn configuration(certificates: &Certificates, backend: &str) -> String {
+    let identity = |name: &str| {
+        let certificate = certificates.trusted(&format!("{name}.pem"));
+        let key = certificates.trusted(&format!("{name}.key"));
+        format!("[[identity]]\ncertificate = {certificate:?}\nkey = {key:?}\n")
+    };
+    format!(
+        "[gateway]\nlisten = \"{GATEWAY}\"\nworkers = 2\n{}{}\
+         [clients]\nca = {:?}\n\
+         [[backend]]\nname = \"echo\"\naddress = \"{backend}\"\n\
+         [forward]\ndefault_backend = \"echo\"\n\
+         [admin]\nsocket = \"admin.sock\"\n",
+        identity("gateway"),
+        identity("gateway-rsa"),
+        certificates.trusted("ca.pem"),
+    )
+}

@@ -1,0 +1,241 @@
+//! The play itself: who starts when, what they send, and what is asked of them at the end.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use tempfile::TempDir;
+use xdtls_netlab::{Process, capture};
+
+use super::interrupt::{Interrupt, Patience};
+use super::lab::{self, Lab};
+use super::program::Program;
+use super::report::{Report, Status};
+use super::{Datapath, cmd};
+
+/// How long everything may take that is waited for, the ends of the programs excepted.
+const TIME_LIMIT: Duration = Duration::from_secs(45);
+
+/// After how many seconds without an answer the probe takes a datagram for lost.
+const LOST_AFTER_S: &str = "10";
+
+/// How long `xdtls status` may take.
+const STATUS_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// What is under way when the last program has ended may arrive for so long: a drop too many must
+/// not be missed.
+const REST: Duration = Duration::from_millis(200);
+
+/// How long drops that are still missing then are waited for.
+const DROPS_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// How many lines of each program a failure shows.
+const LAST_LINES: usize = 15;
+
+/// Plays from the first namespace to the last SIGTERM, and fills in the report on the way.
+/// Everything is gone when this returns, except what went wrong: that is in the report.
+pub(super) fn play(interrupt: &Interrupt, datapath: Datapath, report: &mut Report) {
+    let begin = Instant::now();
+    if let Err(error) = on_a_stage(interrupt, datapath, report) {
+        // A signal may have hit what we called: then it is the better reason.
+        let error = interrupt.check().err().unwrap_or(error);
+        report.faults.insert(0, format!("{error:#}"));
+    }
+    report.elapsed = begin.elapsed();
+}
+
+fn on_a_stage(interrupt: &Interrupt, datapath: Datapath, report: &mut Report) -> Result<()> {
+    let stage = Stage::new(datapath)?;
+    // Made after the stage, so that the programs end before their namespaces go.
+    let mut cast = Cast::new();
+    let patience = Patience::new(interrupt, TIME_LIMIT);
+    let outcome = perform(&stage, &patience, &mut cast, report);
+    let failed = outcome.is_err() || !report.is_ok();
+    if failed && interrupt.check().is_ok() {
+        report.faults.extend(cast.last_words());
+    }
+    outcome
+}
+
+fn perform(
+    stage: &Stage,
+    patience: &Patience<'_>,
+    cast: &mut Cast,
+    report: &mut Report,
+) -> Result<()> {
+    cast.echo.start(stage.echo())?;
+    cast.echo.line(patience, "listening on")?;
+    cast.gateway.start(stage.gateway())?;
+    let line = cast.gateway.line(patience, "gateway is ready")?;
+    report.chosen = Some(without_time(&line).to_owned());
+    cast.client.start(stage.client())?;
+    cast.client.line(patience, "ready: ")?;
+
+    cast.probe.start(stage.probe(report.packets, report.programs))?;
+    cast.garbage.start(stage.garbage())?;
+    cast.garbage.wait(patience)?;
+    cast.garbage.ensure_success()?;
+    report.bad_packets = cast.garbage.report()?;
+    cast.probe.wait(patience)?;
+    report.probed = cast.probe.report()?;
+
+    patience.rest(REST)?;
+    let begin = Instant::now();
+    report.status = patience.until("the gateway's counts", || {
+        let status = stage.status()?;
+        let done = status.drops == report.bad_packets || begin.elapsed() > DROPS_TIMEOUT;
+        Ok(done.then_some(status))
+    })?;
+    cast.client.terminate()?;
+    cast.gateway.terminate()?;
+    cast.echo.terminate()?;
+    report.echoed = cast.echo.report()?;
+    report.judge();
+    Ok(())
+}
+
+/// The line of a log without what stands before the message.
+fn without_time(line: &str) -> &str {
+    line.split_once("INFO ").map_or(line, |(_, message)| message).trim()
+}
+
+/// All programs, in the order of their entry. The last words of each are kept.
+struct Cast {
+    echo: Program,
+    gateway: Program,
+    client: Program,
+    probe: Program,
+    garbage: Program,
+}
+
+impl Cast {
+    fn new() -> Self {
+        Self {
+            echo: Program::idle("udp-echo"),
+            gateway: Program::idle("xdtls gateway"),
+            client: Program::idle("xdtls connect"),
+            probe: Program::idle("udp-probe"),
+            garbage: Program::idle("udp-garbage"),
+        }
+    }
+
+    fn last_words(&self) -> Vec<String> {
+        let Self { echo, gateway, client, probe, garbage } = self;
+        let mut words = Vec::new();
+        for program in [echo, gateway, client, probe, garbage] {
+            let lines = program.last_lines(LAST_LINES);
+            if !lines.is_empty() {
+                words.push(format!(
+                    "last lines of {}:\n    {}",
+                    program.name(),
+                    lines.join("\n    ")
+                ));
+            }
+        }
+        words
+    }
+}
+
+/// The lab and the files, from which the commands are made.
+struct Stage {
+    lab: Lab,
+    folder: TempDir,
+}
+
+impl Stage {
+    fn new(datapath: Datapath) -> Result<Self> {
+        let folder = tempfile::Builder::new().prefix("xdtls-demo-").tempdir()?;
+        let mut certificates = Command::new(program("xdtls"));
+        capture(certificates.args(["dev-certs", "--days", "1", "--out"]).arg(folder.path()))?;
+        fs::write(folder.path().join("gateway.toml"), configuration(datapath))
+            .context("cannot write the gateway's configuration")?;
+        Ok(Self { lab: Lab::new()?, folder })
+    }
+
+    fn echo(&self) -> Command {
+        let mut command = self.lab.backend.command(program("udp-echo"));
+        command.args(["--listen", lab::BACKEND]);
+        command
+    }
+
+    fn gateway(&self) -> Command {
+        let mut command = self.lab.gateway.command(program("xdtls"));
+        command.args(["gateway", "--config"]).arg(self.file("gateway.toml"));
+        command
+    }
+
+    fn client(&self) -> Command {
+        let mut command = self.lab.client.command(program("xdtls"));
+        command.args(["connect", "--gateway", lab::GATEWAY, "--server-name", "gateway"]);
+        command.args(["--listen", lab::LOCAL]);
+        for (option, file) in
+            [("--certificate", "client.pem"), ("--key", "client.key"), ("--ca", "ca.pem")]
+        {
+            command.arg(option).arg(self.file(file));
+        }
+        command
+    }
+
+    /// Each source port counts as a program of its own.
+    fn probe(&self, packets: u64, programs: u64) -> Command {
+        let mut command = self.lab.client.command(program("udp-probe"));
+        command.args(["--target", lab::LOCAL, "--sizes", "0-1400", "--timeout", LOST_AFTER_S]);
+        command.args(["--count", &packets.to_string(), "--sockets", &programs.to_string()]);
+        command
+    }
+
+    fn garbage(&self) -> Command {
+        let mut command = self.lab.client.command(program("udp-garbage"));
+        command.args(["--target", lab::GATEWAY]);
+        command
+    }
+
+    fn status(&self) -> Result<Status> {
+        let mut command = Command::new(program("xdtls"));
+        command.args(["status", "--json", "--socket"]).arg(self.file(ADMIN_SOCKET));
+        let finished = Process::spawn("xdtls status", command)?.wait(STATUS_TIMEOUT)?;
+        let line = finished.last_stdout_line().with_context(|| format!("no status: {finished}"))?;
+        serde_json::from_str(line).with_context(|| format!("the status lacks something: {line}"))
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+}
+
+const ADMIN_SOCKET: &str = "gateway.sock";
+
+fn configuration(datapath: Datapath) -> String {
+    format!(
+        r#"[gateway]
+listen = "{gateway}"
+datapath = "{datapath}"
+
+[[identity]]
+certificate = "gateway.pem"
+key = "gateway.key"
+
+[clients]
+ca = "ca.pem"
+
+[[backend]]
+name = "echo"
+address = "{backend}"
+
+[forward]
+default_backend = "echo"
+
+[admin]
+socket = "{ADMIN_SOCKET}"
+"#,
+        gateway = lab::GATEWAY,
+        backend = lab::BACKEND,
+    )
+}
+
+/// A program of the release build.
+fn program(name: &str) -> PathBuf {
+    cmd::target_dir().join("release").join(name)
+}
