@@ -3,7 +3,11 @@
 mod alerts;
 mod dispatch;
 mod final_flight;
+mod forged;
 mod handshake;
+mod hellos;
+mod ids;
+mod lossy;
 mod own_messages;
 mod records;
 mod silence;

@@ -1,16 +1,16 @@
 //! A gateway, its clients, the network between them, and the clock, which jumps to whatever comes
 //! next.
 
+mod hellos;
 mod setup;
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use xdtls_common::cookie::{CookieSecrets, PERIOD_S, SECRETS};
 use xdtls_common::id::LocalId;
 use xdtls_proto::endpoint::Endpoint;
 use xdtls_proto::handshakes::Start;
-use xdtls_proto::shard::{Front, ShardCounters};
+use xdtls_proto::shard::ShardCounters;
 
 use super::foreign::Foreign;
 use super::forger::Known;
@@ -32,9 +32,6 @@ pub(crate) const fn other(node: usize) -> usize {
 pub(crate) const NOBODY: &str = "nobody";
 pub(crate) const ROUTE: u16 = 7;
 
-/// What the clock of cookies shows when a world begins.
-const FIRST_SECOND: u32 = 1000;
-
 pub(crate) struct World {
     pub(crate) now: Instant,
     pub(crate) nodes: Vec<Node>,
@@ -47,19 +44,6 @@ pub(crate) struct World {
 }
 
 impl World {
-    /// What the gateway judges ClientHellos with: a new secret each period.
-    pub(crate) fn front(&self) -> Front {
-        let now_s = FIRST_SECOND + (self.now - self.start).as_secs() as u32;
-        let newest = now_s / PERIOD_S + 1;
-        let mut ring = [[0; 2]; SECRETS];
-        for period in newest + 1 - SECRETS as u32..=newest {
-            let mut secret = Rng::new(self.setup.seed ^ u64::from(period) << 32);
-            ring[period as usize % SECRETS] = [secret.next(), secret.next()];
-        }
-        let local_port = self.nodes[GATEWAY].address.port();
-        Front { secrets: CookieSecrets(ring), now_s, local_port }
-    }
-
     /// Lets a client wish for an association with the gateway.
     pub(crate) fn open(&mut self, client: usize) -> u64 {
         self.opened += 1;
