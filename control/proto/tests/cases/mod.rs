@@ -1,5 +1,14 @@
 //! The tests, by what they are about.
 
+mod alerts;
+mod dispatch;
 mod final_flight;
+mod forged;
 mod handshake;
+mod hellos;
+mod ids;
+mod lossy;
+mod own_messages;
+mod records;
+mod silence;
 mod takeover;

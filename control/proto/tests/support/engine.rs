@@ -23,8 +23,9 @@ use flight::Part;
 
 pub(crate) const MASTER_SECRET: [u8; 48] = [0x4d; 48];
 
-/// The first retransmission; each further one takes twice as long.
+/// The first retransmission; each further one takes twice as long, up to the longest.
 pub(crate) const FIRST_TIMEOUT: Duration = Duration::from_millis(400);
+const MAX_TIMEOUT: Duration = Duration::from_millis(6400);
 
 /// One handshake.
 pub(crate) struct ScriptedEngine {
@@ -196,7 +197,8 @@ impl Engine for ScriptedEngine {
         if let Some((deadline, interval)) = self.timer
             && deadline <= now
         {
-            self.timer = Some((now + 2 * interval, 2 * interval));
+            let interval = MAX_TIMEOUT.min(2 * interval);
+            self.timer = Some((now + interval, interval));
             self.transmit();
         }
     }

@@ -1,33 +1,36 @@
 //! A gateway, its clients, the network between them, and the clock, which jumps to whatever comes
 //! next.
 
+mod hellos;
 mod setup;
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use xdtls_common::cookie::{CookieSecrets, PERIOD_S, SECRETS};
 use xdtls_common::id::LocalId;
 use xdtls_proto::endpoint::Endpoint;
 use xdtls_proto::handshakes::Start;
-use xdtls_proto::shard::{Front, ShardCounters};
+use xdtls_proto::shard::ShardCounters;
 
 use super::foreign::Foreign;
 use super::forger::Known;
 use super::network::{Network, Packet};
 use super::node::Node;
 use super::rng::Rng;
+use super::scripted::Script;
 pub(crate) use setup::Setup;
 
 pub(crate) const GATEWAY: usize = 0;
 pub(crate) const CLIENT: usize = 1;
 
+/// The other end.
+pub(crate) const fn other(node: usize) -> usize {
+    CLIENT + GATEWAY - node
+}
+
 /// The name of the identity that policy refuses, and where all others lead.
 pub(crate) const NOBODY: &str = "nobody";
 pub(crate) const ROUTE: u16 = 7;
-
-/// What the clock of cookies shows when a world begins.
-const FIRST_SECOND: u32 = 1000;
 
 pub(crate) struct World {
     pub(crate) now: Instant,
@@ -41,19 +44,6 @@ pub(crate) struct World {
 }
 
 impl World {
-    /// What the gateway judges ClientHellos with: a new secret each period.
-    pub(crate) fn front(&self) -> Front {
-        let now_s = FIRST_SECOND + (self.now - self.start).as_secs() as u32;
-        let newest = now_s / PERIOD_S + 1;
-        let mut ring = [[0; 2]; SECRETS];
-        for period in newest + 1 - SECRETS as u32..=newest {
-            let mut secret = Rng::new(self.setup.seed ^ u64::from(period) << 32);
-            ring[period as usize % SECRETS] = [secret.next(), secret.next()];
-        }
-        let local_port = self.nodes[GATEWAY].address.port();
-        Front { secrets: CookieSecrets(ring), now_s, local_port }
-    }
-
     /// Lets a client wish for an association with the gateway.
     pub(crate) fn open(&mut self, client: usize) -> u64 {
         self.opened += 1;
@@ -151,6 +141,20 @@ impl World {
         assert_eq!(self.nodes[GATEWAY].journal.ended.last().unwrap().outcome, Ok(()));
     }
 
+    /// A world whose client has an association with the gateway.
+    pub(crate) fn established(setup: Setup, client: Script) -> Self {
+        let mut world = Self::new(setup, client);
+        world.establish(CLIENT);
+        world
+    }
+
+    /// Lets a datagram arrive at the node at the other end of the client's association, as if this
+    /// end had sent it.
+    pub(crate) fn deliver_from(&mut self, node: usize, datagram: Vec<u8>) {
+        let from = self.nodes[node].address;
+        self.deliver(other(node), from, datagram);
+    }
+
     /// The newest association of a node.
     pub(crate) fn known(&self, node: usize) -> &Known {
         self.nodes[node].journal.known.last().unwrap()
@@ -174,9 +178,19 @@ impl World {
 
     /// All datagrams that a node has sent, lost or not.
     pub(crate) fn sent_by(&self, node: usize) -> impl Iterator<Item = &[u8]> {
+        self.timed_sent_by(node).map(|(_, bytes)| bytes)
+    }
+
+    /// The same, each with its time as [`World::now_ms`].
+    pub(crate) fn timed_sent_by(&self, node: usize) -> impl Iterator<Item = (u64, &[u8])> {
         let address = self.nodes[node].address;
-        let packets = self.network.sent.iter().map(|(_, packet)| packet);
-        packets.filter(move |packet| packet.from == address).map(|packet| &packet.bytes[..])
+        let sent = self.network.sent.iter().filter(move |(_, packet)| packet.from == address);
+        sent.map(|(time, packet)| ((*time - self.start).as_millis() as u64, &packet.bytes[..]))
+    }
+
+    /// Milliseconds since the world began.
+    pub(crate) fn now_ms(&self) -> u64 {
+        (self.now - self.start).as_millis() as u64
     }
 
     /// What a node's only shard has done.

@@ -22,7 +22,9 @@ use crate::support::scripted::{Script, Scripted};
 #[derive(Clone)]
 pub(crate) struct Setup {
     pub(crate) seed: u64,
+    /// The gateway's slots, and each client's.
     pub(crate) capacity: u32,
+    pub(crate) client_capacity: u32,
     pub(crate) shards: u32,
     pub(crate) limits: Limits,
     pub(crate) path_mtu: u16,
@@ -41,7 +43,16 @@ impl Default for Setup {
         };
         let script = Script::new("gateway");
         let (path_mtu, idle_timeout) = (1500, None);
-        Self { seed: 1, capacity: 64, shards: 1, limits, path_mtu, idle_timeout, script }
+        Self {
+            seed: 1,
+            capacity: 64,
+            client_capacity: 64,
+            shards: 1,
+            limits,
+            path_mtu,
+            idle_timeout,
+            script,
+        }
     }
 }
 
@@ -52,16 +63,17 @@ impl World {
         let network = Network::new(rng.fork());
         let (nodes, foreign) = (Vec::new(), Vec::new());
         let mut world = Self { now, nodes, foreign, network, setup, start: now, rng, opened: 0 };
+        let capacity = world.setup.capacity;
         let policy = |identity: &PeerIdentity| (identity.names != [NOBODY]).then_some(ROUTE);
         let engines = Scripted::new(world.setup.script.clone(), world.rng.fork());
         let machine = Machine::Answers(Responders::new(
             engines,
-            IdAllocator::new(world.layout(), 0..world.setup.capacity),
+            IdAllocator::new(world.layout(capacity), 0..capacity),
             world.setup.limits.clone(),
             Box::new(policy),
             world.rng.fork().source(),
         ));
-        world.add("192.0.2.1:4433".parse().unwrap(), machine);
+        world.add("192.0.2.1:4433".parse().unwrap(), machine, capacity);
         world
     }
 
@@ -85,10 +97,11 @@ impl World {
         random: Random,
     ) -> usize {
         let engines = Scripted::new(script, self.rng.fork());
-        let ids = IdAllocator::new(self.layout(), 0..self.setup.capacity);
+        let capacity = self.setup.client_capacity;
+        let ids = IdAllocator::new(self.layout(capacity), 0..capacity);
         let limits = self.setup.limits.clone();
         let machine = Machine::Opens(Initiators::new(engines, ids, limits, random));
-        self.add(address, machine)
+        self.add(address, machine, capacity)
     }
 
     /// A foreign client, which begins at once.
@@ -100,14 +113,14 @@ impl World {
         self.foreign.len() - 1
     }
 
-    fn layout(&self) -> IdLayout {
-        IdLayout::for_capacity(self.setup.capacity, self.setup.shards).unwrap()
+    fn layout(&self, capacity: u32) -> IdLayout {
+        IdLayout::for_capacity(capacity, self.setup.shards).unwrap()
     }
 
-    fn add(&mut self, address: SocketAddr, machine: Machine) -> usize {
-        let layout = self.layout();
+    fn add(&mut self, address: SocketAddr, machine: Machine, capacity: u32) -> usize {
+        let layout = self.layout(capacity);
         let config = |index| ShardConfig {
-            capacity: self.setup.capacity,
+            capacity,
             layout,
             index,
             path_mtu: self.setup.path_mtu,

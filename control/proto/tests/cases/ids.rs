@@ -1,0 +1,83 @@
+//! Ids: a slot rests between two associations, and its next id is another.
+
+use xdtls_common::DropReason;
+use xdtls_common::record::content_type::APPLICATION_DATA;
+
+use crate::support::scripted::Script;
+use crate::support::world::{CLIENT, GATEWAY, Setup, World};
+
+/// A gateway with room for one association, and `clients` clients.
+fn world(clients: u8) -> World {
+    let mut world = World::with_gateway(Setup { capacity: 1, ..Setup::default() });
+    for number in 1..=clients {
+        let address = format!("198.51.100.{number}:5000").parse().unwrap();
+        world.add_client(address, Script::new("client"));
+    }
+    world
+}
+
+#[test]
+fn a_slot_rests_for_120_seconds() {
+    for (rest_ms, refused) in [(119_000, 1), (121_000, 0)] {
+        let mut world = world(2);
+        world.establish(CLIENT);
+        let id = world.id(GATEWAY);
+        world.close(GATEWAY, id);
+        world.run_ms(rest_ms);
+        world.open(CLIENT + 1);
+        world.run_ms(100);
+        assert_eq!(world.nodes[GATEWAY].dropped(DropReason::NoFreeId), refused);
+        assert_eq!(world.nodes[GATEWAY].established() as u64, 1 - refused);
+    }
+}
+
+#[test]
+fn a_client_that_finds_no_free_slot_tries_until_there_is_one() {
+    let mut world = world(2);
+    world.establish(CLIENT);
+    let id = world.id(GATEWAY);
+    world.close(GATEWAY, id);
+    world.run_ms(112_000);
+    world.open(CLIENT + 1);
+    world.run_ms(15_000);
+    assert_eq!(world.nodes[CLIENT + 1].journal.ended[0].outcome, Ok(()));
+}
+
+#[test]
+fn an_id_is_never_the_slots_previous_one_and_the_old_one_is_unknown() {
+    let mut world = world(5);
+    let mut previous = None;
+    for client in CLIENT..CLIENT + 5 {
+        world.establish(client);
+        let id = world.id(GATEWAY);
+        assert!(previous.is_none_or(|previous| previous != id));
+        if previous.is_some() {
+            // What the client before might still send.
+            let late = world.known(client - 1).datagram(APPLICATION_DATA, 30, b"late");
+            let from = world.nodes[client - 1].address;
+            let unknown = world.nodes[GATEWAY].dropped(DropReason::UnknownId);
+            world.deliver(GATEWAY, from, late);
+            assert_eq!(world.nodes[GATEWAY].dropped(DropReason::UnknownId), unknown + 1);
+        }
+        previous = Some(id);
+        world.close(GATEWAY, id);
+        world.run_ms(121_000);
+    }
+    assert!(world.received(GATEWAY).is_empty());
+}
+
+#[test]
+fn a_clients_slots_rest_too() {
+    let setup = Setup { client_capacity: 1, ..Setup::default() };
+    let mut world = World::new(setup, Script::new("client one"));
+    world.establish(CLIENT);
+    let id = world.id(CLIENT);
+    world.close(CLIENT, id);
+    world.open(CLIENT);
+    let ended = world.nodes[CLIENT].journal.ended.last().unwrap();
+    assert_eq!(ended.outcome, Err("no id is free".to_owned()));
+    assert_eq!(world.nodes[CLIENT].dropped(DropReason::NoFreeId), 1);
+    world.run_ms(121_000);
+    world.establish(CLIENT);
+    assert_ne!(world.id(CLIENT), id);
+}

@@ -1,0 +1,68 @@
+//! Cookies: what the gateway judges them with, and ClientHellos that carry good ones.
+
+use std::net::{IpAddr, SocketAddr};
+
+use xdtls_common::client_hello::ClientHello;
+use xdtls_common::cookie::{CookieSecrets, HelloPath, Judgement, PERIOD_S, SECRETS};
+use xdtls_common::cursor::SliceCursor;
+use xdtls_common::prefix::Prefix;
+use xdtls_common::record::content_type::HANDSHAKE;
+use xdtls_proto::shard::Front;
+
+use super::{GATEWAY, World};
+use crate::support::messages::{CLIENT_HELLO, Hello, message, record};
+use crate::support::rng::Rng;
+use crate::support::scripted::Script;
+
+/// What the clock of cookies shows when a world begins.
+const FIRST_SECOND: u32 = 1000;
+
+impl World {
+    /// What the gateway judges ClientHellos with: a new secret each period.
+    pub(crate) fn front(&self) -> Front {
+        let now_s = FIRST_SECOND + (self.now - self.start).as_secs() as u32;
+        let newest = now_s / PERIOD_S + 1;
+        let mut ring = [[0; 2]; SECRETS];
+        for period in newest + 1 - SECRETS as u32..=newest {
+            let mut secret = Rng::new(self.setup.seed ^ u64::from(period) << 32);
+            ring[period as usize % SECRETS] = [secret.next(), secret.next()];
+        }
+        let local_port = self.nodes[GATEWAY].address.port();
+        Front { secrets: CookieSecrets(ring), now_s, local_port }
+    }
+
+    /// A datagram with a ClientHello of message number 1 and a good cookie.
+    pub(crate) fn hello_with_cookie(
+        &self,
+        from: SocketAddr,
+        client_id: u32,
+        random: [u8; 32],
+    ) -> Vec<u8> {
+        let datagram = |hello: &Hello| {
+            record(HANDSHAKE, 0, 1, &message(CLIENT_HELLO, 1, &hello.client_body()))
+        };
+        let mut hello = Script::new("anybody").hello(random);
+        let records = datagram(&hello);
+        let (front, gateway) = (self.front(), self.nodes[GATEWAY].address);
+        let mapped = |address: IpAddr| match address {
+            IpAddr::V4(v4) => v4.to_ipv6_mapped().octets(),
+            IpAddr::V6(v6) => v6.octets(),
+        };
+        let path = HelloPath {
+            peer_address: mapped(from.ip()),
+            peer_port: from.port(),
+            local_address: mapped(gateway.ip()),
+            local_port: front.local_port,
+            client_id,
+        };
+        let mut cursor = SliceCursor::new(&records);
+        let parsed = ClientHello::parse(&mut cursor).unwrap();
+        let mut cursor = SliceCursor::new(&records);
+        match front.secrets.judge(front.now_s, &path, &parsed, &mut cursor) {
+            Judgement::Reply(cookie) => hello.cookie = cookie.to_vec(),
+            other => panic!("{other:?}"),
+        }
+        let prefix = Prefix { sender: client_id, receiver: 0 }.encode();
+        [&prefix[..], &datagram(&hello)].concat()
+    }
+}
