@@ -14,6 +14,7 @@ pub mod cookie;
 pub mod cursor;
 pub mod drop_reason;
 pub mod extension;
+pub mod frame;
 pub mod hello_verify;
 pub mod id;
 pub mod path_message;
