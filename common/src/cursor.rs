@@ -74,6 +74,39 @@ impl Cursor for SliceCursor<'_> {
     }
 }
 
+/// A cursor that ends where a length field says, although the packet may go on.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounded<C> {
+    inner: C,
+    left: usize,
+}
+
+impl<C: Cursor> Bounded<C> {
+    /// The next `length` bytes of `inner`, all of which must be there.
+    pub fn new(inner: C, length: usize) -> Result<Self, Truncated> {
+        if length > inner.remaining() { Err(Truncated) } else { Ok(Self { inner, left: length }) }
+    }
+}
+
+impl<C: Cursor> Cursor for Bounded<C> {
+    #[inline(always)]
+    fn take<const N: usize>(&mut self) -> Result<[u8; N], Truncated> {
+        self.left = self.left.checked_sub(N).ok_or(Truncated)?;
+        self.inner.take()
+    }
+
+    #[inline(always)]
+    fn skip(&mut self, count: usize) -> Result<(), Truncated> {
+        self.left = self.left.checked_sub(count).ok_or(Truncated)?;
+        self.inner.skip(count)
+    }
+
+    #[inline(always)]
+    fn remaining(&self) -> usize {
+        self.left
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -90,6 +123,20 @@ mod tests {
         assert_eq!(cursor.skip(2), Err(Truncated));
         assert_eq!(cursor.rest(), &[11]);
         assert_eq!(cursor.skip(1), Ok(()));
+        assert_eq!(cursor.u8(), Err(Truncated));
+    }
+
+    #[test]
+    fn a_bounded_cursor_ends_before_its_packet() {
+        let packet = SliceCursor::new(&[1, 2, 3, 4, 5]);
+        assert_eq!(Bounded::new(packet, 6).err(), Some(Truncated));
+        let mut cursor = Bounded::new(packet, 3).unwrap();
+        assert_eq!(cursor.remaining(), 3);
+        assert_eq!(cursor.u16(), Ok(0x0102));
+        assert_eq!(cursor.clone().u16(), Err(Truncated));
+        assert_eq!(cursor.clone().skip(2), Err(Truncated));
+        assert_eq!(cursor.skip(1), Ok(()));
+        assert_eq!(cursor.remaining(), 0);
         assert_eq!(cursor.u8(), Err(Truncated));
     }
 }

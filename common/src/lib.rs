@@ -14,12 +14,17 @@ pub mod cookie;
 pub mod cursor;
 pub mod drop_reason;
 pub mod extension;
+pub mod frame;
 pub mod hello_verify;
 pub mod id;
+pub mod map;
+pub mod outcome;
 pub mod path_message;
 pub mod prefix;
 pub mod record;
 pub mod siphash;
+pub mod steering;
 pub mod verdict;
 
 pub use drop_reason::DropReason;
+pub use outcome::Outcome;

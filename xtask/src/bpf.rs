@@ -6,7 +6,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
-use crate::cmd;
+use crate::{bpf_budget, bpf_size, cmd};
 
 const TARGET: &str = "bpfel-unknown-none";
 const PROFILE: &str = "bpf";
@@ -28,7 +28,7 @@ pub(crate) fn cargo(subcommand: &str) -> Command {
     command
 }
 
-/// Builds the eBPF object and returns the path at which tests and the gateway's build find it.
+/// Builds the eBPF object, holds it to its budget and returns the path at which tests and the gateway's build find it.
 pub(crate) fn build() -> Result<PathBuf> {
     cmd::run(&mut cargo("build"))?;
     let target = cmd::target_dir();
@@ -36,5 +36,6 @@ pub(crate) fn build() -> Result<PathBuf> {
     let object = target.join("bpf").join(BINARY).with_extension("o");
     fs::copy(&built, &object)
         .with_context(|| format!("cannot copy {} to {}", built.display(), object.display()))?;
+    bpf_budget::hold(&bpf_size::measure(&object)?)?;
     Ok(object)
 }

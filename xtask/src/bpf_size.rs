@@ -10,19 +10,37 @@ const SLOT: usize = 8;
 /// The register that holds the end of the stack frame; it cannot be written.
 const FRAME: u8 = 10;
 
-/// Prints instructions and stack of each function in the object at `path`.
-pub(crate) fn print(path: &Path) -> Result<()> {
+/// One function of an eBPF object.
+pub(crate) struct Function {
+    /// Its name.
+    pub(crate) name: String,
+    /// Whether the kernel starts it: what programs call lies in a section of its own.
+    pub(crate) is_program: bool,
+    /// How many instructions it has.
+    pub(crate) instructions: u64,
+    /// How many bytes of stack it uses.
+    pub(crate) stack: u64,
+}
+
+/// Measures each function in the object at `path`.
+pub(crate) fn measure(path: &Path) -> Result<Vec<Function>> {
     let bytes = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
     let file = object::File::parse(&*bytes)
         .with_context(|| format!("{} is no object file", path.display()))?;
+    let mut functions = Vec::new();
     for symbol in file.symbols().filter(|symbol| symbol.kind() == SymbolKind::Text) {
         let Some(section) = symbol.section_index() else { continue };
-        let code = file.section_by_index(section)?.data_range(symbol.address(), symbol.size())?;
+        let section = file.section_by_index(section)?;
+        let code = section.data_range(symbol.address(), symbol.size())?;
         let code = code.context("a function lies outside its section")?;
-        let (name, slots) = (symbol.name()?, code.len() / SLOT);
-        println!("eBPF function {name}: {slots} instructions, {} bytes of stack", stack(code));
+        functions.push(Function {
+            name: symbol.name()?.to_owned(),
+            is_program: section.name()? != ".text",
+            instructions: (code.len() / SLOT) as u64,
+            stack: stack(code).into(),
+        });
     }
-    Ok(())
+    Ok(functions)
 }
 
 /// The deepest byte of the stack that `code` addresses through a constant.

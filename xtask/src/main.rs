@@ -6,6 +6,7 @@ use anyhow::Result;
 use clap::Parser;
 
 mod bpf;
+mod bpf_budget;
 mod bpf_size;
 mod build;
 mod ci;

@@ -1,0 +1,176 @@
+//! What the control plane and the XDP program tell each other through maps.
+//!
+//! All of it is plain old data in the byte order of the machine: the loader opens the maps over
+//! byte arrays and converts with `bytemuck`. Zeroed memory, which is what the kernel hands out,
+//! means "no association" and "not configured".
+
+use bytemuck::{Pod, Zeroable};
+
+use crate::id::{IdLayout, LocalId};
+use crate::verdict::{Entry, Phase};
+
+/// What the program must know before it starts: the global `CONFIG` of the object.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
+pub struct ConfigValue {
+    udp_port: u32,
+    slot_mask: u32,
+    shards: u32,
+}
+
+const _: () = assert!(size_of::<ConfigValue>() == 12);
+
+impl ConfigValue {
+    /// A program with this value lets every packet pass.
+    pub const UNSET: Self = Self { udp_port: 0, slot_mask: 0, shards: 0 };
+
+    /// Steers what comes to `udp_port` among associations whose ids have this layout.
+    pub const fn new(udp_port: u16, layout: IdLayout) -> Self {
+        Self {
+            udp_port: udp_port as u32,
+            slot_mask: layout.slot_of(u32::MAX),
+            shards: layout.shards(),
+        }
+    }
+
+    /// Whether datagrams to this port are ours.
+    pub const fn is_ours(&self, udp_port: u16) -> bool {
+        // Port 0 is nobody's, and unset.
+        udp_port != 0 && udp_port as u32 == self.udp_port
+    }
+
+    /// The slot that an id on the wire names, as [`IdLayout::slot_of`] has it.
+    pub const fn slot_of(&self, id: u32) -> u32 {
+        id & self.slot_mask
+    }
+
+    /// Where the map of sockets has the socket of a shard on a receive queue.
+    pub const fn socket_index(&self, queue: u32, shard: u32) -> u32 {
+        queue.wrapping_mul(self.shards).wrapping_add(shard)
+    }
+}
+
+/// Which id a slot holds: an element of the map `TAGS`.
+///
+/// The tags stand apart from the associations because a cache line holds sixteen of them, and a
+/// flood of unknown ids needs no more to be turned away. Slot and generation both stand in the
+/// tag: comparing all of an id takes no more room and no shift.
+#[repr(transparent)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
+pub struct TagValue(u32);
+
+const _: () = assert!(size_of::<TagValue>() == 4);
+
+impl TagValue {
+    /// The tag of a slot without association.
+    pub const EMPTY: Self = Self(0);
+
+    /// The tag of the slot that holds `id`.
+    pub const fn of(id: LocalId) -> Self {
+        Self(id.value())
+    }
+
+    /// Whether the slot holds the id that stands on the wire.
+    pub const fn names(self, receiver: u32) -> bool {
+        self.0 == receiver && receiver != 0
+    }
+}
+
+/// One association: an element of the map `ASSOCIATIONS`.
+///
+/// The kernel copies a value without a lock. To add an association write this before its tag, to
+/// remove it clear the tag first: the tag is what makes it visible.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
+pub struct AssociationValue {
+    local_id: u32,
+    peer_id: u32,
+    shard: u32,
+    phase: u32,
+}
+
+const _: () = assert!(size_of::<AssociationValue>() == 16);
+
+const OPENING: u32 = 1;
+const HALF_OPEN: u32 = 2;
+const ESTABLISHED: u32 = 3;
+
+impl AssociationValue {
+    /// No association.
+    pub const EMPTY: Self = Self { local_id: 0, peer_id: 0, shard: 0, phase: 0 };
+
+    /// The association `id`, which belongs to the shard that `layout` gives it to.
+    pub const fn new(layout: IdLayout, id: LocalId, entry: Entry) -> Self {
+        let phase = match entry.phase {
+            Phase::Opening => OPENING,
+            Phase::HalfOpen => HALF_OPEN,
+            Phase::Established => ESTABLISHED,
+        };
+        let shard = layout.shard_of(id.value());
+        Self { local_id: id.value(), peer_id: entry.peer_id, shard, phase }
+    }
+
+    /// What [`crate::verdict::verdict`] must know, if this is the association that `receiver`
+    /// names.
+    #[inline(always)]
+    pub const fn entry(&self, receiver: u32) -> Option<Entry> {
+        let phase = match self.phase {
+            OPENING => Phase::Opening,
+            HALF_OPEN => Phase::HalfOpen,
+            ESTABLISHED => Phase::Established,
+            _ => return None,
+        };
+        // The slot may have been given to another association since its tag was read.
+        if self.local_id != receiver {
+            return None;
+        }
+        Some(Entry { phase, peer_id: self.peer_id })
+    }
+
+    /// The shard whose worker owns the association.
+    pub const fn shard(&self) -> u32 {
+        self.shard
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LAYOUT: IdLayout = IdLayout::for_capacity(1000, 3).unwrap();
+
+    #[test]
+    fn config_has_the_layout_of_ids() {
+        let config = ConfigValue::new(4433, LAYOUT);
+        for id in [0, 1, 999, 1023, 1024, 0xdead_beef, u32::MAX] {
+            assert_eq!(config.slot_of(id), LAYOUT.slot_of(id));
+        }
+        assert_eq!(config.socket_index(4, 2), 14);
+        assert!(config.is_ours(4433));
+        assert!(!config.is_ours(4434));
+    }
+
+    #[test]
+    fn zeroed_memory_is_nothing() {
+        assert_eq!(ConfigValue::zeroed(), ConfigValue::UNSET);
+        assert!((0..=u16::MAX).all(|port| !ConfigValue::UNSET.is_ours(port)));
+        assert_eq!(TagValue::zeroed(), TagValue::EMPTY);
+        assert!(!TagValue::EMPTY.names(0));
+        assert_eq!(AssociationValue::zeroed(), AssociationValue::EMPTY);
+        assert_eq!(AssociationValue::EMPTY.entry(0), None);
+    }
+
+    #[test]
+    fn an_association_is_found_under_its_own_id_only() {
+        let id = LAYOUT.id(5, 77).unwrap();
+        for phase in [Phase::Opening, Phase::HalfOpen, Phase::Established] {
+            let entry = Entry { phase, peer_id: 9 };
+            let value = AssociationValue::new(LAYOUT, id, entry);
+            assert_eq!(value.entry(id.value()), Some(entry));
+            assert_eq!(value.entry(LAYOUT.id(5, 78).unwrap().value()), None);
+            assert_eq!(value.shard(), LAYOUT.shard_of(id.value()));
+        }
+        assert!(TagValue::of(id).names(id.value()));
+        assert!(!TagValue::of(id).names(id.value() ^ 1 << 31));
+    }
+}

@@ -1,0 +1,66 @@
+//! From a frame to where it goes: all that the XDP program decides, over any cursor and any
+//! table, so that the same code runs on the host.
+
+use crate::cursor::Cursor;
+use crate::drop_reason::DropReason;
+use crate::frame;
+use crate::map::{AssociationValue, ConfigValue, TagValue};
+use crate::prefix::Prefix;
+use crate::verdict::{Verdict, verdict};
+
+/// The associations by slot, as the maps hold them.
+pub trait Table {
+    /// Which id the slot holds; `None` beyond the last slot.
+    fn tag(&self, slot: u32) -> Option<TagValue>;
+
+    /// The association in the slot; `None` beyond the last slot.
+    fn association(&self, slot: u32) -> Option<AssociationValue>;
+}
+
+/// Where a frame goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Steering {
+    /// To the kernel: it is none of our datagrams, or there is doubt.
+    NotOurs,
+    /// To the control plane, to open an association.
+    ClientHello,
+    /// To the control plane, for an association that is being opened.
+    Handshake,
+    /// To the worker of this shard.
+    Worker(u32),
+    /// Nowhere.
+    Drop(DropReason),
+}
+
+/// Decides on a whole frame.
+#[inline(always)]
+pub fn steer(frame: impl Cursor, config: &ConfigValue, table: &impl Table) -> Steering {
+    let Ok((headers, mut payload)) = frame::parse(frame) else {
+        return Steering::NotOurs;
+    };
+    if !config.is_ours(headers.destination.port()) {
+        return Steering::NotOurs;
+    }
+    let Ok(prefix) = Prefix::parse(&mut payload) else {
+        return Steering::Drop(DropReason::TooShort);
+    };
+    let association = find(prefix.receiver, config, table);
+    let entry = association.and_then(|found| found.entry(prefix.receiver));
+    match (verdict(prefix, entry, &mut payload), association) {
+        (Verdict::ClientHello, _) => Steering::ClientHello,
+        (Verdict::Handshake, _) => Steering::Handshake,
+        (Verdict::Worker, Some(found)) => Steering::Worker(found.shard()),
+        (Verdict::Worker, None) => Steering::Drop(DropReason::UnknownId),
+        (Verdict::Drop(reason), _) => Steering::Drop(reason),
+    }
+}
+
+/// The tag first: a flood of unknown ids ends there.
+#[inline(always)]
+fn find(receiver: u32, config: &ConfigValue, table: &impl Table) -> Option<AssociationValue> {
+    let slot = config.slot_of(receiver);
+    if !table.tag(slot)?.names(receiver) {
+        return None;
+    }
+    table.association(slot)
+}

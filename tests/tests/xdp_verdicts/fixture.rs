@@ -1,0 +1,104 @@
+//! The associations that the table of cases is about, for the host and for the maps.
+
+use xdtls_common::id::{IdLayout, LocalId};
+use xdtls_common::map::{AssociationValue, ConfigValue, TagValue};
+use xdtls_common::steering::Table;
+use xdtls_common::verdict::{Entry, Phase};
+
+/// The port of the gateway.
+pub(crate) const PORT: u16 = 4433;
+
+/// Slots of the tables.
+pub(crate) const SLOTS: u32 = 64;
+
+/// Shards of the gateway.
+pub(crate) const SHARDS: u32 = 2;
+
+/// The id of every association at its peer.
+pub(crate) const PEER: u32 = 0xc0ff_ee01;
+
+/// An established association of shard 1.
+pub(crate) const ESTABLISHED: u32 = id(5);
+/// An established association of shard 0.
+pub(crate) const ESTABLISHED_TOO: u32 = id(6);
+/// We are answering.
+pub(crate) const HALF_OPEN: u32 = id(7);
+/// We have opened it and do not know the peer's id.
+pub(crate) const OPENING: u32 = id(8);
+/// Its slot is free.
+pub(crate) const FREE: u32 = id(9);
+/// Its tag is there, and the slot's association is already another one.
+pub(crate) const OVERWRITTEN: u32 = id(10);
+/// Its tag is cleared, its association not yet.
+pub(crate) const CLEARED: u32 = id(11);
+/// The last slot.
+pub(crate) const LAST: u32 = id(SLOTS - 1);
+
+const LAYOUT: IdLayout = IdLayout::for_capacity(SLOTS, SHARDS).expect("both are in bounds");
+
+const fn id(slot: u32) -> u32 {
+    local(LAYOUT.id(slot, 0x2a_5a5a)).value()
+}
+
+const fn local(id: Option<LocalId>) -> LocalId {
+    id.expect("no id of the fixture is 0")
+}
+
+/// The same slot in another generation.
+pub(crate) const fn next_generation(id: u32) -> u32 {
+    local(LAYOUT.id(LAYOUT.slot_of(id), LAYOUT.generation_of(id) + 1)).value()
+}
+
+/// What the loader tells the program.
+pub(crate) fn config() -> ConfigValue {
+    ConfigValue::new(PORT, LAYOUT)
+}
+
+/// The content of the tables, by slot.
+pub(crate) struct Slots {
+    /// For the map `TAGS`.
+    pub(crate) tags: Vec<TagValue>,
+    /// For the map `ASSOCIATIONS`.
+    pub(crate) associations: Vec<AssociationValue>,
+}
+
+impl Slots {
+    /// All of the associations above.
+    pub(crate) fn new() -> Self {
+        let mut slots = Self {
+            tags: vec![TagValue::EMPTY; SLOTS as usize],
+            associations: vec![AssociationValue::EMPTY; SLOTS as usize],
+        };
+        for (id, phase, peer_id) in [
+            (ESTABLISHED, Phase::Established, PEER),
+            (ESTABLISHED_TOO, Phase::Established, PEER),
+            (HALF_OPEN, Phase::HalfOpen, PEER),
+            (OPENING, Phase::Opening, 0),
+            (next_generation(OVERWRITTEN), Phase::Established, PEER),
+            (CLEARED, Phase::Established, PEER),
+            (LAST, Phase::Established, PEER),
+        ] {
+            slots.add(local(LocalId::new(id)), Entry { phase, peer_id });
+        }
+        slots.tags[LAYOUT.slot_of(OVERWRITTEN) as usize] =
+            TagValue::of(local(LocalId::new(OVERWRITTEN)));
+        slots.tags[LAYOUT.slot_of(CLEARED) as usize] = TagValue::EMPTY;
+        slots
+    }
+
+    fn add(&mut self, id: LocalId, entry: Entry) {
+        let slot = LAYOUT.slot_of(id.value()) as usize;
+        self.tags[slot] = TagValue::of(id);
+        self.associations[slot] = AssociationValue::new(LAYOUT, id, entry);
+    }
+}
+
+impl Table for Slots {
+    fn tag(&self, slot: u32) -> Option<TagValue> {
+        self.tags.get(slot as usize).copied()
+    }
+
+    fn association(&self, slot: u32) -> Option<AssociationValue> {
+        self.associations.get(slot as usize).copied()
+    }
+}

@@ -1,0 +1,133 @@
+//! The program in the kernel, without an interface.
+
+use std::os::fd::AsRawFd;
+use std::time::Duration;
+
+use aya::maps::{Array, MapData, PerCpuArray, XskMap};
+use aya::programs::{TestRun, TestRunOptions, Xdp};
+use aya::{Ebpf, EbpfLoader};
+use socket2::{Domain, Socket, Type};
+use xdtls_common::map::ConfigValue;
+use xdtls_common::steering::Steering;
+use xdtls_common::{DropReason, Outcome};
+
+use crate::fixture::{SHARDS, SLOTS, Slots};
+use crate::object;
+
+/// The actions of XDP that the program uses, by their numbers.
+pub(crate) mod action {
+    pub(crate) const DROP: u32 = 1;
+    pub(crate) const PASS: u32 = 2;
+    pub(crate) const REDIRECT: u32 = 4;
+}
+
+/// The address family of AF_XDP, for which socket2 has no name.
+const AF_XDP: i32 = 44;
+
+type Error = Box<dyn std::error::Error + Send + Sync>;
+
+/// What a run shows: the action, and the counters that have moved by how much.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Seen {
+    pub(crate) action: u32,
+    pub(crate) counted: Vec<(&'static str, u64)>,
+}
+
+impl Seen {
+    /// What a frame that is steered so shows while every shard has a socket.
+    pub(crate) fn of(steering: Steering) -> Self {
+        let (action, name) = match steering {
+            Steering::NotOurs => (action::PASS, Outcome::NotOurs.as_str()),
+            Steering::ClientHello => (action::PASS, Outcome::ClientHello.as_str()),
+            Steering::Handshake => (action::PASS, Outcome::Handshake.as_str()),
+            Steering::Worker(_) => (action::REDIRECT, Outcome::Redirected.as_str()),
+            Steering::Drop(reason) => (action::DROP, reason.as_str()),
+        };
+        Self { action, counted: vec![(name, 1)] }
+    }
+}
+
+/// The loaded program and its maps.
+pub(crate) struct Kernel {
+    ebpf: Ebpf,
+    drops: PerCpuArray<MapData, u64>,
+    outcomes: PerCpuArray<MapData, u64>,
+    sockets: XskMap<MapData>,
+    /// The counters as they were after the last run.
+    last: Vec<u64>,
+}
+
+impl Kernel {
+    /// Loads the program with the associations of the fixture and without sockets.
+    pub(crate) fn load(config: &ConfigValue) -> Result<Self, Error> {
+        let mut ebpf = EbpfLoader::new()
+            .map_max_entries("TAGS", SLOTS)
+            .map_max_entries("ASSOCIATIONS", SLOTS)
+            .map_max_entries("SOCKETS", SHARDS)
+            .override_global("CONFIG", bytemuck::bytes_of(config), true)
+            .load_file(object::path())?;
+        program(&mut ebpf)?.load().map_err(|error| object::chain(&error))?;
+        fill(&mut ebpf)?;
+        let drops = PerCpuArray::try_from(take(&mut ebpf, "DROPS")?)?;
+        let outcomes = PerCpuArray::try_from(take(&mut ebpf, "OUTCOMES")?)?;
+        let sockets = XskMap::try_from(take(&mut ebpf, "SOCKETS")?)?;
+        let last = vec![0; DropReason::COUNT + Outcome::COUNT];
+        Ok(Self { ebpf, drops, outcomes, sockets, last })
+    }
+
+    /// Gives a shard an AF_XDP socket on queue 0. It is bound to nothing: the program asks only
+    /// whether there is one, and a test run delivers nothing.
+    pub(crate) fn add_socket(&mut self, shard: u32) -> Result<Socket, Error> {
+        let socket = Socket::new(Domain::from(AF_XDP), Type::RAW, None)?;
+        self.sockets.set(shard, socket.as_raw_fd(), 0)?;
+        Ok(socket)
+    }
+
+    /// Runs the program on one frame.
+    pub(crate) fn run(&mut self, frame: &[u8]) -> Result<Seen, Error> {
+        let (action, _) = self.repeat(frame, 1)?;
+        let now = self.counters()?;
+        let names = DropReason::ALL.iter().map(|reason| reason.as_str());
+        let names = names.chain(Outcome::ALL.iter().map(|outcome| outcome.as_str()));
+        let moved = now.iter().zip(&self.last).map(|(now, last)| now - last);
+        let counted = names.zip(moved).filter(|(_, moved)| *moved != 0).collect();
+        self.last = now;
+        Ok(Seen { action, counted })
+    }
+
+    /// Runs the program many times and returns its last action and the time of one run.
+    pub(crate) fn repeat(&mut self, frame: &[u8], repeat: u32) -> Result<(u32, Duration), Error> {
+        let options = TestRunOptions { data_in: Some(frame), repeat, ..TestRunOptions::new() };
+        let result = program(&mut self.ebpf)?.test_run(options)?;
+        Ok((result.return_value, result.duration))
+    }
+
+    fn counters(&self) -> Result<Vec<u64>, Error> {
+        let mut counters = Vec::with_capacity(self.last.len());
+        for (map, count) in [(&self.drops, DropReason::COUNT), (&self.outcomes, Outcome::COUNT)] {
+            for index in 0..count as u32 {
+                counters.push(map.get(&index, 0)?.iter().sum());
+            }
+        }
+        Ok(counters)
+    }
+}
+
+fn program(ebpf: &mut Ebpf) -> Result<&mut Xdp, Error> {
+    Ok(ebpf.program_mut("xdtls").ok_or("there is no program xdtls")?.try_into()?)
+}
+
+fn take(ebpf: &mut Ebpf, name: &str) -> Result<aya::maps::Map, Error> {
+    ebpf.take_map(name).ok_or_else(|| format!("there is no map {name}").into())
+}
+
+fn fill(ebpf: &mut Ebpf) -> Result<(), Error> {
+    let slots = Slots::new();
+    let mut tags = Array::<_, [u8; 4]>::try_from(take(ebpf, "TAGS")?)?;
+    let mut associations = Array::<_, [u8; 16]>::try_from(take(ebpf, "ASSOCIATIONS")?)?;
+    for (slot, (tag, association)) in (0..).zip(slots.tags.iter().zip(&slots.associations)) {
+        associations.set(slot, bytemuck::cast::<_, [u8; 16]>(*association), 0)?;
+        tags.set(slot, bytemuck::cast::<_, [u8; 4]>(*tag), 0)?;
+    }
+    Ok(())
+}
