@@ -11,13 +11,35 @@
 //!                    └── frames ────┴─── frames ─── one UMEM, one pool of free frames
 //! ```
 //!
-//! A [`Frame`] owns its bytes; it is received, and then transmitted or returned.
+//! - [`XskSet::open`] makes the sockets, [`XskSet::take_shards`] gives each worker its own.
+//! - A [`Frame`] owns its bytes; it is received, and then transmitted or returned.
+//! - [`SimulatedNic`] takes the kernel's place in tests.
 //!
 //! Each file allows unsafe code for itself, and says at each place why it is sound.
 
+mod accounting;
+mod error;
 mod frame;
+mod kernel_ring;
 mod mapping;
+mod options;
+mod pool;
+mod port;
+mod queue;
 mod ring;
+mod set;
+mod shard;
+mod simulated;
+mod socket;
 mod umem;
 
+#[cfg(test)]
+mod tests;
+
+pub use accounting::FrameAccount;
+pub use error::{Place, Step, XskError};
 pub use frame::{ChunkSize, Frame, HEADROOM, lost_frames};
+pub use options::{HELD_FRAMES_MAX, XskOptions, ZeroCopy};
+pub use set::XskSet;
+pub use shard::{RECEIVE_BATCH, RxPacket, ShardXsk};
+pub use simulated::{Delivery, SimulatedNic};
