@@ -99,7 +99,7 @@ impl XskError {
             }
             (Step::OpenSocket, Errno::AFNOSUPPORT) => "the kernel is built without XDP_SOCKETS",
             (_, Errno::PERM | Errno::ACCESS) => "CAP_NET_RAW or CAP_NET_ADMIN is missing",
-            (Step::Bind, Errno::BUSY) => "another program's AF_XDP memory (UMEM) is on this queue",
+            (Step::Bind, Errno::BUSY) => "other AF_XDP memory (UMEM) is already on this queue",
             (Step::Bind, Errno::OPNOTSUPP) => {
                 "the driver has no zero-copy; without requiring it, the kernel copies"
             }

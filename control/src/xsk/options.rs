@@ -50,7 +50,11 @@ pub const HELD_FRAMES_MAX: usize = 512;
 /// The most frames that a shard keeps for itself between two batches.
 pub(super) const SPARE_FRAMES_MAX: usize = 256;
 
-/// How many frames a set needs so that nobody can use up what another needs.
+/// How many frames a set needs so that nobody can use up what another needs: whatever fills the rx,
+/// tx and completion rings and all hands, enough are left to fill the fill rings.
+///
+/// What a zero-copy driver has taken from a fill ring into its own is missing in the sum, but then
+/// it can receive into that.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct FrameDemand {
     pub(super) queues: u32,
