@@ -3,6 +3,7 @@
 //! A thread drives one of the sans-IO machines: messages in, the machine's actions out. Everything
 //! about one association, from its ClientHello to its end, goes to the thread that owns its id.
 
+use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
 use std::ops::Range;
@@ -12,12 +13,14 @@ use std::time::Instant;
 
 use tracing::{debug, info};
 use xdtls_common::DropReason;
-use xdtls_common::id::{IdLayout, LocalId};
+use xdtls_common::id::{IdLayout, LocalId, PeerId};
+use xdtls_common::verdict::Phase;
 use xdtls_proto::endpoint::Endpoint;
 use xdtls_proto::handshakes::{Action, Ended, Handshakes, Hello, Start};
 
 use crate::counters::Counters;
 use crate::datapath::socket::Channel;
+use crate::datapath::xdp::Associations;
 use crate::mailbox::{Mailbox, Postbox, mailbox};
 use crate::worker::ToWorker;
 
@@ -126,6 +129,8 @@ pub struct Surroundings {
     pub channel: Channel,
     /// What the thread counts.
     pub counters: Arc<Counters>,
+    /// The XDP program's table, if there is one.
+    pub associations: Option<Arc<Associations>>,
 }
 
 /// Starts a thread that drives `machine`.
@@ -139,6 +144,9 @@ pub fn spawn(
         if let Err(error) = rustix::process::setpriority_process(None, NICE) {
             debug!(%error, "handshakes run at the workers' priority");
         }
+        // Peers of associations on their way to their worker: XDP steers only after the keys are
+        // installed.
+        let mut installing = HashMap::new();
         while let Some(message) = next(&mailbox, machine.deadline()) {
             let now = Instant::now();
             match message {
@@ -147,12 +155,24 @@ pub fn spawn(
                 Some(ToHandshakes::Datagram(id, from, datagram)) => {
                     machine.datagram(now, id, from, datagram);
                 }
-                Some(ToHandshakes::Installed(id)) => machine.acknowledge(now, id),
-                Some(ToHandshakes::Closed(id)) => machine.release(now, id),
+                Some(ToHandshakes::Installed(id)) => {
+                    machine.acknowledge(now, id);
+                    if let Some(peer) = installing.remove(&id) {
+                        surroundings.make_known(id, Phase::Established, Some(peer));
+                    }
+                }
+                Some(ToHandshakes::Closed(id)) => {
+                    installing.remove(&id);
+                    surroundings.make_unknown(id);
+                    machine.release(now, id);
+                }
                 Some(ToHandshakes::Stop) => return,
             }
             machine.handle_timeout(now);
             while let Some(action) = machine.poll_action() {
+                if let Action::Install(installation) = &action {
+                    installing.insert(installation.local, installation.peer);
+                }
                 surroundings.carry_out(action);
             }
         }
@@ -182,8 +202,15 @@ impl Surroundings {
                     self.counters.dropped(DropReason::OutsideSend);
                 }
             }
-            Action::Reserve(id, peer) => self.post(id.value(), ToWorker::Reserve(id, peer)),
-            Action::Remove(id) => self.post(id.value(), ToWorker::Remove(id)),
+            Action::Reserve(id, peer) => {
+                self.post(id.value(), ToWorker::Reserve(id, peer));
+                let phase = if peer.is_some() { Phase::HalfOpen } else { Phase::Opening };
+                self.make_known(id, phase, peer);
+            }
+            Action::Remove(id) => {
+                self.make_unknown(id);
+                self.post(id.value(), ToWorker::Remove(id));
+            }
             Action::Install(installation) => {
                 self.post(installation.local.value(), ToWorker::Install(installation));
             }
@@ -193,6 +220,19 @@ impl Surroundings {
                     self.counters.dropped(DropReason::QueueFull);
                 }
             }
+        }
+    }
+
+    /// Tells the XDP program of an association; a peer that is not known yet has no id.
+    fn make_known(&self, id: LocalId, phase: Phase, peer: Option<PeerId>) {
+        if let Some(associations) = &self.associations {
+            associations.set(id, phase, peer.map_or(0, PeerId::value));
+        }
+    }
+
+    fn make_unknown(&self, id: LocalId) {
+        if let Some(associations) = &self.associations {
+            associations.clear(id);
         }
     }
 
