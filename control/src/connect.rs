@@ -18,6 +18,7 @@ use crate::config::Limits as Defaults;
 use crate::datapath::fast_path;
 use crate::datapath::options::DatapathOptions;
 use crate::datapath::socket::Channel;
+use crate::datapath::xdp::Program;
 use crate::handshake::{Identity, OpensslConnector};
 use crate::inside::Surroundings;
 use crate::inside::local::{Local, LocalLimits};
@@ -97,6 +98,7 @@ async fn start(arguments: &Connect, gateway: SocketAddr) -> Result<(Running, Rep
         inside: Local::new(surroundings, port, programs)?,
         channel,
         xsk: shards.into_iter().flatten().next(),
+        associations: program.as_ref().map(Program::associations),
         mailbox,
         workers: wiring.workers.clone(),
         pool: wiring.pool.clone(),

@@ -18,6 +18,7 @@ use crate::config::Config;
 use crate::cookies::SharedSecrets;
 use crate::datapath::fast_path;
 use crate::datapath::socket::Channel;
+use crate::datapath::xdp::Program;
 use crate::handshake::{Identity, OpensslAcceptor};
 use crate::inside::forward::{Backend, FlowLimits, Forward};
 use crate::node::{Running, Shape, Wiring, start_worker};
@@ -105,6 +106,7 @@ async fn start(config: &Config, secrets: &Arc<SharedSecrets>) -> Result<(Running
             inside: Forward::new(surroundings, backends(config), flow_limits(config)),
             channel: channel.clone(),
             xsk: shards.next(),
+            associations: program.as_ref().map(Program::associations),
             mailbox,
             workers: wiring.workers.clone(),
             pool: wiring.pool.clone(),

@@ -3,7 +3,6 @@
 //! A thread drives one of the sans-IO machines: messages in, the machine's actions out. Everything
 //! about one association, from its ClientHello to its end, goes to the thread that owns its id.
 
-use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
 use std::ops::Range;
@@ -144,9 +143,6 @@ pub fn spawn(
         if let Err(error) = rustix::process::setpriority_process(None, NICE) {
             debug!(%error, "handshakes run at the workers' priority");
         }
-        // Peers of associations on their way to their worker: XDP steers only after the keys are
-        // installed.
-        let mut installing = HashMap::new();
         while let Some(message) = next(&mailbox, machine.deadline()) {
             let now = Instant::now();
             match message {
@@ -155,24 +151,12 @@ pub fn spawn(
                 Some(ToHandshakes::Datagram(id, from, datagram)) => {
                     machine.datagram(now, id, from, datagram);
                 }
-                Some(ToHandshakes::Installed(id)) => {
-                    machine.acknowledge(now, id);
-                    if let Some(peer) = installing.remove(&id) {
-                        surroundings.make_known(id, Phase::Established, Some(peer));
-                    }
-                }
-                Some(ToHandshakes::Closed(id)) => {
-                    installing.remove(&id);
-                    surroundings.make_unknown(id);
-                    machine.release(now, id);
-                }
+                Some(ToHandshakes::Installed(id)) => machine.acknowledge(now, id),
+                Some(ToHandshakes::Closed(id)) => machine.release(now, id),
                 Some(ToHandshakes::Stop) => return,
             }
             machine.handle_timeout(now);
             while let Some(action) = machine.poll_action() {
-                if let Action::Install(installation) = &action {
-                    installing.insert(installation.local, installation.peer);
-                }
                 surroundings.carry_out(action);
             }
         }
@@ -204,11 +188,16 @@ impl Surroundings {
             }
             Action::Reserve(id, peer) => {
                 self.post(id.value(), ToWorker::Reserve(id, peer));
+                // A peer that is not known yet has no id.
                 let phase = if peer.is_some() { Phase::HalfOpen } else { Phase::Opening };
-                self.make_known(id, phase, peer);
+                if let Some(associations) = &self.associations {
+                    associations.set(id, phase, peer.map_or(0, PeerId::value));
+                }
             }
             Action::Remove(id) => {
-                self.make_unknown(id);
+                if let Some(associations) = &self.associations {
+                    associations.clear(id);
+                }
                 self.post(id.value(), ToWorker::Remove(id));
             }
             Action::Install(installation) => {
@@ -220,19 +209,6 @@ impl Surroundings {
                     self.counters.dropped(DropReason::QueueFull);
                 }
             }
-        }
-    }
-
-    /// Tells the XDP program of an association; a peer that is not known yet has no id.
-    fn make_known(&self, id: LocalId, phase: Phase, peer: Option<PeerId>) {
-        if let Some(associations) = &self.associations {
-            associations.set(id, phase, peer.map_or(0, PeerId::value));
-        }
-    }
-
-    fn make_unknown(&self, id: LocalId) {
-        if let Some(associations) = &self.associations {
-            associations.clear(id);
         }
     }
 

@@ -26,6 +26,7 @@ use crate::cookies::SharedSecrets;
 use crate::counters::Counters;
 use crate::datapath::segments::Segments;
 use crate::datapath::socket::{Batch, Channel};
+use crate::datapath::xdp::Associations;
 use crate::handshake_pool::Pool;
 use crate::inside::{Inside, Request, Token, watch};
 use crate::mailbox::{Mailbox, Postbox};
@@ -70,6 +71,8 @@ pub struct Parts<I> {
     pub channel: Channel,
     /// Its AF_XDP sockets, if packets take the fast path.
     pub xsk: Option<ShardXsk>,
+    /// What the XDP program knows of associations, if there is one.
+    pub associations: Option<Arc<Associations>>,
     /// What is asked of it.
     pub mailbox: Mailbox<ToWorker>,
     /// All workers, itself among them, by shard.
@@ -176,6 +179,7 @@ impl<I: Inside> Worker<I> {
             workers: &parts.workers,
             pool: &parts.pool,
             counters: &parts.counters,
+            associations: parts.associations.as_deref(),
         };
         act(&mut parts.shard, &mut self.batch, &mut out)
     }

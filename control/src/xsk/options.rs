@@ -2,17 +2,7 @@
 
 use super::frame::ChunkSize;
 
-/// Whether the driver is to write into our memory itself.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum ZeroCopy {
-    /// Where the driver can; otherwise the kernel copies.
-    #[default]
-    Auto,
-    /// Opening fails where the driver cannot.
-    Require,
-    /// The kernel copies always.
-    Off,
-}
+pub use crate::datapath::options::ZeroCopy;
 
 /// How a set is made. Ring sizes are entries, powers of two.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
