@@ -16,7 +16,7 @@ pub(super) struct Mapping {
     len: usize,
 }
 
-// SAFETY: the range belongs to the process, not to a thread, and the type itself touches none of it.
+// SAFETY: the range belongs to the process, not to a thread, and the type touches none of it.
 unsafe impl Send for Mapping {}
 // SAFETY: as above.
 unsafe impl Sync for Mapping {}

@@ -44,8 +44,8 @@ impl<T: Entry> Producer<T> {
         if self.is_full() {
             return Err(entry);
         }
-        // SAFETY: the consumer is past this entry, as the acquire load of its index has shown, and will
-        // not look at it before the next release store.
+        // SAFETY: the consumer is past this entry, as the acquire load of its index has shown, and
+        // will not look at it before the next release store.
         unsafe { self.ring.entry(self.produced).write(entry) };
         self.produced = self.produced.wrapping_add(1);
         Ok(())
