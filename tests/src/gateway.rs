@@ -2,11 +2,12 @@
 
 use std::fmt::Write;
 use std::net::SocketAddr;
+use std::process::Command;
 
 use anyhow::Result;
 use xdtls_netlab::program;
 
-use crate::lab::Lab;
+use crate::lab::{Lab, OUTSIDE};
 use crate::node::Node;
 
 /// What a gateway is to do. The lab adds addresses, certificates and the datapath.
@@ -14,6 +15,8 @@ use crate::node::Node;
 pub struct GatewayConfig {
     /// Worker threads; 0 leaves it to the gateway.
     pub workers: usize,
+    /// Lines of `[gateway]`, besides those that the lab adds.
+    pub lines: &'static str,
     /// Lines of `[limits]`.
     pub limits: &'static str,
     /// Names and addresses.
@@ -40,6 +43,10 @@ impl GatewayConfig {
         let mut toml = String::new();
         writeln!(toml, "[gateway]\nlisten = \"{}\"", lab.gateway_listens())?;
         writeln!(toml, "datapath = \"{}\"", lab.datapath())?;
+        if lab.datapath() == "xdp" {
+            writeln!(toml, "interface = \"{OUTSIDE}\"")?;
+        }
+        writeln!(toml, "{}", self.lines)?;
         if self.workers > 0 {
             writeln!(toml, "workers = {}", self.workers)?;
         }
@@ -59,12 +66,18 @@ impl GatewayConfig {
         Ok(toml)
     }
 
-    /// Starts a gateway in the lab. A second one takes the place of the first, once that has ended.
-    pub fn start(&self, lab: &Lab) -> Result<Node> {
+    /// The command that starts a gateway in the lab.
+    pub fn command(&self, lab: &Lab) -> Result<Command> {
         let file = lab.folder().join("gateway.toml");
         std::fs::write(&file, self.to_toml(lab)?)?;
         let mut command = lab.gateway.command(program("xdtls")?);
         command.args(["gateway", "--config"]).arg(&file);
+        Ok(command)
+    }
+
+    /// Starts a gateway in the lab. A second one takes the place of the first, once that has ended.
+    pub fn start(&self, lab: &Lab) -> Result<Node> {
+        let command = self.command(lab)?;
         let socket = lab.folder().join("gateway.sock");
         Node::start("gateway".to_owned(), command, socket, lab.journal())
     }

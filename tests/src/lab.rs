@@ -16,6 +16,9 @@ use crate::node::{Journal, Node};
 use crate::programs::{Probed, listening, report};
 use crate::wait::PATIENCE;
 
+/// The interface between client and gateway, at both.
+pub const OUTSIDE: &str = "outside";
+
 /// The gateway's port.
 const GATEWAY_PORT: u16 = 4433;
 
@@ -84,7 +87,7 @@ impl Lab {
             let (near, far) = (family.cidr(net, 1), family.cidr(net, 2));
             Veth::pair(left, name, &near, right, name, &far, 2)?.disable_tx_offload()
         };
-        join(&client, &gateway, "outside", 1)?;
+        join(&client, &gateway, OUTSIDE, 1)?;
         join(&gateway, &backend, "inside", 2)?;
         let folder = tempfile::Builder::new().prefix("xdtls-e2e-").tempdir()?;
         // Clients may run as somebody else; what is secret in here has rights of its own.
@@ -132,6 +135,11 @@ impl Lab {
     /// Where clients reach the gateway.
     pub fn gateway_address(&self) -> SocketAddr {
         (self.family.host(1, 2), GATEWAY_PORT).into()
+    }
+
+    /// The client's host, as the gateway sees it.
+    pub fn client_address(&self) -> IpAddr {
+        self.family.host(1, 1)
     }
 
     /// A port of the backend's host.

@@ -22,7 +22,7 @@ mod wait;
 
 pub use client::ClientOptions;
 pub use gateway::GatewayConfig;
-pub use lab::{Family, Lab};
+pub use lab::{Family, Lab, OUTSIDE};
 pub use node::Node;
 pub use programs::{Probed, exchange, expect, listening, report};
 pub use status::Status;

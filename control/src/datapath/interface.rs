@@ -11,12 +11,21 @@ pub struct Interface {
     pub name: String,
     /// The kernel's number for it.
     pub index: u32,
-    /// Receive queues that it has.
+    /// Receive queues that are in use.
     pub queues: u32,
     /// Its MTU in bytes.
     pub mtu: u32,
     /// The id of the XDP program that is attached, if one is.
     pub xdp_program: Option<u32>,
+}
+
+/// The queues in use: rtnetlink tells how many the driver has room for, which may be more.
+fn receive_queues(name: &str) -> Result<u32> {
+    let folder = format!("/sys/class/net/{name}/queues");
+    let entries = std::fs::read_dir(&folder).with_context(|| format!("cannot read {folder}"))?;
+    let receives =
+        |entry: &std::fs::DirEntry| entry.file_name().as_encoded_bytes().starts_with(b"rx-");
+    Ok(entries.flatten().filter(receives).count().max(1) as u32)
 }
 
 impl Interface {
@@ -32,13 +41,12 @@ impl Interface {
         let mut interface = Self {
             name: name.to_owned(),
             index: link.header.index,
-            queues: 1,
+            queues: receive_queues(name)?,
             mtu: 1500,
             xdp_program: None,
         };
         for attribute in link.attributes {
             match attribute {
-                LinkAttribute::NumRxQueues(queues) => interface.queues = queues,
                 LinkAttribute::Mtu(mtu) => interface.mtu = mtu,
                 LinkAttribute::Xdp(attributes) => {
                     interface.xdp_program =

@@ -140,13 +140,17 @@ pub(crate) fn two_clients_with_one_id_behind_one_address(lab: &Lab) -> Result<()
 }
 
 fn start_shim(lab: &Lab) -> Result<Process> {
+    start_shim_with(lab, &["--client-id", "0badcafe"])
+}
+
+pub(crate) fn start_shim_with(lab: &Lab, arguments: &[&str]) -> Result<Process> {
     let mut command = lab.client.command(program("prefix-shim")?);
     command.args(["--listen", &lab.family().loopback().to_string()]);
-    command.args(["--gateway", &lab.gateway_address().to_string(), "--client-id", "0badcafe"]);
+    command.args(["--gateway", &lab.gateway_address().to_string()]).args(arguments);
     Process::spawn("prefix-shim", command)
 }
 
-fn start_s_client(lab: &Lab, server: &str) -> Result<Process> {
+pub(crate) fn start_s_client(lab: &Lab, server: &str) -> Result<Process> {
     let certs = lab.folder().join("certs");
     let mut command = lab.client.command("openssl");
     command.args(["s_client", "-dtls1_2", "-quiet", "-verify_return_error"]);

@@ -11,6 +11,7 @@ mod limits;
 mod loss;
 mod sizes;
 mod traffic;
+mod xdp;
 
 use std::process::{Command, ExitCode};
 
@@ -19,8 +20,8 @@ use libtest_mimic::{Arguments, Failed, Trial};
 use xdtls_netlab::{missing, sweep};
 use xdtls_tests::{Family, Lab};
 
-/// How packets reach the gateway; every test runs with each.
-const DATAPATHS: [&str; 1] = ["socket"];
+/// How packets reach the gateway; every test of [`all`] runs with each.
+const DATAPATHS: [&str; 2] = ["xdp", "socket"];
 
 /// How many tests run at once, unless the command line says otherwise.
 const THREADS: usize = 4;
@@ -81,21 +82,39 @@ fn all() -> Vec<Test> {
     tests
 }
 
+/// Tests of what only XDP has.
+fn of_xdp() -> Vec<Test> {
+    let mut tests = tests![
+        xdp::native_mode_carries_every_byte
+        xdp::generic_mode_carries_every_byte
+        xdp::one_queue_serves_two_workers
+        xdp::an_occupied_interface_is_left_alone
+        xdp::missing_privileges_are_named
+        xdp::a_killed_gateway_leaves_the_interface_usable
+        xdp::a_stopped_gateway_takes_its_program_along
+        xdp::an_epoch_0_flood_ends_in_the_program
+    ]
+    .to_vec();
+    let [final_flight] = tests![xdp::a_lost_final_flight_is_sent_again];
+    tests.push(Test { needs: Some("openssl"), ..final_flight });
+    tests
+}
+
 fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
     arguments.test_threads.get_or_insert(THREADS);
     let obstacle = obstacle();
     let mut trials = Vec::new();
-    for datapath in DATAPATHS {
-        for test in all() {
-            let obstacle = obstacle.clone().or_else(|| test.obstacle());
-            // A list of tests is read by programs.
-            if let (Some(reason), false) = (&obstacle, arguments.list) {
-                println!("SKIP {}: {reason}", test.name);
-            }
-            let trial = Trial::test(test.name, move || test.run(datapath)).with_kind(datapath);
-            trials.push(trial.with_ignored_flag(obstacle.is_some()));
+    let everywhere = DATAPATHS.iter().flat_map(|path| all().into_iter().map(move |it| (*path, it)));
+    for (datapath, test) in everywhere.chain(of_xdp().into_iter().map(|test| ("xdp", test))) {
+        let name = format!("{datapath}::{}", test.name);
+        let obstacle = obstacle.clone().or_else(|| test.obstacle());
+        // A list of tests is read by programs.
+        if let (Some(reason), false) = (&obstacle, arguments.list) {
+            println!("SKIP {name}: {reason}");
         }
+        let trial = Trial::test(name, move || test.run(datapath));
+        trials.push(trial.with_ignored_flag(obstacle.is_some()));
     }
     libtest_mimic::run(&arguments, trials).exit_code()
 }
