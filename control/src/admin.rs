@@ -14,6 +14,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tracing::{debug, info};
 
 use crate::counters::Totals;
+use crate::datapath::fast_path::FastPath;
 use crate::node::Running;
 
 /// The longest request, in bytes.
@@ -36,6 +37,14 @@ pub struct Report {
     pub xdp_mode: Option<&'static str>,
     /// Where it listens.
     pub address: SocketAddr,
+}
+
+impl Report {
+    /// The report of a node that listens on `address`.
+    pub fn new(role: &'static str, address: SocketAddr, fast_path: Option<&FastPath>) -> Self {
+        let datapath = if fast_path.is_some() { "xdp" } else { "socket" };
+        Self { role, datapath, xdp_mode: fast_path.map(|fast| fast.mode), address }
+    }
 }
 
 #[derive(Serialize)]

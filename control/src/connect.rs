@@ -15,7 +15,10 @@ use zeroize::Zeroizing;
 use crate::admin::{self, Report};
 use crate::cli::{Connect, MAX_PROGRAMS};
 use crate::config::Limits as Defaults;
+use crate::datapath::fast_path;
+use crate::datapath::options::DatapathOptions;
 use crate::datapath::socket::Channel;
+use crate::datapath::xdp::Program;
 use crate::handshake::{Identity, OpensslConnector};
 use crate::inside::Surroundings;
 use crate::inside::local::{Local, LocalLimits};
@@ -32,9 +35,9 @@ const IPV6_MIN_MTU: u16 = 1280;
 /// Runs until told to stop by SIGTERM or SIGINT.
 pub async fn run(arguments: Connect) -> Result<()> {
     let gateway = resolve(&arguments)?;
-    let (running, address) = start(&arguments, gateway)?;
+    let (running, report) = start(&arguments, gateway).await?;
+    let address = report.address;
     info!(%address, %gateway, "ready: datagrams to this port go to the gateway's backend");
-    let report = Report { role: "client", datapath: "socket", xdp_mode: None, address };
     let socket = arguments.admin_socket.as_deref();
     let outcome = tokio::select! {
         outcome = admin::serve(socket, report, running.totals()) => outcome,
@@ -57,7 +60,7 @@ fn resolve(arguments: &Connect) -> Result<SocketAddr> {
     Ok(address)
 }
 
-fn start(arguments: &Connect, gateway: SocketAddr) -> Result<(Running, SocketAddr)> {
+async fn start(arguments: &Connect, gateway: SocketAddr) -> Result<(Running, Report)> {
     let connector = connector(arguments)?;
     let shape = Shape::new(SLOTS, 1, 1)?;
     let any: SocketAddr =
@@ -67,6 +70,12 @@ fn start(arguments: &Connect, gateway: SocketAddr) -> Result<(Running, SocketAdd
         .with_context(|| format!("cannot listen on {}", arguments.listen))?;
     let address = port.local_address()?;
 
+    let outside_port = channel.local_address()?.port();
+    let options = arguments.datapath.clone().over(DatapathOptions::default());
+    let fast_path = fast_path::open(&options, outside_port, &shape).await?;
+    let report = Report::new("client", address, fast_path.as_ref());
+    let (program, shards) = fast_path.map(|fast| (fast.program, fast.shards)).unzip();
+
     let mut wiring = Wiring::new(shape)?;
     let limits = Limits {
         half_open: arguments.max_associations as usize,
@@ -74,7 +83,7 @@ fn start(arguments: &Connect, gateway: SocketAddr) -> Result<(Running, SocketAdd
         deadline: Defaults::default().handshake_deadline,
         max_datagram: usize::from(arguments.path_mtu - crate::gateway::HEADERS_LEN),
     };
-    let handshakes = wiring.start_handshakes(&channel, |ids| {
+    let handshakes = wiring.start_handshakes(&channel, program.as_ref(), |ids| {
         Initiators::new(connector.clone(), ids, limits.clone(), random::source())
     })?;
 
@@ -88,6 +97,8 @@ fn start(arguments: &Connect, gateway: SocketAddr) -> Result<(Running, SocketAdd
         shard: Shard::new(shape.shard(0, arguments.path_mtu), random::source()),
         inside: Local::new(surroundings, port, programs)?,
         channel,
+        xsk: shards.into_iter().flatten().next(),
+        associations: program.as_ref().map(Program::associations),
         mailbox,
         workers: wiring.workers.clone(),
         pool: wiring.pool.clone(),
@@ -97,7 +108,7 @@ fn start(arguments: &Connect, gateway: SocketAddr) -> Result<(Running, SocketAdd
         counters,
     };
     let worker = start_worker(0, parts)?;
-    Ok((wiring.running(vec![worker], handshakes), address))
+    Ok((wiring.running(vec![worker], handshakes, program), report))
 }
 
 fn connector(arguments: &Connect) -> Result<OpensslConnector> {

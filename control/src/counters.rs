@@ -1,10 +1,13 @@
 //! Counters that one thread writes and others read.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde::Serialize;
 use xdtls_common::DropReason;
 use xdtls_proto::shard::ShardCounters;
+
+use crate::datapath::xdp::XdpCounters;
 
 /// What one thread has counted. Only its owner writes, so that plain loads and stores will do.
 pub struct Counters {
@@ -12,7 +15,7 @@ pub struct Counters {
     traffic: [AtomicU64; TRAFFIC],
 }
 
-const TRAFFIC: usize = 9;
+const TRAFFIC: usize = 10;
 
 impl Default for Counters {
     fn default() -> Self {
@@ -41,6 +44,11 @@ impl Counters {
     /// Counts a handshake that ended.
     pub fn handshake(&self, succeeded: bool) {
         add(&self.traffic[if succeeded { 7 } else { 8 }], 1);
+    }
+
+    /// Counts datagrams that AF_XDP has delivered.
+    pub fn fast_path(&self, by: u64) {
+        add(&self.traffic[9], by);
     }
 
     /// Publishes what a shard has done so far.
@@ -81,13 +89,20 @@ pub struct Totals {
     pub handshakes_ok: u64,
     /// Handshakes that failed.
     pub handshakes_failed: u64,
-    /// Drops by reason; reasons that did not occur are left out.
-    pub drops: std::collections::BTreeMap<&'static str, u64>,
+    /// Datagrams of the outside that AF_XDP sockets have delivered.
+    pub fast_path: u64,
+    /// Drops by reason, in the XDP program and here; reasons that did not occur are left out.
+    pub drops: BTreeMap<&'static str, u64>,
+    /// What became of packets that the XDP program did not drop.
+    pub xdp: BTreeMap<&'static str, u64>,
 }
 
 impl Totals {
-    /// Sums up.
-    pub fn of<'a>(all: impl IntoIterator<Item = &'a Counters>) -> Self {
+    /// Sums up, with what the XDP program has counted if there is one.
+    pub fn of<'a>(
+        all: impl IntoIterator<Item = &'a Counters>,
+        program: Option<&XdpCounters>,
+    ) -> Self {
         let mut traffic = [0; TRAFFIC];
         let mut drops = [0; DropReason::COUNT];
         for counters in all {
@@ -98,8 +113,13 @@ impl Totals {
                 *sum += counter.load(Ordering::Relaxed);
             }
         }
+        for (reason, count) in program.into_iter().flat_map(XdpCounters::drops) {
+            drops[reason.as_index()] += count;
+        }
+        let outcomes = program.into_iter().flat_map(XdpCounters::outcomes);
         let [opened, opened_bytes, sealed, sealed_bytes, rest @ ..] = traffic;
-        let [hello_verify_requests, final_flights_repeated, associations, ok, failed] = rest;
+        let [hello_verify_requests, final_flights_repeated, associations, ok, failed, fast_path] =
+            rest;
         let named = DropReason::ALL.iter().map(|reason| reason.as_str()).zip(drops);
         Self {
             opened,
@@ -111,7 +131,9 @@ impl Totals {
             associations,
             handshakes_ok: ok,
             handshakes_failed: failed,
+            fast_path,
             drops: named.filter(|(_, count)| *count > 0).collect(),
+            xdp: outcomes.map(|(outcome, count)| (outcome.as_str(), count)).collect(),
         }
     }
 }
@@ -130,7 +152,7 @@ mod tests {
         let shard = ShardCounters { opened: 3, sealed_bytes: 9, ..ShardCounters::default() };
         first.publish(shard, 4);
         second.publish(shard, 1);
-        let totals = Totals::of([&first, &second]);
+        let totals = Totals::of([&first, &second], None);
         assert_eq!((totals.opened, totals.sealed_bytes, totals.associations), (6, 18, 5));
         assert_eq!((totals.handshakes_ok, totals.handshakes_failed), (1, 1));
         assert_eq!(totals.drops, [("too_big", 3)].into());

@@ -16,7 +16,9 @@ use zeroize::Zeroizing;
 use crate::admin::{self, Report};
 use crate::config::Config;
 use crate::cookies::SharedSecrets;
+use crate::datapath::fast_path;
 use crate::datapath::socket::Channel;
+use crate::datapath::xdp::Program;
 use crate::handshake::{Identity, OpensslAcceptor};
 use crate::inside::forward::{Backend, FlowLimits, Forward};
 use crate::node::{Running, Shape, Wiring, start_worker};
@@ -34,16 +36,13 @@ const RENEW_EVERY: Duration = Duration::from_secs(xdtls_common::cookie::PERIOD_S
 pub async fn run(config: Config) -> Result<()> {
     raise_descriptor_limit();
     let secrets = Arc::new(SharedSecrets::new());
-    let (running, channel) = start(&config, &secrets)?;
-    let address = channel.local_address()?;
+    let (running, report) = start(&config, &secrets).await?;
     info!(
-        %address,
+        address = %report.address,
         workers = config.gateway.workers,
         handshake_workers = config.gateway.handshake_workers,
-        "gateway is ready; datapath socket (UDP_GRO and UDP_SEGMENT): packets pass through the \
-         kernel's network stack",
+        "gateway is ready",
     );
-    let report = Report { role: "gateway", datapath: "socket", xdp_mode: None, address };
     let renewing = secrets.clone();
     let renewal = async move {
         let mut timer = tokio::time::interval(RENEW_EVERY);
@@ -70,7 +69,7 @@ fn raise_descriptor_limit() {
     }
 }
 
-fn start(config: &Config, secrets: &Arc<SharedSecrets>) -> Result<(Running, Channel)> {
+async fn start(config: &Config, secrets: &Arc<SharedSecrets>) -> Result<(Running, Report)> {
     let acceptor = acceptor(config)?;
     let shape = Shape::new(
         config.limits.associations,
@@ -79,9 +78,15 @@ fn start(config: &Config, secrets: &Arc<SharedSecrets>) -> Result<(Running, Chan
     )?;
     let channels = Channel::bind_shards(config.gateway.listen, shape.layout)
         .with_context(|| format!("cannot listen on {}", config.gateway.listen))?;
+    let address = channels[0].local_address()?;
+    let fast_path = fast_path::open(&config.gateway.datapath, address.port(), &shape).await?;
+    let report = Report::new("gateway", address, fast_path.as_ref());
+    let (program, shards) = fast_path.map(|fast| (fast.program, fast.shards)).unzip();
+    let mut shards = shards.into_iter().flatten();
+
     let mut wiring = Wiring::new(shape)?;
     let limits = limits(config, shape);
-    let handshakes = wiring.start_handshakes(&channels[0], |ids| {
+    let handshakes = wiring.start_handshakes(&channels[0], program.as_ref(), |ids| {
         let policy = policy(config);
         Responders::new(acceptor.clone(), ids, limits.clone(), policy, random::source())
     })?;
@@ -100,6 +105,8 @@ fn start(config: &Config, secrets: &Arc<SharedSecrets>) -> Result<(Running, Chan
             shard: Shard::new(shard, random::source()),
             inside: Forward::new(surroundings, backends(config), flow_limits(config)),
             channel: channel.clone(),
+            xsk: shards.next(),
+            associations: program.as_ref().map(Program::associations),
             mailbox,
             workers: wiring.workers.clone(),
             pool: wiring.pool.clone(),
@@ -110,7 +117,7 @@ fn start(config: &Config, secrets: &Arc<SharedSecrets>) -> Result<(Running, Chan
         };
         workers.push(start_worker(index, parts)?);
     }
-    Ok((wiring.running(workers, handshakes), channels[0].clone()))
+    Ok((wiring.running(workers, handshakes, program), report))
 }
 
 fn acceptor(config: &Config) -> Result<OpensslAcceptor> {

@@ -12,12 +12,14 @@ use std::time::Instant;
 
 use tracing::{debug, info};
 use xdtls_common::DropReason;
-use xdtls_common::id::{IdLayout, LocalId};
+use xdtls_common::id::{IdLayout, LocalId, PeerId};
+use xdtls_common::verdict::Phase;
 use xdtls_proto::endpoint::Endpoint;
 use xdtls_proto::handshakes::{Action, Ended, Handshakes, Hello, Start};
 
 use crate::counters::Counters;
 use crate::datapath::socket::Channel;
+use crate::datapath::xdp::Associations;
 use crate::mailbox::{Mailbox, Postbox, mailbox};
 use crate::worker::ToWorker;
 
@@ -126,6 +128,8 @@ pub struct Surroundings {
     pub channel: Channel,
     /// What the thread counts.
     pub counters: Arc<Counters>,
+    /// The XDP program's table, if there is one.
+    pub associations: Option<Arc<Associations>>,
 }
 
 /// Starts a thread that drives `machine`.
@@ -182,8 +186,20 @@ impl Surroundings {
                     self.counters.dropped(DropReason::OutsideSend);
                 }
             }
-            Action::Reserve(id, peer) => self.post(id.value(), ToWorker::Reserve(id, peer)),
-            Action::Remove(id) => self.post(id.value(), ToWorker::Remove(id)),
+            Action::Reserve(id, peer) => {
+                self.post(id.value(), ToWorker::Reserve(id, peer));
+                // A peer that is not known yet has no id.
+                let phase = if peer.is_some() { Phase::HalfOpen } else { Phase::Opening };
+                if let Some(associations) = &self.associations {
+                    associations.set(id, phase, peer.map_or(0, PeerId::value));
+                }
+            }
+            Action::Remove(id) => {
+                if let Some(associations) = &self.associations {
+                    associations.clear(id);
+                }
+                self.post(id.value(), ToWorker::Remove(id));
+            }
             Action::Install(installation) => {
                 self.post(installation.local.value(), ToWorker::Install(installation));
             }

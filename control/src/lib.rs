@@ -21,3 +21,4 @@ pub mod node;
 pub mod random;
 pub mod sys;
 pub mod worker;
+pub mod xsk;

@@ -35,9 +35,7 @@ fn run(command: Command) -> Result<()> {
     match command {
         Command::Gateway(arguments) => {
             let mut config = Config::load(&arguments.config)?;
-            if let Some(datapath) = arguments.datapath {
-                config.gateway.datapath = datapath;
-            }
+            config.gateway.datapath = arguments.datapath.over(config.gateway.datapath);
             runtime.block_on(gateway::run(config))
         }
         Command::Connect(arguments) => runtime.block_on(connect::run(arguments)),

@@ -12,6 +12,7 @@ use xdtls_proto::shard::ShardConfig;
 
 use crate::counters::{Counters, Totals};
 use crate::datapath::socket::Channel;
+use crate::datapath::xdp::Program;
 use crate::handshake_pool::{self, Pool, ToHandshakes};
 use crate::inside::Inside;
 use crate::mailbox::{Mailbox, Postbox, mailbox};
@@ -88,6 +89,7 @@ impl Wiring {
     pub fn start_handshakes<M: Handshakes + Send + 'static>(
         &mut self,
         channel: &Channel,
+        program: Option<&Program>,
         mut machine: impl FnMut(IdAllocator) -> M,
     ) -> io::Result<Vec<JoinHandle<()>>> {
         let mailboxes = std::mem::take(&mut self.handshake_mail);
@@ -99,6 +101,7 @@ impl Wiring {
                 layout: self.shape.layout,
                 channel: channel.clone(),
                 counters: self.new_counters(),
+                associations: program.map(Program::associations),
             };
             let name = format!("handshakes-{index}");
             threads.push(handshake_pool::spawn(name, machine(ids), mailbox, surroundings)?);
@@ -106,10 +109,15 @@ impl Wiring {
         Ok(threads)
     }
 
-    /// What is left once all threads run.
-    pub fn running(self, workers: Vec<JoinHandle<()>>, handshakes: Vec<JoinHandle<()>>) -> Running {
+    /// What is left once all threads run. The XDP program stays attached as long as it is kept.
+    pub fn running(
+        self,
+        workers: Vec<JoinHandle<()>>,
+        handshakes: Vec<JoinHandle<()>>,
+        program: Option<Program>,
+    ) -> Running {
         let Self { workers: postboxes, pool, counters, .. } = self;
-        Running { postboxes, pool, counters: counters.into(), workers, handshakes }
+        Running { postboxes, pool, counters: counters.into(), workers, handshakes, program }
     }
 }
 
@@ -133,13 +141,15 @@ pub struct Running {
     counters: Arc<[Arc<Counters>]>,
     workers: Vec<JoinHandle<()>>,
     handshakes: Vec<JoinHandle<()>>,
+    program: Option<Program>,
 }
 
 impl Running {
     /// What can be asked for the node's totals at any time.
     pub fn totals(&self) -> impl Fn() -> Totals + Send + Sync + 'static {
         let counters = self.counters.clone();
-        move || Totals::of(counters.iter().map(|counters| &**counters))
+        let program = self.program.as_ref().map(Program::counters);
+        move || Totals::of(counters.iter().map(|counters| &**counters), program.as_deref())
     }
 
     /// Whether a worker has ended without being told to.

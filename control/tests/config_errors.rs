@@ -83,7 +83,7 @@ fn syntax() {
 #[test]
 fn unknown_keys() {
     assert_snapshot!(replaced("ca = ", ["ca_file = \"x\"\nca = "]), @"gateway.toml:10: unknown key `ca_file` in [clients]; did you mean `ca`? (known keys: ca)");
-    assert_snapshot!(replaced("[gateway]", ["[gateway]\npath_mut = 1400"]), @"gateway.toml:3: unknown key `path_mut` in [gateway]; did you mean `path_mtu`? (known keys: datapath, handshake_workers, listen, path_mtu, workers)");
+    assert_snapshot!(replaced("[gateway]", ["[gateway]\npath_mut = 1400"]), @"gateway.toml:3: unknown key `path_mut` in [gateway]; did you mean `path_mtu`? (known keys: datapath, handshake_workers, interface, listen, path_mtu, workers, xdp_mode, zero_copy)");
     assert_snapshot!(appended(["[limit]\nhalf_open = 3", "colour = 'blue'"]), @r"
     gateway.toml:15: unknown key `limit` in this file; did you mean `limits`? (known keys: admin, backend, clients, forward, gateway, identity, limits, rule)
     gateway.toml:15: unknown key `colour` in [[backend]]; remove it (known keys: address, name, source_addresses)
@@ -199,11 +199,14 @@ fn durations() {
 
 #[test]
 fn datapaths() {
-    let lines = ["[gateway]\ndatapath = \"xdp\"", "[gateway]\ndatapath = \"fast\""];
-    assert_snapshot!(replaced("[gateway]", lines), @r#"
-    gateway.toml:3: gateway.datapath: `xdp` is refused: this version cannot require xdp yet, use auto or socket; write for example `datapath = "auto"`
-    gateway.toml:3: gateway.datapath: `fast` is refused: it must be auto or socket; write for example `datapath = "auto"`
-    "#);
+    let lines = [
+        "[gateway]\ndatapath = \"xdp\"",
+        "[gateway]\ndatapath = \"fast\"",
+        "[gateway]\nxdp_mode = \"fast\"",
+        "[gateway]\nzero_copy = \"on\"",
+        "[gateway]\ninterface = 0",
+    ];
+    assert_snapshot!(replaced("[gateway]", lines));
 }
 
 #[test]

@@ -11,7 +11,8 @@ use clap::{Args, Parser, Subcommand, value_parser};
 use thiserror::Error;
 use tracing::level_filters::LevelFilter;
 
-use crate::config::{Datapath, FLOW_IDLE_TIMEOUT, PATH_MTU, duration};
+use crate::config::{FLOW_IDLE_TIMEOUT, PATH_MTU, duration};
+use crate::datapath::options::DatapathArgs;
 use crate::dev_certs;
 
 #[cfg(test)]
@@ -79,9 +80,9 @@ pub struct Gateway {
     #[arg(long, value_name = "FILE")]
     pub config: PathBuf,
 
-    /// How packets travel, auto or socket; overrides the configuration
-    #[arg(long, value_name = "DATAPATH")]
-    pub datapath: Option<Datapath>,
+    /// How packets travel; overrides the configuration.
+    #[command(flatten)]
+    pub datapath: DatapathArgs,
 }
 
 const GATEWAY_EXAMPLES: &str = "\
@@ -134,6 +135,10 @@ pub struct Connect {
     /// Unix socket for `xdtls status` [default: none]
     #[arg(long, value_name = "PATH")]
     pub admin_socket: Option<PathBuf>,
+
+    /// How packets to the gateway travel.
+    #[command(flatten)]
+    pub datapath: DatapathArgs,
 }
 
 const CONNECT_EXAMPLES: &str = "\

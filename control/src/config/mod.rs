@@ -4,14 +4,11 @@
 //! socket or reading a certificate: values are in range, files exist, names resolve.
 //! `docs/examples/gateway.toml` shows every key.
 
-use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 use std::time::Duration;
 
-use thiserror::Error;
 use toml::de::DeTable;
 
 mod document;
@@ -20,6 +17,7 @@ mod error;
 mod schema;
 mod value;
 
+use crate::datapath::options::DatapathOptions;
 pub use error::{ConfigError, ConfigErrors, Problem};
 pub use xdtls_proto::name_pattern::{NamePattern, NamePatternError};
 
@@ -99,51 +97,8 @@ pub struct Gateway {
     pub handshake_workers: usize,
     /// Largest IP packet to clients, in bytes: 576 to 9216, from 1280 with IPv6. Default: 1500.
     pub path_mtu: u16,
-    /// How packets travel. Default: `auto`.
-    pub datapath: Datapath,
-}
-
-/// How packets travel between the network and the workers.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub enum Datapath {
-    /// The fastest that the machine offers.
-    #[default]
-    Auto,
-    /// Ordinary UDP sockets: needs no privileges.
-    Socket,
-}
-
-/// The text names no datapath of this version.
-#[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
-pub enum DatapathError {
-    /// `xdp`, which is planned.
-    #[error("this version cannot require xdp yet, use auto or socket")]
-    Xdp,
-    /// Anything else.
-    #[error("it must be auto or socket")]
-    Unknown,
-}
-
-impl FromStr for Datapath {
-    type Err = DatapathError;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        match text {
-            "auto" => Ok(Self::Auto),
-            "socket" => Ok(Self::Socket),
-            "xdp" => Err(DatapathError::Xdp),
-            _ => Err(DatapathError::Unknown),
-        }
-    }
-}
-
-impl fmt::Display for Datapath {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Auto => "auto",
-            Self::Socket => "socket",
-        })
-    }
+    /// `datapath`, `interface`, `xdp_mode`, `zero_copy`: how packets travel. Default: `auto`.
+    pub datapath: DatapathOptions,
 }
 
 /// `[[identity]]`: a certificate of the gateway and its key.
@@ -265,7 +220,10 @@ mod tests {
         });
         let config = parse(&uncommented.collect::<Vec<_>>().join("\n"));
         assert_eq!(config.limits, Limits::default());
-        assert_eq!((config.gateway.path_mtu, config.gateway.datapath), (1500, Datapath::Auto));
+        assert_eq!(config.gateway.path_mtu, 1500);
+        let interface = Some("eth0".to_owned());
+        let datapath = DatapathOptions { interface, ..DatapathOptions::default() };
+        assert_eq!(config.gateway.datapath, datapath);
         assert_eq!(config.backends[0].source_addresses, ["10.0.0.1".parse::<IpAddr>().unwrap()]);
     }
 }

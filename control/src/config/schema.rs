@@ -4,17 +4,20 @@
 //! file is to be found in one run. `None` means that a fault has been reported.
 
 use std::collections::HashMap;
+use std::fmt::Display;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
+use std::str::FromStr;
 use std::time::Duration;
 
 use super::document::Section;
 use super::error::nearest;
 use super::value::Value;
 use super::{
-    ASSOCIATIONS, Admin, Backend, Clients, Config, Datapath, FLOW_IDLE_TIMEOUT, Forward, Gateway,
-    Identity, Limits, NamePattern, PATH_MTU, Rule,
+    ASSOCIATIONS, Admin, Backend, Clients, Config, FLOW_IDLE_TIMEOUT, Forward, Gateway, Identity,
+    Limits, NamePattern, PATH_MTU, Rule,
 };
+use crate::datapath::options::{Datapath, DatapathOptions};
 
 const THREADS_MAX: usize = 256;
 const HALF_OPEN: RangeInclusive<u32> = 1..=1_000_000;
@@ -55,10 +58,7 @@ fn gateway(mut table: Section<'_>) -> Option<Gateway> {
     let workers = table.integer("workers", 1..=THREADS_MAX, cpus);
     let handshake_workers = table.integer("handshake_workers", 1..=THREADS_MAX, (cpus - 1).max(1));
     let path_mtu = table.integer("path_mtu", PATH_MTU, 1500);
-    let datapath = match table.value("datapath", "\"auto\"") {
-        Some(value) => value.parse(),
-        None => Some(Datapath::Auto),
-    };
+    let datapath = datapath(&mut table);
     if path_mtu < PATH_MTU_IPV6_MIN
         && listen.is_some_and(|address| address.is_ipv6())
         && let Some(value) = table.value("path_mtu", "1500")
@@ -70,6 +70,36 @@ fn gateway(mut table: Section<'_>) -> Option<Gateway> {
     }
     table.finish();
     Some(Gateway { listen: listen?, workers, handshake_workers, path_mtu, datapath: datapath? })
+}
+
+fn datapath(table: &mut Section<'_>) -> Option<DatapathOptions> {
+    fn choice<T: FromStr<Err: Display> + Default>(
+        table: &mut Section<'_>,
+        key: &'static str,
+    ) -> Option<T> {
+        match table.value(key, "\"auto\"") {
+            Some(value) => value.parse(),
+            None => Some(T::default()),
+        }
+    }
+    let interface = table.value("interface", "\"eth0\"").map(|value| value.string());
+    let datapath = choice(table, "datapath");
+    let xdp_mode = choice(table, "xdp_mode");
+    let zero_copy = choice(table, "zero_copy");
+    let interface = match interface {
+        Some(name) => Some(name?.to_owned()),
+        None => None,
+    };
+    if let (Some(Datapath::Xdp), None) = (datapath, &interface) {
+        table.missing("interface", "name the outside's interface: xdp needs it".to_owned());
+        return None;
+    }
+    Some(DatapathOptions {
+        datapath: datapath?,
+        interface,
+        xdp_mode: xdp_mode?,
+        zero_copy: zero_copy?,
+    })
 }
 
 fn identities(root: &mut Section<'_>) -> Option<Vec<Identity>> {

@@ -1,4 +1,9 @@
 //! How datagrams reach the workers and leave them.
 
+pub mod fast_path;
+pub mod gate;
+pub mod interface;
+pub mod options;
 pub mod segments;
 pub mod socket;
+pub mod xdp;

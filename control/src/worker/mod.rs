@@ -4,6 +4,7 @@
 //! The loop is only about descriptors, batches and queues; what is done to a packet stands in
 //! [`Shard`]. It sleeps in epoll when nothing is to be done, and reads the clock once a round.
 
+mod fast;
 mod output;
 
 use std::io;
@@ -25,14 +26,18 @@ use crate::cookies::SharedSecrets;
 use crate::counters::Counters;
 use crate::datapath::segments::Segments;
 use crate::datapath::socket::{Batch, Channel};
+use crate::datapath::xdp::Associations;
 use crate::handshake_pool::Pool;
 use crate::inside::{Inside, Request, Token, watch};
 use crate::mailbox::{Mailbox, Postbox};
+use crate::xsk::ShardXsk;
+use fast::Fast;
 use output::WorkerOutput;
 
 /// Tokens that no inside uses: ids and port numbers have 32 bits.
 const OUTSIDE: Token = u64::MAX;
 const BELL: Token = u64::MAX - 1;
+const XSK: Token = u64::MAX - 2;
 
 /// Descriptors that one call of epoll reports.
 const EVENTS: usize = 64;
@@ -64,6 +69,10 @@ pub struct Parts<I> {
     pub inside: I,
     /// Its outside socket.
     pub channel: Channel,
+    /// Its AF_XDP sockets, if packets take the fast path.
+    pub xsk: Option<ShardXsk>,
+    /// What the XDP program knows of associations, if there is one.
+    pub associations: Option<Arc<Associations>>,
     /// What is asked of it.
     pub mailbox: Mailbox<ToWorker>,
     /// All workers, itself among them, by shard.
@@ -85,6 +94,7 @@ pub struct Worker<I> {
     parts: Parts<I>,
     run: Segments<Endpoint>,
     batch: Batch,
+    fast: Option<Fast>,
     local_port: u16,
 }
 
@@ -95,12 +105,13 @@ pub fn poll_descriptor() -> io::Result<Arc<OwnedFd>> {
 
 impl<I: Inside> Worker<I> {
     /// Makes a worker; fails if its descriptors cannot be watched.
-    pub fn new(parts: Parts<I>) -> io::Result<Self> {
+    pub fn new(mut parts: Parts<I>) -> io::Result<Self> {
         watch(parts.poll.as_fd(), parts.channel.fd(), OUTSIDE)?;
         watch(parts.poll.as_fd(), parts.mailbox.bell(), BELL)?;
         let local_port = parts.channel.local_address()?.port();
         let run = Segments::new(parts.channel.max_segments());
-        Ok(Self { parts, run, batch: Batch::default(), local_port })
+        let fast = parts.xsk.take().map(|xsk| Fast::new(xsk, &parts.poll, XSK)).transpose()?;
+        Ok(Self { parts, run, batch: Batch::default(), fast, local_port })
     }
 
     /// Works until told to stop.
@@ -118,6 +129,7 @@ impl<I: Inside> Worker<I> {
                 match event.data.u64() {
                     OUTSIDE => self.receive_outside(now, &mut stop),
                     BELL => self.parts.mailbox.silence(),
+                    XSK => self.receive_fast(now, &mut stop),
                     token => self.receive_inside(now, token),
                 }
             }
@@ -128,6 +140,9 @@ impl<I: Inside> Worker<I> {
                 self.with_output(now, |shard, _, out| shard.close_all(now, out));
             }
             self.flush();
+            if let Some(fast) = &mut self.fast {
+                fast.service();
+            }
             let shard = &self.parts.shard;
             self.parts.counters.publish(shard.counters(), shard.established());
             if stop {
@@ -164,6 +179,7 @@ impl<I: Inside> Worker<I> {
             workers: &parts.workers,
             pool: &parts.pool,
             counters: &parts.counters,
+            associations: parts.associations.as_deref(),
         };
         act(&mut parts.shard, &mut self.batch, &mut out)
     }
@@ -183,6 +199,16 @@ impl<I: Inside> Worker<I> {
                 shard.receive(now, front.as_ref(), from, datagram.payload, out);
             });
         });
+    }
+
+    fn receive_fast(&mut self, now: Instant, stop: &mut bool) {
+        let Some(mut fast) = self.fast.take() else { return };
+        if fast.receive(&self.parts.counters) > 0 {
+            self.read_mail(now, stop);
+            let front = self.front();
+            self.with_output(now, |shard, _, out| fast.open(now, shard, front.as_ref(), out));
+        }
+        self.fast = Some(fast);
     }
 
     fn front(&self) -> Option<Front> {

@@ -5,6 +5,7 @@ use std::time::Instant;
 use tracing::{debug, info};
 use xdtls_common::DropReason;
 use xdtls_common::id::LocalId;
+use xdtls_common::verdict::Phase;
 use xdtls_proto::endpoint::Endpoint;
 use xdtls_proto::shard::{Output, ShardEvent};
 
@@ -12,6 +13,7 @@ use super::{ToWorker, hand_over};
 use crate::counters::Counters;
 use crate::datapath::segments::{Run, Segments};
 use crate::datapath::socket::Channel;
+use crate::datapath::xdp::Associations;
 use crate::handshake_pool::Pool;
 use crate::inside::Inside;
 use crate::mailbox::Postbox;
@@ -24,6 +26,7 @@ pub(super) struct WorkerOutput<'a, I> {
     pub(super) workers: &'a [Postbox<ToWorker>],
     pub(super) pool: &'a Pool,
     pub(super) counters: &'a Counters,
+    pub(super) associations: Option<&'a Associations>,
 }
 
 fn send(channel: &Channel, counters: &Counters, run: &Run<'_, Endpoint>) {
@@ -56,12 +59,19 @@ impl<I: Inside> Output for WorkerOutput<'_, I> {
             ShardEvent::OtherShard(shard, from, datagram) => {
                 hand_over(self.workers, shard, from, datagram)
             }
-            ShardEvent::Installed(id) => {
+            ShardEvent::Installed(id, peer) => {
+                // Only now may XDP steer to this worker.
+                if let Some(associations) = self.associations {
+                    associations.set(id, Phase::Established, peer.value());
+                }
                 self.pool.installed(id);
                 Ok(())
             }
             ShardEvent::Closed(id, cause) => {
                 info!(association = %id, "association ended: {}", cause.as_str());
+                if let Some(associations) = self.associations {
+                    associations.clear(id);
+                }
                 self.inside.closed(self.now, id, cause);
                 self.pool.closed(id);
                 Ok(())

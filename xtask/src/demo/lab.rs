@@ -7,6 +7,8 @@ use xdtls_netlab::{Netns, Veth};
 pub(super) const LOCAL: &str = "127.0.0.1:5000";
 /// The gateway's outside.
 pub(super) const GATEWAY: &str = "192.0.2.2:4433";
+/// The gateway's interface on the outside.
+pub(super) const OUTSIDE: &str = "outside";
 /// The backend.
 pub(super) const BACKEND: &str = "10.0.0.2:9000";
 
@@ -35,7 +37,7 @@ impl Lab {
         };
         let Self { client, gateway, backend } = &lab;
         for veth in [
-            Veth::pair(client, "wan", CLIENT_CIDR, gateway, "outside", OUTSIDE_CIDR, QUEUES)?,
+            Veth::pair(client, "wan", CLIENT_CIDR, gateway, OUTSIDE, OUTSIDE_CIDR, QUEUES)?,
             Veth::pair(gateway, "inside", INSIDE_CIDR, backend, "lan", BACKEND_CIDR, QUEUES)?,
         ] {
             veth.disable_tx_offload()?;

@@ -35,7 +35,7 @@ pub(crate) struct Options {
     /// Print one JSON object as the only line of standard output; the rest goes to standard error
     #[arg(long)]
     json: bool,
-    /// How packets travel: auto, the fastest that the machine offers, or socket
+    /// How packets travel: xdp, socket, or auto, which is xdp where it can be had
     #[arg(long, value_enum, default_value_t, hide_possible_values = true)]
     datapath: Datapath,
     /// How many datagrams the local programs send, at most 200000
@@ -49,6 +49,7 @@ pub(crate) struct Options {
 enum Datapath {
     #[default]
     Auto,
+    Xdp,
     Socket,
 }
 
@@ -56,6 +57,7 @@ impl fmt::Display for Datapath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Auto => "auto",
+            Self::Xdp => "xdp",
             Self::Socket => "socket",
         })
     }

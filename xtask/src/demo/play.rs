@@ -68,7 +68,8 @@ fn perform(
     cast.echo.start(stage.echo())?;
     cast.echo.line(patience, "listening on")?;
     cast.gateway.start(stage.gateway())?;
-    let line = cast.gateway.line(patience, "gateway is ready")?;
+    cast.gateway.line(patience, "gateway is ready")?;
+    let line = cast.gateway.line(patience, "datapath: ")?;
     report.chosen = Some(without_time(&line).to_owned());
     cast.client.start(stage.client())?;
     cast.client.line(patience, "ready: ")?;
@@ -220,6 +221,7 @@ fn configuration(datapath: Datapath) -> String {
         r#"[gateway]
 listen = "{gateway}"
 datapath = "{datapath}"
+interface = "{outside}"
 
 [[identity]]
 certificate = "gateway.pem"
@@ -239,6 +241,7 @@ default_backend = "echo"
 socket = "{ADMIN_SOCKET}"
 "#,
         gateway = lab::GATEWAY,
+        outside = lab::OUTSIDE,
         backend = lab::BACKEND,
     )
 }

@@ -49,8 +49,8 @@ pub enum ShardEvent {
     Handshake(LocalId, Endpoint, Vec<u8>),
     /// A datagram, prefix included, for an association of another shard.
     OtherShard(u32, Endpoint, Vec<u8>),
-    /// The keys are installed.
-    Installed(LocalId),
+    /// The keys are installed; whose they are at the peer.
+    Installed(LocalId, PeerId),
     /// An association has ended and its id may rest.
     Closed(LocalId, CloseCause),
 }
@@ -161,13 +161,14 @@ impl Shard {
         let id = installation.local;
         let held = std::mem::take(&mut installation.taken_over.held);
         let flight = std::mem::take(&mut installation.taken_over.final_flight);
-        let prefix = send::prefix_of(id, installation.peer).encode();
+        let peer = installation.peer;
+        let prefix = send::prefix_of(id, peer).encode();
         let mut association = Association::new(now, installation);
         self.timers.schedule(id, &mut association, self.config.idle_timeout);
         if !self.table.establish(id, association) {
             return out.event(ShardEvent::Closed(id, CloseCause::Local));
         }
-        out.event(ShardEvent::Installed(id));
+        out.event(ShardEvent::Installed(id, peer));
         for mut record in held {
             self.receive_records(now, id, &mut record, out);
         }

@@ -103,7 +103,7 @@ impl Node {
         let message = match event {
             ShardEvent::Hello(hello) => ToHandshakes::Begin(Start::Answer(hello)),
             ShardEvent::Handshake(id, from, datagram) => ToHandshakes::Datagram(id, from, datagram),
-            ShardEvent::Installed(id) => ToHandshakes::Installed(id),
+            ShardEvent::Installed(id, _) => ToHandshakes::Installed(id),
             ShardEvent::Closed(id, cause) => {
                 self.journal.closed.push((id, cause));
                 ToHandshakes::Closed(id)

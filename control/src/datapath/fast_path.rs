@@ -1,0 +1,81 @@
+//! The fast path as a whole: the XDP program and the AF_XDP sockets that it steers to, or the
+//! reason why packets take the socket path.
+
+use anyhow::{Context, Result, bail, ensure};
+use tracing::{info, warn};
+
+use super::interface::Interface;
+use super::options::{Datapath, DatapathOptions};
+use super::xdp::{Program, Steered};
+use crate::node::Shape;
+use crate::xsk::{ChunkSize, ShardXsk, XskOptions, XskSet};
+
+/// The fast path of one node.
+pub struct FastPath {
+    /// The XDP program; it steers as long as it is kept.
+    pub program: Program,
+    /// The workers' sockets, by shard.
+    pub shards: Vec<ShardXsk>,
+    /// How the program runs: native or generic.
+    pub mode: &'static str,
+}
+
+/// Opens the fast path for a UDP port that is bound already, or says once why there is none.
+pub async fn open(options: &DatapathOptions, port: u16, shape: &Shape) -> Result<Option<FastPath>> {
+    let why_not = match (options.datapath, &options.interface) {
+        (Datapath::Socket, _) => "it was asked for".to_owned(),
+        (Datapath::Xdp, None) => bail!("xdp needs the name of the outside's interface"),
+        (Datapath::Auto, None) => "no interface is named for XDP".to_owned(),
+        (required, Some(name)) => match try_open(options, name, port, shape).await {
+            Ok(fast_path) => return Ok(Some(fast_path)),
+            Err(error) if required == Datapath::Xdp => return Err(error),
+            Err(error) => {
+                warn!("falling back to sockets: {error:#}");
+                "XDP cannot be had".to_owned()
+            }
+        },
+    };
+    info!(
+        "datapath: sockets with UDP_GRO and UDP_SEGMENT, because {why_not}; every packet passes \
+         through the kernel's network stack"
+    );
+    Ok(None)
+}
+
+async fn try_open(
+    options: &DatapathOptions,
+    name: &str,
+    port: u16,
+    shape: &Shape,
+) -> Result<FastPath> {
+    let interface = Interface::find(name).await?;
+    let chunk = ChunkSize::for_mtu(interface.mtu as usize).with_context(|| {
+        format!(
+            "{name} has an MTU of {}: AF_XDP takes at most 3506 without jumbo frames",
+            interface.mtu
+        )
+    })?;
+    let shards = shape.layout.shards();
+    let queues = interface.queues;
+    let steered = Steered { port, layout: shape.layout, queues };
+    let mut program = Program::load(&steered)?;
+    let sockets = XskOptions { chunk, zero_copy: options.zero_copy, ..XskOptions::default() };
+    let mut set = XskSet::open(interface.index, queues, shards, &sockets)
+        .with_context(|| format!("cannot open AF_XDP sockets on {name}"))?;
+    let taken = set.take_shards();
+    for (index, socket) in taken.iter().flat_map(ShardXsk::map_entries) {
+        program.steer_to(index, socket)?;
+    }
+    ensure!(taken.len() == shards as usize, "there are fewer AF_XDP sockets than workers");
+    let mode = program.attach(&interface, options.xdp_mode)?;
+    let copies = match (set.is_zero_copy(), mode) {
+        (true, _) => "zero-copy: packets are written into our memory",
+        (false, "native") => "copy mode, the driver has no zero-copy: one copy a packet",
+        (false, _) => "copy mode behind the network stack: one allocation and one copy a packet",
+    };
+    info!(
+        "datapath: XDP {mode} on {name}, {queues} receive queues for {shards} workers; {copies}; \
+         sending through sockets with UDP_SEGMENT"
+    );
+    Ok(FastPath { program, shards: taken, mode })
+}

@@ -1,0 +1,256 @@
+//! The XDP program: loaded, told what to steer, attached, and read.
+
+use std::os::fd::AsRawFd;
+use std::os::fd::BorrowedFd;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use aya::maps::{Array, MapData, PerCpuArray, XskMap};
+use aya::programs::{ProgramError, Xdp, xdp};
+use aya::{Ebpf, EbpfError, EbpfLoader};
+use thiserror::Error;
+use tracing::debug;
+use xdtls_common::DropReason;
+use xdtls_common::id::{IdLayout, LocalId};
+use xdtls_common::map::{AssociationValue, ConfigValue, TagValue};
+use xdtls_common::outcome::Outcome;
+use xdtls_common::verdict::{Entry, Phase};
+
+use super::interface::Interface;
+use super::options::XdpMode;
+
+#[cfg(xdp_object)]
+static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("XDTLS_XDP_OBJECT"));
+#[cfg(not(xdp_object))]
+static OBJECT: &[u8] = &[];
+
+/// The program's name in the object.
+const PROGRAM: &str = "xdtls";
+
+/// Why XDP cannot be had.
+#[derive(Debug, Error)]
+pub enum XdpError {
+    /// The program was built by plain cargo.
+    #[error("this xdtls carries no XDP program: build it with `cargo xtask build`")]
+    NoObject,
+    /// The kernel forbids it.
+    #[error("the kernel does not permit XDP: {gate}")]
+    NotPermitted {
+        /// What is missing.
+        gate: String,
+    },
+    /// Another program is attached.
+    #[error(
+        "{interface} has an XDP program already (id {id}): detach it, for instance with \
+         `ip link set dev {interface} xdp off`, or choose another interface"
+    )]
+    Occupied {
+        /// The interface.
+        interface: String,
+        /// The kernel's id of the program.
+        id: u32,
+    },
+    /// The driver runs no XDP programs and native mode is required.
+    #[error("{interface}: the driver cannot run XDP in {mode} mode: {source}")]
+    Mode {
+        /// The interface.
+        interface: String,
+        /// The mode that was tried last.
+        mode: &'static str,
+        /// What the kernel said.
+        source: ProgramError,
+    },
+    /// The object does not load.
+    #[error("the XDP program does not load")]
+    Load(#[from] EbpfError),
+    /// The verifier, or another step of loading, refuses.
+    #[error("the XDP program does not load")]
+    Program(#[from] ProgramError),
+    /// A map is not what it should be.
+    #[error("the XDP program's map {0} cannot be used: {1}")]
+    Map(&'static str, aya::maps::MapError),
+    /// The object lacks a part.
+    #[error("the XDP object has no {0}")]
+    Missing(&'static str),
+}
+
+/// What the program is to steer.
+#[derive(Clone, Copy, Debug)]
+pub struct Steered {
+    /// The UDP port that is ours.
+    pub port: u16,
+    /// The layout of ids.
+    pub layout: IdLayout,
+    /// Receive queues of the interface.
+    pub queues: u32,
+}
+
+/// The program, loaded; it detaches when this is dropped, or when the process ends in any way.
+pub struct Program {
+    ebpf: Ebpf,
+    sockets: XskMap<MapData>,
+    associations: Arc<Associations>,
+    counters: Arc<XdpCounters>,
+}
+
+impl Program {
+    /// Loads the program; it steers nothing before it is attached.
+    pub fn load(steered: &Steered) -> Result<Self, XdpError> {
+        if OBJECT.is_empty() {
+            return Err(XdpError::NoObject);
+        }
+        let config = ConfigValue::new(steered.port, steered.layout);
+        let slots = 1 << steered.layout.slot_bits();
+        let mut ebpf = EbpfLoader::new()
+            .override_global("CONFIG", bytemuck::bytes_of(&config), true)
+            .map_max_entries("TAGS", slots)
+            .map_max_entries("ASSOCIATIONS", slots)
+            .map_max_entries("SOCKETS", steered.queues * steered.layout.shards())
+            .load(OBJECT)
+            .map_err(not_permitted_or)?;
+        let program: &mut Xdp =
+            ebpf.program_mut(PROGRAM).ok_or(XdpError::Missing("program"))?.try_into()?;
+        program.load()?;
+        let sockets = take(&mut ebpf, "SOCKETS", XskMap::try_from)?;
+        let associations = Associations {
+            layout: steered.layout,
+            maps: Mutex::new(AssociationMaps {
+                tags: take(&mut ebpf, "TAGS", Array::try_from)?,
+                associations: take(&mut ebpf, "ASSOCIATIONS", Array::try_from)?,
+            }),
+        };
+        let counters = XdpCounters {
+            drops: take(&mut ebpf, "DROPS", PerCpuArray::try_from)?,
+            outcomes: take(&mut ebpf, "OUTCOMES", PerCpuArray::try_from)?,
+        };
+        let (associations, counters) = (Arc::new(associations), Arc::new(counters));
+        Ok(Self { ebpf, sockets, associations, counters })
+    }
+
+    /// Gives a worker's AF_XDP socket to the program.
+    pub fn steer_to(&mut self, index: u32, socket: BorrowedFd<'_>) -> Result<(), XdpError> {
+        self.sockets
+            .set(index, socket.as_raw_fd(), 0)
+            .map_err(|error| XdpError::Map("SOCKETS", error))
+    }
+
+    /// Attaches the program and says in which mode it runs.
+    pub fn attach(
+        &mut self,
+        interface: &Interface,
+        mode: XdpMode,
+    ) -> Result<&'static str, XdpError> {
+        if let Some(id) = interface.xdp_program {
+            return Err(XdpError::Occupied { interface: interface.name.clone(), id });
+        }
+        let modes: &[_] = match mode {
+            XdpMode::Native => &[(xdp::XdpMode::Driver, "native")],
+            XdpMode::Generic => &[(xdp::XdpMode::Skb, "generic")],
+            XdpMode::Auto => &[(xdp::XdpMode::Driver, "native"), (xdp::XdpMode::Skb, "generic")],
+        };
+        let program: &mut Xdp =
+            self.ebpf.program_mut(PROGRAM).ok_or(XdpError::Missing("program"))?.try_into()?;
+        let mut refused = None;
+        for (kernel_mode, name) in modes {
+            match program.attach_to_if_index(interface.index, *kernel_mode) {
+                Ok(_) => return Ok(name),
+                Err(source) => {
+                    debug!(%source, "cannot attach in {name} mode");
+                    let interface = interface.name.clone();
+                    refused = Some(XdpError::Mode { interface, mode: name, source });
+                }
+            }
+        }
+        Err(refused.unwrap_or(XdpError::Missing("mode")))
+    }
+
+    /// Where associations are made known.
+    pub fn associations(&self) -> Arc<Associations> {
+        self.associations.clone()
+    }
+
+    /// What the program has counted.
+    pub fn counters(&self) -> Arc<XdpCounters> {
+        self.counters.clone()
+    }
+}
+
+fn take<T>(
+    ebpf: &mut Ebpf,
+    name: &'static str,
+    convert: impl FnOnce(aya::maps::Map) -> Result<T, aya::maps::MapError>,
+) -> Result<T, XdpError> {
+    let map = ebpf.take_map(name).ok_or(XdpError::Missing(name))?;
+    convert(map).map_err(|error| XdpError::Map(name, error))
+}
+
+/// Names the gate that is closed where the kernel only says EPERM.
+fn not_permitted_or(error: EbpfError) -> XdpError {
+    let text = format!("{:#}", anyhow::Error::from(error));
+    if text.contains("Operation not permitted") || text.contains("Permission denied") {
+        return XdpError::NotPermitted { gate: super::gate::closed() };
+    }
+    XdpError::NotPermitted { gate: text }
+}
+
+/// The associations that the program knows.
+pub struct Associations {
+    layout: IdLayout,
+    maps: Mutex<AssociationMaps>,
+}
+
+struct AssociationMaps {
+    tags: Array<MapData, [u8; 4]>,
+    associations: Array<MapData, [u8; 16]>,
+}
+
+impl Associations {
+    /// Makes an association known, or a new phase of it. The tag comes last: it is what the
+    /// program looks at first.
+    pub fn set(&self, id: LocalId, phase: Phase, peer_id: u32) {
+        let slot = self.layout.slot_of(id.value());
+        let value = AssociationValue::new(self.layout, id, Entry { phase, peer_id });
+        let mut maps = self.maps.lock().unwrap_or_else(PoisonError::into_inner);
+        let written =
+            maps.associations.set(slot, bytemuck::must_cast::<_, [u8; 16]>(value), 0).and_then(
+                |()| maps.tags.set(slot, bytemuck::must_cast::<_, [u8; 4]>(TagValue::of(id)), 0),
+            );
+        if let Err(error) = written {
+            debug!(%error, "cannot tell the XDP program of an association: it stays slow");
+        }
+    }
+
+    /// Forgets an association, unless its slot has another by now.
+    pub fn clear(&self, id: LocalId) {
+        let slot = self.layout.slot_of(id.value());
+        let mut maps = self.maps.lock().unwrap_or_else(PoisonError::into_inner);
+        let own = bytemuck::must_cast::<_, [u8; 4]>(TagValue::of(id));
+        if maps.tags.get(&slot, 0).is_ok_and(|tag| tag == own)
+            && let Err(error) =
+                maps.tags.set(slot, bytemuck::must_cast::<_, [u8; 4]>(TagValue::EMPTY), 0)
+        {
+            debug!(%error, "cannot tell the XDP program that an association has ended");
+        }
+    }
+}
+
+/// What the program has counted, over all CPUs.
+pub struct XdpCounters {
+    drops: PerCpuArray<MapData, u64>,
+    outcomes: PerCpuArray<MapData, u64>,
+}
+
+impl XdpCounters {
+    /// Drops by reason.
+    pub fn drops(&self) -> impl Iterator<Item = (DropReason, u64)> + '_ {
+        DropReason::ALL.iter().map(|reason| (*reason, sum(&self.drops, reason.as_index())))
+    }
+
+    /// Packets that went on, by where to.
+    pub fn outcomes(&self) -> impl Iterator<Item = (Outcome, u64)> + '_ {
+        Outcome::ALL.iter().map(|outcome| (*outcome, sum(&self.outcomes, outcome.as_index())))
+    }
+}
+
+fn sum(counters: &PerCpuArray<MapData, u64>, index: usize) -> u64 {
+    counters.get(&(index as u32), 0).map_or(0, |values| values.iter().sum())
+}

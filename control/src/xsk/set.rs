@@ -1,0 +1,180 @@
+//! All AF_XDP sockets of an interface over one memory.
+
+use std::sync::Arc;
+
+use super::accounting::{Flows, FrameAccount};
+use super::error::{Place, Step, XskError};
+use super::frame::Frame;
+use super::kernel_ring::RingKind;
+use super::options::{FrameDemand, XskOptions};
+use super::pool::Memory;
+use super::port::Port;
+use super::queue::Queue;
+use super::ring::{Consumer, Producer};
+use super::shard::ShardXsk;
+use super::socket::{Sharing, XskSocket};
+
+/// A set of sockets: one for each shard on each queue.
+pub struct XskSet {
+    memory: Arc<Memory>,
+    queues: Vec<Arc<Queue>>,
+    shards: Vec<ShardXsk>,
+    zero_copy: bool,
+}
+
+impl XskSet {
+    /// Opens the sockets of an interface of the calling thread's network namespace, on its queues
+    /// from 0 on. Nothing is received before their [map entries](ShardXsk::map_entries) are in an
+    /// XSKMAP that a program on this interface redirects to.
+    ///
+    /// May take 200 ms where a queue is still taken.
+    pub fn open(
+        interface: u32,
+        queues: u32,
+        shards: u32,
+        options: &XskOptions,
+    ) -> Result<Self, XskError> {
+        let memory = memory(interface, (queues, shards), options)?;
+        let mut opening =
+            Opening { interface, options, memory, queues: Vec::new(), ports: Vec::new() };
+        let (mut spare, mut flows) = (Vec::new(), Flows::default());
+        for queue in 0..queues {
+            opening.open_queue(queue, &mut spare, &mut flows)?;
+            for shard in 1..shards {
+                opening.join_queue(queue, shard)?;
+            }
+        }
+        let Opening { memory, queues, ports, .. } = opening;
+        Ok(Self::assemble(memory, queues, by_shard(ports, shards), spare, flows))
+    }
+
+    /// Puts a set together from its sockets, for each shard in the order of the queues. What was
+    /// done with frames before is the first shard's.
+    pub(super) fn assemble(
+        memory: Arc<Memory>,
+        queues: Vec<Arc<Queue>>,
+        ports: Vec<Vec<Port>>,
+        spare: Vec<Frame>,
+        flows: Flows,
+    ) -> Self {
+        let mut sockets = ports.iter().flatten().map(|port| port.socket.as_ref());
+        let zero_copy = sockets.all(|socket| socket.is_some_and(XskSocket::zero_copy));
+        let count = ports.len() as u32;
+        let mut first = Some((spare, flows));
+        let shards = (0..count)
+            .zip(ports)
+            .map(|(index, ports)| {
+                let (spare, flows) = first.take().unwrap_or_default();
+                ShardXsk::new((index, count), ports, memory.clone(), spare, flows)
+            })
+            .collect();
+        Self { memory, queues, shards, zero_copy }
+    }
+
+    /// Hands the shards out, each to be moved to its worker. Empty the second time.
+    pub fn take_shards(&mut self) -> Vec<ShardXsk> {
+        std::mem::take(&mut self.shards)
+    }
+
+    /// Whether the driver writes into our memory itself; otherwise the kernel copies.
+    pub fn is_zero_copy(&self) -> bool {
+        self.zero_copy
+    }
+
+    /// How many frames there are.
+    pub fn frames(&self) -> usize {
+        self.memory.umem.frames()
+    }
+
+    /// Where they are. Each number is as of the last batch of its shard, so that the total is exact
+    /// only while no worker is working.
+    pub fn account(&self) -> FrameAccount {
+        let flows = self.memory.ledger.sum();
+        let completion = self.queues.iter().map(|queue| i64::from(queue.completed())).sum();
+        FrameAccount {
+            rx: flows.waiting,
+            tx: flows.transmitted - flows.completed - completion,
+            fill: flows.filled - flows.received - flows.waiting,
+            completion,
+            free: self.memory.free_frames() as i64 + flows.spare,
+            held: flows.held,
+        }
+    }
+}
+
+/// Memory with as many frames as everybody together may need.
+pub(super) fn memory(
+    interface: u32,
+    (queues, shards): (u32, u32),
+    options: &XskOptions,
+) -> Result<Arc<Memory>, XskError> {
+    let demand = FrameDemand { queues, shards };
+    if let Some(objection) = demand.objection(options) {
+        return Err(XskError::Options(objection));
+    }
+    let frames = demand.frames(options);
+    assert!(frames >= demand.ring_entries(options), "somebody could starve");
+    let place = Place { interface, queue: 0, shard: 0 };
+    let memory = Memory::new(frames, options.chunk, shards as usize);
+    memory.map(Arc::new).map_err(|error| XskError::kernel(Step::AllocateMemory, place, error))
+}
+
+/// From queue by queue to shard by shard.
+pub(super) fn by_shard(ports: Vec<Port>, shards: u32) -> Vec<Vec<Port>> {
+    let mut by_shard: Vec<Vec<Port>> = (0..shards).map(|_| Vec::new()).collect();
+    for (n, port) in ports.into_iter().enumerate() {
+        by_shard[n % shards as usize].push(port);
+    }
+    by_shard
+}
+
+/// A set of which some sockets are open.
+struct Opening<'a> {
+    interface: u32,
+    options: &'a XskOptions,
+    memory: Arc<Memory>,
+    queues: Vec<Arc<Queue>>,
+    /// Queue by queue, in each shard by shard.
+    ports: Vec<Port>,
+}
+
+impl Opening<'_> {
+    /// Opens the first socket on a queue, the one that makes its fill and completion rings.
+    fn open_queue(
+        &mut self,
+        queue: u32,
+        spare: &mut Vec<Frame>,
+        flows: &mut Flows,
+    ) -> Result<(), XskError> {
+        let socket = XskSocket::new(Place { interface: self.interface, queue, shard: 0 })?;
+        if queue == 0 {
+            socket.register(&self.memory.umem)?;
+        }
+        let fill = Producer::new(socket.ring(RingKind::Fill, self.options.fill_ring)?);
+        let completion =
+            Consumer::new(socket.ring(RingKind::Completion, self.options.completion_ring)?);
+        let rings = Arc::new(Queue::new(fill, completion));
+        // Zero-copy drivers take their first frames while the socket is being bound.
+        rings.serve(&self.memory, spare, flows);
+        self.queues.push(rings);
+        self.bind(socket, self.ports.first().and_then(|port| port.socket.as_ref()))
+            .map(|port| self.ports.push(port))
+    }
+
+    /// Opens a further socket on the queue that was opened last.
+    fn join_queue(&mut self, queue: u32, shard: u32) -> Result<(), XskError> {
+        let socket = XskSocket::new(Place { interface: self.interface, queue, shard })?;
+        let first = self.ports.len() - shard as usize;
+        let port = self.bind(socket, self.ports[first].socket.as_ref())?;
+        self.ports.push(port);
+        Ok(())
+    }
+
+    fn bind(&self, mut socket: XskSocket, first: Option<&XskSocket>) -> Result<Port, XskError> {
+        let rx = Consumer::new(socket.ring(RingKind::Rx, self.options.rx_ring)?);
+        let tx = Producer::new(socket.ring(RingKind::Tx, self.options.tx_ring)?);
+        socket.bind(&first.map_or(Sharing::Own(self.options.zero_copy), Sharing::With))?;
+        let queue = self.queues[self.queues.len() - 1].clone();
+        Ok(Port { queue, socket: Some(socket), rx, tx })
+    }
+}
