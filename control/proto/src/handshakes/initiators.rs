@@ -184,7 +184,8 @@ impl<C: ConnectEngine> Initiators<C> {
                     *silent_timeouts += 1;
                 }
                 if *messages_seen > 0 && *silent_timeouts >= SILENT_TIMEOUTS {
-                    return self.retry(now, local, "the server fell silent".to_owned());
+                    let reason = fell_silent(exchange.alert_seen());
+                    return self.retry(now, local, reason);
                 }
                 exchange.handle_timeout(now);
                 self.pump(now, local);
@@ -317,6 +318,17 @@ impl<C: ConnectEngine> Handshakes for Initiators<C> {
 
     fn deadline(&self) -> Option<Instant> {
         self.deadlines.next()
+    }
+}
+
+/// The words of an attempt that brought nothing new. The alert may explain the whole failure, as a
+/// server that refuses says so once and then keeps silent.
+fn fell_silent(alert_seen: Option<u8>) -> String {
+    match alert_seen {
+        None => "the server fell silent".to_owned(),
+        Some(alert) => {
+            format!("the server fell silent; an unauthenticated alert {alert} was seen")
+        }
     }
 }
 

@@ -37,6 +37,16 @@ fn close_notify_ends_both_ends() {
     }
 }
 
+/// Its level says nothing (RFC 5246 §7.2.1).
+#[test]
+fn close_notify_at_the_level_of_errors_is_close_notify() {
+    let mut world = established();
+    let datagram = world.known(CLIENT).datagram(ALERT, 10, &[2, 0]);
+    world.deliver_from(CLIENT, datagram);
+    let closed = (world.id(GATEWAY), CloseCause::PeerClosed);
+    assert_eq!(world.nodes[GATEWAY].journal.closed, [closed]);
+}
+
 #[test]
 fn data_before_close_notify_arrives_and_data_behind_it_does_not() {
     let mut world = established();

@@ -155,6 +155,24 @@ fn what_is_no_handshake_message_makes_the_client_follow_nobody() {
     check_fulfilled_after(&mut world, 1);
 }
 
+#[test]
+fn a_client_that_follows_a_server_does_not_listen_to_another() {
+    let mut world = world();
+    let client = run_to_second_hello(&mut world);
+    world.run_ms(20);
+    let flight = world.sent_by(CLIENT).last().unwrap();
+    assert_ne!(flight[4..8], [0; 4], "it follows the gateway");
+    // One message that the gateway has sent, and one that would be new.
+    for message_seq in [2, 6] {
+        let certificate = message(CERTIFICATE, message_seq, b"somebody else");
+        forged(&mut world, FORGER, client, &[record(HANDSHAKE, 0, 9, &certificate)]);
+    }
+    assert_eq!(world.nodes[CLIENT].dropped(DropReason::WrongPeerId), 2);
+    world.run_ms(200);
+    check_fulfilled_after(&mut world, 1);
+    assert_eq!(world.known(CLIENT).names, ["gateway"]);
+}
+
 /// Whoever knows the ids can lead this attempt astray with far-ahead record numbers only if they are
 /// believed.
 #[test]

@@ -119,11 +119,6 @@ fn no_shared_suite_ends_with_one_alert_for_each_attempt() {
     let alerts = world.sent_by(GATEWAY).filter(|bytes| bytes[8] == 21).count();
     assert_eq!(alerts, 1);
     assert_eq!(world.half_open(), 0);
-
-    world.run_ms(15_000);
-    let outcome = world.nodes[CLIENT].journal.ended.last().unwrap().outcome.clone();
-    let reason = outcome.unwrap_err();
-    assert!(reason.contains("alert 40"), "{reason}");
 }
 
 #[test]
@@ -136,4 +131,19 @@ fn without_extended_master_secret_there_is_an_alert_and_no_state() {
     assert_eq!(world.half_open(), 0);
     let alert = world.sent_by(GATEWAY).last().unwrap().to_vec();
     assert_eq!((&alert[..4], alert[8], &alert[21..]), (&[0; 4][..], 21, &[2, 40][..]));
+}
+
+#[test]
+fn the_alert_of_an_earlier_attempt_is_named_whenever_the_time_is_up() {
+    for deadline_s in 3..=15 {
+        let mut setup = Setup::default();
+        setup.limits.deadline = Duration::from_secs(deadline_s);
+        let suites = vec![CipherSuite::EcdheRsaChaCha20Poly1305];
+        let mut world = World::new(setup, Script { suites, ..Script::new("client one") });
+        world.open(CLIENT);
+        world.run_ms(16_000);
+        let outcome = world.nodes[CLIENT].journal.ended.last().unwrap().outcome.clone();
+        let reason = outcome.unwrap_err();
+        assert!(reason.contains("alert 40"), "{deadline_s} s: {reason}");
+    }
 }

@@ -51,7 +51,9 @@ fn an_id_is_never_the_slots_previous_one_and_the_old_one_is_unknown() {
         world.establish(client);
         let id = world.id(GATEWAY);
         assert!(previous.is_none_or(|previous| previous != id));
-        if previous.is_some() {
+        if let Some(previous) = previous {
+            // What the backend of the client before might still send.
+            world.send(GATEWAY, previous, b"not for you");
             // What the client before might still send.
             let late = world.known(client - 1).datagram(APPLICATION_DATA, 30, b"late");
             let from = world.nodes[client - 1].address;
@@ -64,14 +66,22 @@ fn an_id_is_never_the_slots_previous_one_and_the_old_one_is_unknown() {
         world.run_ms(121_000);
     }
     assert!(world.received(GATEWAY).is_empty());
+    assert_eq!(world.nodes[GATEWAY].dropped(DropReason::Closed), 4);
+    world.run_ms(20);
+    assert!(world.nodes.iter().all(|node| node.journal.plaintext.is_empty()));
 }
 
 #[test]
-fn a_clients_slots_rest_too() {
+fn a_clients_slots_rest_too_and_change_their_id() {
     let setup = Setup { client_capacity: 1, ..Setup::default() };
-    let mut world = World::new(setup, Script::new("client one"));
+    let mut world = World::with_gateway(setup);
+    let mut draws = [0x55, 0x55, 0, 0x66].into_iter();
+    let random = Box::new(move || draws.next().unwrap_or(0x77));
+    let address = "198.51.100.1:5000".parse().unwrap();
+    world.add_client_with_ids(address, Script::new("client"), random);
     world.establish(CLIENT);
     let id = world.id(CLIENT);
+    assert_eq!(id.value(), 0x55);
     world.close(CLIENT, id);
     world.open(CLIENT);
     let ended = world.nodes[CLIENT].journal.ended.last().unwrap();
@@ -79,5 +89,5 @@ fn a_clients_slots_rest_too() {
     assert_eq!(world.nodes[CLIENT].dropped(DropReason::NoFreeId), 1);
     world.run_ms(121_000);
     world.establish(CLIENT);
-    assert_ne!(world.id(CLIENT), id);
+    assert_eq!(world.id(CLIENT).value(), 0x66);
 }
