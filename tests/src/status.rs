@@ -38,6 +38,11 @@ impl Status {
         self.0["drops"][reason].as_u64().unwrap_or(0)
     }
 
+    /// How many packets the XDP program has let go that way.
+    pub fn xdp(&self, outcome: &str) -> Result<u64> {
+        self.0["xdp"][outcome].as_u64().with_context(|| format!("no {outcome}: {self}"))
+    }
+
     /// All drops by reason.
     pub fn drops(&self) -> BTreeMap<String, u64> {
         let drops = self.0["drops"].as_object().into_iter().flatten();

@@ -44,7 +44,7 @@ pub struct TakenOver {
     pub open_keys: DirectionKeys,
     /// Continues where the engine stopped.
     pub seal_state: SealState,
-    /// Begins behind the peer's Finished.
+    /// Counts every copy of the peer's Finished as received.
     pub window: ReplayWindow,
     /// The datagrams of the handshake's last flight, without prefix; empty if the peer sent it.
     pub final_flight: Vec<Vec<u8>>,
@@ -181,7 +181,7 @@ impl<E: Engine> Exchange<E> {
             &finished.server_random,
         );
         let (seal_keys, open_keys) = pair.into_seal_and_open(self.role);
-        let newest = newest_authentic(&open_keys, self.filter.into_encrypted())
+        let window = window_behind_finished(&open_keys, self.filter.into_encrypted())
             .ok_or("the peer's Finished does not open with the derived keys")?;
         Ok(TakenOver {
             suite: finished.suite,
@@ -192,7 +192,7 @@ impl<E: Engine> Exchange<E> {
             ),
             seal_keys,
             open_keys,
-            window: ReplayWindow::starting_after(newest),
+            window,
             final_flight: self.final_flight,
             held: self.held,
             extension: finished.extension,
@@ -201,14 +201,23 @@ impl<E: Engine> Exchange<E> {
     }
 }
 
-/// The highest sequence number among the encrypted handshake records that are authentic. Forged
-/// ones may have been passed as well, so that the last one passed says nothing.
-fn newest_authentic(keys: &DirectionKeys, encrypted: Vec<Vec<u8>>) -> Option<u64> {
+/// A window in which every authentic copy of the peer's Finished counts as received, and nothing
+/// behind the first record of the epoch else: between a copy that was lost and the next, data may
+/// have come. Forged records may have been passed to the engine as well, so that what was passed
+/// says nothing by itself. `None` if no copy is authentic.
+fn window_behind_finished(keys: &DirectionKeys, encrypted: Vec<Vec<u8>>) -> Option<ReplayWindow> {
     let key = ExpandedKey::new(keys);
     let open_one = |mut record: Vec<u8>| {
         let (header, _) = records(&record).next()?.ok()?;
         open(&key, &header, &mut record).ok()?;
         (header.content_type == content_type::HANDSHAKE).then_some(header.sequence)
     };
-    encrypted.into_iter().filter_map(open_one).max()
+    let copies: Vec<u64> = encrypted.into_iter().filter_map(open_one).collect();
+    let mut window = ReplayWindow::starting_after(0);
+    for copy in &copies {
+        if window.check(*copy).is_ok() {
+            window.commit(*copy);
+        }
+    }
+    (!copies.is_empty()).then_some(window)
 }

@@ -58,7 +58,7 @@ async fn try_open(
     let shards = shape.layout.shards();
     let queues = interface.queues;
     let steered = Steered { port, layout: shape.layout, queues };
-    let mut program = Program::load(&steered)?;
+    let mut program = Program::load(&interface, &steered)?;
     let sockets = XskOptions { chunk, zero_copy: options.zero_copy, ..XskOptions::default() };
     let mut set = XskSet::open(interface.index, queues, shards, &sockets)
         .with_context(|| format!("cannot open AF_XDP sockets on {name}"))?;

@@ -93,8 +93,11 @@ pub struct Program {
 }
 
 impl Program {
-    /// Loads the program; it steers nothing before it is attached.
-    pub fn load(steered: &Steered) -> Result<Self, XdpError> {
+    /// Loads the program for an interface that has none; it steers nothing before it is attached.
+    pub fn load(interface: &Interface, steered: &Steered) -> Result<Self, XdpError> {
+        if let Some(id) = interface.xdp_program {
+            return Err(XdpError::Occupied { interface: interface.name.clone(), id });
+        }
         if OBJECT.is_empty() {
             return Err(XdpError::NoObject);
         }
@@ -139,9 +142,6 @@ impl Program {
         interface: &Interface,
         mode: XdpMode,
     ) -> Result<&'static str, XdpError> {
-        if let Some(id) = interface.xdp_program {
-            return Err(XdpError::Occupied { interface: interface.name.clone(), id });
-        }
         let modes: &[_] = match mode {
             XdpMode::Native => &[(xdp::XdpMode::Driver, "native")],
             XdpMode::Generic => &[(xdp::XdpMode::Skb, "generic")],

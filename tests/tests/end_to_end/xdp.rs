@@ -82,8 +82,7 @@ pub(crate) fn missing_privileges_are_named(lab: &Lab) -> Result<()> {
     let mut command = Command::new("setpriv");
     command.args(["--bounding-set=-all", "--inh-caps=-all", "--no-new-privs", "--"]);
     // `ip netns exec` itself needs privileges: it has to come first.
-    let whole: Vec<_> =
-        std::iter::once(gateway.get_program()).chain(gateway.get_arguments()).collect();
+    let whole: Vec<_> = std::iter::once(gateway.get_program()).chain(gateway.get_args()).collect();
     let at = whole.iter().position(|word| word.to_string_lossy().ends_with("/xdtls"));
     let (before, after) = whole.split_at(at.context("the program's place in its command")?);
     let mut inside = Command::new(before.first().context("ip")?);

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use xdtls_common::DropReason;
-use xdtls_common::record::content_type::{APPLICATION_DATA, CHANGE_CIPHER_SPEC};
+use xdtls_common::record::content_type::{APPLICATION_DATA, CHANGE_CIPHER_SPEC, HANDSHAKE};
 use xdtls_proto::keys::Role;
 
 use crate::support::forger::sniffed;
@@ -195,4 +195,19 @@ fn data_can_be_sent_as_soon_as_the_keys_are_installed_and_waits_for_the_peers() 
     world.run_ms(100);
     let numbers: Vec<_> = (0..20_u8).map(|number| [number]).collect();
     assert_eq!(world.received(CLIENT), numbers, "held or forwarded, and without a limit");
+}
+
+/// A foreign client seals its Finished anew each time it repeats it.
+#[test]
+fn data_between_two_copies_of_finished_is_delivered() {
+    let (mut world, flight) = holding_back_the_last_flight();
+    let client = sniffed(&world.network, Role::Client);
+    let change_cipher_spec = flight[..8 + 13 + 1].to_vec();
+    let finished = client.reveal(&flight[8 + 13 + 1..]);
+    let prefix = world.known(CLIENT).prefix();
+    deliver(&mut world, [&prefix[..], &client.record(APPLICATION_DATA, 2, b"between")].concat());
+    let again = client.record(HANDSHAKE, 3, &finished);
+    deliver(&mut world, [change_cipher_spec, again].concat());
+    assert_eq!(world.nodes[GATEWAY].established(), 1);
+    assert_eq!(world.received(GATEWAY), [b"between"]);
 }

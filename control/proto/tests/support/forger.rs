@@ -53,6 +53,14 @@ pub(crate) fn sniffed(network: &Network, role: Role) -> Sealer {
 }
 
 impl Sealer {
+    /// The plaintext of a record that this end has sealed.
+    pub(crate) fn reveal(&self, record: &[u8]) -> Vec<u8> {
+        let header = RecordHeader::parse(&mut SliceCursor::new(record)).unwrap();
+        let mut record = record.to_vec();
+        let plaintext = open(&ExpandedKey::new(&self.0), &header, &mut record).unwrap();
+        record[plaintext].to_vec()
+    }
+
     /// An authentic record, without prefix.
     pub(crate) fn record(&self, content_type: u8, sequence: u64, plaintext: &[u8]) -> Vec<u8> {
         let key = ExpandedKey::new(&self.0);
