@@ -59,12 +59,24 @@ struct Status<'a> {
 pub async fn serve(path: Option<&Path>, report: Report, totals: impl Fn() -> Totals) -> Result<()> {
     let Some(path) = path else { return std::future::pending().await };
     let listener = listen(path).await?;
+    let _removal = Removal(path);
     loop {
         let (stream, _) = listener.accept().await.context("cannot accept on the admin socket")?;
         let status = Status { report: &report, totals: totals() };
         let answered = tokio::time::timeout(PATIENCE, answer(stream, &status)).await;
         if !matches!(answered, Ok(Ok(()))) {
             debug!("a caller of the admin socket went away or asked for something unknown");
+        }
+    }
+}
+
+/// Removes the socket's file when the node ends.
+struct Removal<'a>(&'a Path);
+
+impl Drop for Removal<'_> {
+    fn drop(&mut self) {
+        if let Err(error) = std::fs::remove_file(self.0) {
+            debug!(%error, "cannot remove the admin socket");
         }
     }
 }
@@ -112,7 +124,7 @@ pub async fn ask(path: &Path) -> Result<serde_json::Map<String, serde_json::Valu
 /// A status in lines for people.
 pub fn in_words(status: &serde_json::Map<String, serde_json::Value>) -> String {
     let mut lines = String::new();
-    for (name, value) in status.iter().filter(|(_, value)| !value.is_object()) {
+    for (name, value) in status.iter().filter(|(_, value)| !value.is_object() && !value.is_null()) {
         let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
         lines += &format!("{name:<24} {value}\n");
     }

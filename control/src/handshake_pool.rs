@@ -179,6 +179,7 @@ impl Surroundings {
     fn carry_out(&self, action: Action) {
         match action {
             Action::Count(reason) => self.counters.dropped(reason),
+            Action::Retrying(reason) => info!(reason, "cannot open an association: trying again"),
             Action::Ended(ended) => self.ended(ended),
             Action::Transmit(to, datagram) => {
                 if let Err(error) = self.channel.send(to.remote, to.local, &datagram) {
@@ -225,9 +226,9 @@ impl Surroundings {
         let association = ended.local.map(|id| id.to_string()).unwrap_or_default();
         let milliseconds = ended.took.as_millis() as u64;
         match ended.outcome {
-            Ok(()) => info!(association, milliseconds, "association established"),
+            Ok(()) => info!(%association, milliseconds, "association established"),
             Err(reason) => {
-                info!(association, milliseconds, reason, "handshake failed");
+                info!(%association, milliseconds, reason, "handshake failed");
                 if let Some(token) = ended.token {
                     self.workers.iter().for_each(|worker| {
                         worker.post(ToWorker::Failed(token, reason.clone()));

@@ -24,6 +24,6 @@ pub use client::ClientOptions;
 pub use gateway::GatewayConfig;
 pub use lab::{Family, Lab, OUTSIDE};
 pub use node::Node;
-pub use programs::{Probed, exchange, expect, listening, report};
+pub use programs::{Probed, exchange, expect, listening, receive, report};
 pub use status::Status;
 pub use wait::{PATIENCE, eventually};

@@ -1,6 +1,7 @@
 //! Talking like a UDP program, and reading what UDP programs report.
 
-use std::net::UdpSocket;
+use std::io;
+use std::net::{SocketAddr, UdpSocket};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
@@ -35,11 +36,22 @@ pub fn exchange(program: &UdpSocket, datagram: &[u8]) -> Result<()> {
     expect(program, datagram)
 }
 
+/// Waits for the next datagram: its length and where it comes from. A receive with a time limit ends
+/// early when the process is stopped and continued (signal(7)), as machines do that are paused.
+pub fn receive(socket: &UdpSocket, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
+    loop {
+        match socket.recv_from(buffer) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            outcome => return outcome,
+        }
+    }
+}
+
 /// Fails unless the next datagram is this one.
 pub fn expect(socket: &UdpSocket, datagram: &[u8]) -> Result<()> {
     let mut buffer = vec![0; DATAGRAM_BYTES_MAX];
     let what = || format!("expected {}", datagram.escape_ascii());
-    let length = socket.recv(&mut buffer).with_context(what)?;
+    let (length, _) = receive(socket, &mut buffer).with_context(what)?;
     ensure!(buffer[..length] == *datagram, "{}, got {}", what(), buffer[..length].escape_ascii());
     Ok(())
 }

@@ -131,7 +131,7 @@ pub fn summary(options: &Options, written: &[PathBuf]) -> String {
     let wrote: String = written.iter().map(|path| format!("wrote {}\n", path.display())).collect();
     format!(
         "{wrote}
-In a gateway.toml in this folder:
+In a gateway.toml in the current folder:
 
   [[identity]]
   certificate = \"{gateway}\"

@@ -167,7 +167,7 @@ fn the_summary_says_how_to_go_on() {
     wrote certs/ca.pem
     wrote certs/ca.key
 
-    In a gateway.toml in this folder:
+    In a gateway.toml in the current folder:
 
       [[identity]]
       certificate = "certs/gateway-rsa.pem"

@@ -1,7 +1,7 @@
 //! Datagrams of every size.
 
 use anyhow::{Result, ensure};
-use xdtls_tests::{ClientOptions, GatewayConfig, Lab, Node, expect};
+use xdtls_tests::{ClientOptions, GatewayConfig, Lab, Node, expect, receive};
 
 /// Path MTU 1500 − IPv4 and UDP headers 28 − prefix 8 − record header, nonce and tag 37.
 const PLAINTEXT_MAX: usize = 1427;
@@ -29,7 +29,7 @@ pub(crate) fn every_size_passes_both_ways(lab: &Lab) -> Result<()> {
     let client = ClientOptions::default().start(lab)?;
     let program = lab.bind_program(&client)?;
     program.send(b"first")?;
-    let (_, flow) = backend.recv_from(&mut [0; 100])?;
+    let (_, flow) = receive(&backend, &mut [0; 100])?;
     backend.connect(flow)?;
     let sizes: Vec<usize> = (0..=PLAINTEXT_MAX).collect();
     // Several at once, so that unequal sizes meet in one batch.
@@ -65,7 +65,7 @@ pub(crate) fn one_byte_too_many_is_counted_where_it_would_be_sealed(lab: &Lab) -
     let client = ClientOptions::default().start(lab)?;
     let program = lab.bind_program(&client)?;
     program.send(b"first")?;
-    let (_, flow) = backend.recv_from(&mut [0; 100])?;
+    let (_, flow) = receive(&backend, &mut [0; 100])?;
     backend.connect(flow)?;
     for (from, to) in [(&program, &backend), (&backend, &program)] {
         for size in [PLAINTEXT_MAX, PLAINTEXT_MAX + 1, 1460, PLAINTEXT_MAX] {

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::net::UdpSocket;
 
 use anyhow::{Result, ensure};
-use xdtls_tests::{ClientOptions, GatewayConfig, Lab, exchange, expect};
+use xdtls_tests::{ClientOptions, GatewayConfig, Lab, exchange, expect, receive};
 
 /// ```text
 ///   program A ─┐
@@ -22,7 +22,7 @@ pub(crate) fn each_local_program_has_an_association_of_its_own(lab: &Lab) -> Res
             let (question, answer) = (format!("{name} asks {round}"), format!("to {name} {round}"));
             program.send(question.as_bytes())?;
             let mut buffer = [0; 100];
-            let (length, flow) = backend.recv_from(&mut buffer)?;
+            let (length, flow) = receive(&backend, &mut buffer)?;
             ensure!(buffer[..length] == *question.as_bytes(), "{question} has been altered");
             ensure!(flow.ip() != lab.gateway_address().ip(), "a flow comes from the outside");
             flows.insert((name, flow));

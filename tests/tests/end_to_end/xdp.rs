@@ -6,6 +6,7 @@ use anyhow::{Context, Result, ensure};
 use xdtls_netlab::{Process, program};
 use xdtls_tests::{
     ClientOptions, GatewayConfig, Lab, Node, OUTSIDE, PATIENCE, eventually, exchange, listening,
+    receive,
 };
 
 use crate::identity::{start_s_client, start_shim_with};
@@ -109,14 +110,14 @@ pub(crate) fn a_killed_gateway_leaves_the_interface_usable(lab: &Lab) -> Result<
     let sender = lab.client.bind_udp((lab.client_address(), 0).into())?;
     sender.send_to(b"hello", lab.gateway_address())?;
     echo.set_read_timeout(Some(PATIENCE))?;
-    ensure!(echo.recv(&mut [0; 10])? == 5);
+    ensure!(receive(&echo, &mut [0; 10])?.0 == 5);
     Ok(())
 }
 
 /// The id that a node has logged for its only association.
 fn id_of(node: &Node) -> Result<u32> {
     let line = node.wait_for_log("association established", PATIENCE)?;
-    let (_, id) = line.split_once("association=\"").context(line.clone())?;
+    let (_, id) = line.split_once("association=").context(line.clone())?;
     Ok(u32::from_str_radix(id.get(..8).context("an id")?, 16)?)
 }
 

@@ -247,6 +247,7 @@ impl<C: ConnectEngine> Initiators<C> {
         let Some(mut wish) = self.discard(now, local) else { return };
         let delay = RETRY_DELAY * (1 << wish.failed_attempts.min(6));
         wish.failed_attempts += 1;
+        self.actions.push_back(Action::Retrying(reason.clone()));
         wish.last_failure = Some(reason);
         let end = wish.since + self.limits.deadline;
         self.schedule(now, wish, end.min(now + delay));

@@ -82,6 +82,8 @@ pub enum Action {
     Remove(LocalId),
     /// Count a drop.
     Count(DropReason),
+    /// Tell the operator why an attempt to open an association has failed; another follows.
+    Retrying(String),
     /// Tell the operator, and whoever waits for the association, how a handshake ended.
     Ended(Ended),
 }

@@ -152,6 +152,7 @@ impl Node {
     fn carry_out(&mut self, now: Instant, action: Action) {
         let (id, message, lag) = match action {
             Action::Count(reason) => return self.count(reason),
+            Action::Retrying(_) => return,
             Action::Ended(ended) => return self.journal.ended.push(ended),
             Action::Transmit(to, datagram) => return self.outbox.push((to.remote, datagram)),
             Action::Reserve(id, peer) => (id, ToWorker::Reserve(id, peer), Duration::ZERO),
