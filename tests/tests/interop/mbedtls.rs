@@ -87,7 +87,9 @@ fn fetch() -> Result<PathBuf> {
 
 fn run(command: Command) -> Result<()> {
     let finished = Process::spawn("python", command)?.wait(FETCH_PATIENCE)?;
-    ensure!(finished.status.success(), "{finished}");
+    // It is to fit into a SKIP line, and pip comes to the point in the end.
+    let last_words = finished.lines.last().map_or("", |line| &line.text);
+    ensure!(finished.status.success(), "{last_words}");
     Ok(())
 }
 
