@@ -8,7 +8,18 @@ use crate::lab::{Lab, PATIENCE};
 use crate::{OPENSSL, Test};
 
 pub(crate) fn tests() -> Vec<Test> {
-    vec![Test::new(OPENSSL, "renegotiation_is_refused", after_data)]
+    vec![
+        Test::new(OPENSSL, "renegotiation_is_refused", after_data),
+        Test::new(OPENSSL, "renegotiation_is_refused_before_any_data_too", before_data),
+    ]
+}
+
+/// The gateway still keeps its final flight, which is not what a ClientHello asks for.
+fn before_data(certificates: &Certificates) -> Result<()> {
+    let lab = Lab::new(certificates)?;
+    let client = Client::spawn(client::known_openssl(&lab))?;
+    client.hear("Verification: OK")?;
+    refused(client, &lab)
 }
 
 fn after_data(certificates: &Certificates) -> Result<()> {

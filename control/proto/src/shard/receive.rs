@@ -195,25 +195,27 @@ impl Shard {
         out: &mut impl Output,
     ) -> Result<(), DropReason> {
         let association = self.table.association(id).ok_or(DropReason::Closed)?;
-        if let Some(flight) = self.flights.repeat(now, id) {
-            for datagram in flight? {
-                let room = out.datagram(&association.endpoint, datagram.len());
-                room.ok_or(DropReason::OutsideSend)?.copy_from_slice(datagram);
-            }
-            self.counters.final_flights_repeated += 1;
-            return Ok(());
-        }
         match plaintext.first() {
+            // Only who has our final flight asks for another handshake.
             Some(&(HELLO_REQUEST | CLIENT_HELLO)) => {
                 let warned = association.warned_at;
                 if warned.is_some_and(|at| now.duration_since(at) < WARN_EVERY) {
                     return Err(DropReason::RateLimited);
                 }
                 association.warned_at = Some(now);
+                self.flights.forget(id);
                 self.send_alert(now, id, [alert::WARNING, alert::NO_RENEGOTIATION], out);
                 Ok(())
             }
-            Some(_) => Err(DropReason::StaleHandshake),
+            Some(_) => {
+                let flight = self.flights.repeat(now, id).ok_or(DropReason::StaleHandshake)?;
+                for datagram in flight? {
+                    let room = out.datagram(&association.endpoint, datagram.len());
+                    room.ok_or(DropReason::OutsideSend)?.copy_from_slice(datagram);
+                }
+                self.counters.final_flights_repeated += 1;
+                Ok(())
+            }
             None => Err(DropReason::MalformedContent),
         }
     }
