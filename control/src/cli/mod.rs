@@ -45,7 +45,7 @@ const EXAMPLES: &str = "\
 Try it on one machine:
   xdtls dev-certs --out .
   xdtls gateway --config gateway.toml
-  xdtls connect --gateway localhost:4433 --listen 127.0.0.1:5000 \\
+  xdtls connect --gateway 127.0.0.1:4433 --listen 127.0.0.1:5000 \\
     --certificate client.pem --key client.key --ca ca.pem
   xdtls status --socket /run/xdtls/admin.sock";
 
