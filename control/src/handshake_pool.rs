@@ -21,24 +21,10 @@ use crate::counters::Counters;
 use crate::datapath::socket::Channel;
 use crate::datapath::xdp::Associations;
 use crate::mailbox::{Mailbox, Postbox, mailbox};
-use crate::worker::ToWorker;
+use crate::messages::{ToHandshakes, ToWorker};
 
 /// How much nicer than the workers the handshakes are, so that traffic goes first.
 const NICE: i32 = 10;
-
-/// What a handshake thread is told.
-pub enum ToHandshakes {
-    /// Begin a handshake.
-    Begin(Start),
-    /// A datagram of a half-open association.
-    Datagram(LocalId, Endpoint, Vec<u8>),
-    /// A worker has installed the keys.
-    Installed(LocalId),
-    /// A worker has closed the association.
-    Closed(LocalId),
-    /// End.
-    Stop,
-}
 
 /// The way to all handshake threads.
 #[derive(Clone)]

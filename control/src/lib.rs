@@ -17,6 +17,7 @@ pub mod handshake;
 pub mod handshake_pool;
 pub mod inside;
 pub mod mailbox;
+pub mod messages;
 pub mod node;
 pub mod random;
 pub mod sys;

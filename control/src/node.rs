@@ -13,10 +13,11 @@ use xdtls_proto::shard::ShardConfig;
 use crate::counters::{Counters, Totals};
 use crate::datapath::socket::Channel;
 use crate::datapath::xdp::Program;
-use crate::handshake_pool::{self, Pool, ToHandshakes};
+use crate::handshake_pool::{self, Pool};
 use crate::inside::Inside;
 use crate::mailbox::{Mailbox, Postbox, mailbox};
-use crate::worker::{Parts, ToWorker, Worker};
+use crate::messages::{ToHandshakes, ToWorker};
+use crate::worker::{Parts, Worker};
 
 /// Slots of associations and the threads that share them.
 #[derive(Clone, Copy, Debug)]

@@ -16,7 +16,6 @@ use std::time::Instant;
 use rustix::event::{Timespec, epoll};
 use tracing::{debug, trace};
 use xdtls_common::DropReason;
-use xdtls_common::id::{LocalId, PeerId};
 use xdtls_proto::association::CloseCause;
 use xdtls_proto::endpoint::Endpoint;
 use xdtls_proto::handshakes::Installation;
@@ -30,6 +29,7 @@ use crate::datapath::xdp::Associations;
 use crate::handshake_pool::Pool;
 use crate::inside::{Inside, Request, Token, watch};
 use crate::mailbox::{Mailbox, Postbox};
+use crate::messages::ToWorker;
 use crate::xsk::ShardXsk;
 use fast::Fast;
 use output::WorkerOutput;
@@ -44,22 +44,6 @@ const EVENTS: usize = 64;
 
 /// Messages that are taken from the mailbox in one round.
 const MESSAGES: usize = 256;
-
-/// What others ask of a worker.
-pub enum ToWorker {
-    /// Datagrams for this id belong to a handshake.
-    Reserve(LocalId, Option<PeerId>),
-    /// Take this association over.
-    Install(Box<Installation>),
-    /// A handshake has failed: forget its id.
-    Remove(LocalId),
-    /// A datagram, prefix included, that another thread has received.
-    Datagram(Endpoint, Vec<u8>),
-    /// What a request of the inside came to.
-    Failed(u64, String),
-    /// Close all associations and end.
-    Stop,
-}
 
 /// What a worker is made of.
 pub struct Parts<I> {
@@ -139,7 +123,7 @@ impl<I: Inside> Worker<I> {
             if stop {
                 self.with_output(now, |shard, _, out| shard.close_all(now, out));
             }
-            self.flush();
+            self.flush(now);
             if let Some(fast) = &mut self.fast {
                 fast.service();
             }
@@ -284,8 +268,8 @@ impl<I: Inside> Worker<I> {
         }
     }
 
-    fn flush(&mut self) {
-        self.with_output(Instant::now(), |_, _, out| out.flush());
+    fn flush(&mut self, now: Instant) {
+        self.with_output(now, |_, _, out| out.flush());
         self.parts.inside.flush();
     }
 }

@@ -9,7 +9,7 @@ use xdtls_common::verdict::Phase;
 use xdtls_proto::endpoint::Endpoint;
 use xdtls_proto::shard::{Output, ShardEvent};
 
-use super::{ToWorker, hand_over};
+use super::hand_over;
 use crate::counters::Counters;
 use crate::datapath::segments::{Run, Segments};
 use crate::datapath::socket::Channel;
@@ -17,6 +17,7 @@ use crate::datapath::xdp::Associations;
 use crate::handshake_pool::Pool;
 use crate::inside::Inside;
 use crate::mailbox::Postbox;
+use crate::messages::ToWorker;
 
 pub(super) struct WorkerOutput<'a, I> {
     pub(super) now: Instant,

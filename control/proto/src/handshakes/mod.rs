@@ -8,6 +8,7 @@ mod deadlines;
 mod hello_set;
 pub mod initiators;
 pub mod responders;
+mod source;
 
 use std::time::{Duration, Instant};
 

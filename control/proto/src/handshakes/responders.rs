@@ -15,6 +15,7 @@ use xdtls_common::record::{DTLS_1_2, RecordHeader, content_type};
 
 use super::deadlines::Deadlines;
 use super::hello_set::{HelloKey, HelloSet};
+use super::source::source_of;
 use super::{
     Action, Ended, Handshakes, Hello, Installation, Limits, Random, RoutePolicy, Start, prefixed,
     timed_out,
@@ -312,14 +313,6 @@ impl<A: AcceptEngine> Handshakes for Responders<A> {
 
     fn deadline(&self) -> Option<Instant> {
         self.deadlines.next()
-    }
-}
-
-/// What counts as one source: an IPv4 address, or the /64 that one IPv6 host is given.
-pub(super) fn source_of(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(v6) => IpAddr::V6((v6.to_bits() >> 64 << 64).into()),
-        v4 => v4,
     }
 }
 

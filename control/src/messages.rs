@@ -1,0 +1,35 @@
+//! What threads tell each other.
+
+use xdtls_common::id::{LocalId, PeerId};
+use xdtls_proto::endpoint::Endpoint;
+use xdtls_proto::handshakes::{Installation, Start};
+
+/// What others ask of a worker.
+pub enum ToWorker {
+    /// Datagrams for this id belong to a handshake.
+    Reserve(LocalId, Option<PeerId>),
+    /// Take this association over.
+    Install(Box<Installation>),
+    /// A handshake has failed: forget its id.
+    Remove(LocalId),
+    /// A datagram, prefix included, that another thread has received.
+    Datagram(Endpoint, Vec<u8>),
+    /// What a request of the inside came to.
+    Failed(u64, String),
+    /// Close all associations and end.
+    Stop,
+}
+
+/// What a handshake thread is told.
+pub enum ToHandshakes {
+    /// Begin a handshake.
+    Begin(Start),
+    /// A datagram of a half-open association.
+    Datagram(LocalId, Endpoint, Vec<u8>),
+    /// A worker has installed the keys.
+    Installed(LocalId),
+    /// A worker has closed the association.
+    Closed(LocalId),
+    /// End.
+    Stop,
+}
