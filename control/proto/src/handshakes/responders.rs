@@ -109,7 +109,10 @@ impl<A: AcceptEngine> Responders<A> {
     /// A repeat belongs to what the first has begun, if that is still going on.
     fn repeat(&mut self, now: Instant, begun: LocalId, hello: &Hello) -> Result<(), DropReason> {
         match self.half_open.get(&begun) {
-            Some(half_open) if half_open.exchange.is_some() => {
+            Some(half_open)
+                if half_open.exchange.is_some()
+                    && half_open.endpoint.remote == hello.from.remote =>
+            {
                 self.records(now, begun, &hello.datagram);
                 Ok(())
             }
