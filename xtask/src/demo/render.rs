@@ -5,7 +5,7 @@ use std::fmt::Write;
 use xdtls_common::DropReason;
 
 use super::lab;
-use super::report::{Report, all_reasons};
+use super::report::{Drops, Report, all_reasons, is_repetition};
 
 /// What is going to happen.
 pub(super) fn introduction(programs: u64, packets: u64) -> String {
@@ -86,10 +86,17 @@ fn write_drops(report: &Report, out: &mut String) -> std::fmt::Result {
     let (sent, dropped) = (&report.bad_packets, &report.status.drops);
     writeln!(out, "\n{:<26} {:>5} {:>8}  meaning", "bad packets", "sent", "dropped")?;
     for reason in all_reasons(sent, dropped) {
-        let count = |of: &super::report::Drops| of.get(reason).copied().unwrap_or(0);
+        let count = |of: &Drops| of.get(reason).copied().unwrap_or(0);
         let (sent, dropped) = (count(sent), count(dropped));
         let name = format!("  {reason}");
         writeln!(out, "{name:<26} {sent:>5} {dropped:>8}  {}", meaning(reason))?;
+    }
+    if dropped.keys().any(|reason| is_repetition(reason)) {
+        writeln!(
+            out,
+            "  What was dropped without being bad: the client repeats what it has had no answer to\n  \
+             in time. This machine was busy."
+        )?;
     }
     Ok(())
 }
@@ -130,6 +137,18 @@ mod tests {
         assert!(text.contains("\nFAILED\n  dropped as new_fangled: 7, not 0\n"), "{text}");
         assert!(text.contains("7  A reason that this build does not know."), "{text}");
         assert!(!text.contains("OK"), "{text}");
+    }
+
+    #[test]
+    fn repetitions_are_explained() {
+        let mut report = good();
+        assert!(!outcome(&report).contains("repeats"));
+        report.status.drops.insert("wrong_epoch".into(), 4);
+        let text = outcome(&report);
+        assert!(
+            text.contains("the client repeats what it has had no answer to\n  in time."),
+            "{text}"
+        );
     }
 
     #[test]
