@@ -1,7 +1,8 @@
 //! The eBPF object: how cargo is called for it, and where the result lies.
 
 use std::fs;
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result};
@@ -34,8 +35,17 @@ pub(crate) fn build() -> Result<PathBuf> {
     let target = cmd::target_dir();
     let built = target.join(TARGET).join(PROFILE).join(BINARY);
     let object = target.join("bpf").join(BINARY).with_extension("o");
-    fs::copy(&built, &object)
+    copy_if_changed(&built, &object)
         .with_context(|| format!("cannot copy {} to {}", built.display(), object.display()))?;
     bpf_budget::hold(&bpf_size::measure(&object)?)?;
     Ok(object)
+}
+
+/// Leaves a copy that is the same alone: cargo goes by its time, and would build the gateway anew.
+fn copy_if_changed(from: &Path, to: &Path) -> io::Result<()> {
+    let bytes = fs::read(from)?;
+    if fs::read(to).is_ok_and(|old| old == bytes) {
+        return Ok(());
+    }
+    fs::write(to, bytes)
 }
