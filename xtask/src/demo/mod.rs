@@ -1,7 +1,7 @@
 //! `cargo xtask demo`: a client, a gateway and a backend in three network namespaces, ordinary UDP
 //! traffic through and back, bad packets among it, and a check of every byte.
 //!
-//! [`play`] does it, [`lab`] is where, [`report`] judges, [`render`] tells people.
+//! [`play`] does it, [`stage`] and [`lab`] are where, [`report`] judges, [`render`] tells people.
 
 use std::fmt;
 use std::fs::File;
@@ -22,6 +22,7 @@ mod play;
 mod program;
 mod render;
 mod report;
+mod stage;
 
 /// The exit code where the demo cannot be played on this machine as it is.
 const CANNOT: u8 = 2;
