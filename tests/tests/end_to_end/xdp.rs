@@ -135,14 +135,15 @@ pub(crate) fn an_epoch_0_flood_ends_in_the_program(lab: &Lab) -> Result<()> {
     let ids = [id_of(&client)?.to_be_bytes(), id_of(&gateway)?.to_be_bytes()].concat();
     let record = [22, 0xfe, 0xfd, 0, 0, 0, 0, 0, 0, 0, 9, 0, 4, 1, 2, 3, 4];
     let forger = lab.client.bind_udp((lab.client_address(), 0).into())?;
-    let passed = gateway.status()?.xdp("not_ours")?;
+    let before = gateway.status()?;
     for _ in 0..FLOOD {
         forger.send_to(&[&ids[..], &record].concat(), lab.gateway_address())?;
     }
+    // A slow handshake may have repeated some of its own.
+    let expected = before.dropped("wrong_epoch") + FLOOD;
     let status = gateway
-        .wait_until("the flood is counted", |status| status.dropped("wrong_epoch") >= FLOOD)?;
-    ensure!(status.dropped("wrong_epoch") == FLOOD, "{status}");
-    ensure!(status.xdp("not_ours")? < passed + FLOOD, "{status}");
+        .wait_until("the flood is counted", |status| status.dropped("wrong_epoch") >= expected)?;
+    ensure!(status.xdp("not_ours")? < before.xdp("not_ours")? + FLOOD, "{status}");
     exchange(&program, b"after")
 }
 
