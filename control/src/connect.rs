@@ -1,8 +1,6 @@
 //! `xdtls connect`: offers a gateway's backends to local programs as a UDP port on loopback.
 
-use std::fs;
 use std::net::{SocketAddr, ToSocketAddrs};
-use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
 use tracing::info;
@@ -10,7 +8,6 @@ use xdtls_proto::endpoint::Endpoint;
 use xdtls_proto::handshakes::Limits;
 use xdtls_proto::handshakes::initiators::Initiators;
 use xdtls_proto::shard::Shard;
-use zeroize::Zeroizing;
 
 use crate::admin::{self, Report};
 use crate::cli::{Connect, MAX_PROGRAMS};
@@ -19,7 +16,7 @@ use crate::datapath::fast_path;
 use crate::datapath::options::DatapathOptions;
 use crate::datapath::socket::Channel;
 use crate::datapath::xdp::Program;
-use crate::handshake::{Identity, OpensslConnector};
+use crate::handshake::{Identity, OpensslConnector, read_file};
 use crate::inside::Surroundings;
 use crate::inside::local::{Local, LocalLimits};
 use crate::node::{Running, Shape, Wiring, start_worker};
@@ -112,12 +109,7 @@ async fn start(arguments: &Connect, gateway: SocketAddr) -> Result<(Running, Rep
 }
 
 fn connector(arguments: &Connect) -> Result<OpensslConnector> {
-    let read =
-        |path: &Path| fs::read(path).with_context(|| format!("cannot read {}", path.display()));
-    let identity = Identity {
-        certificate_chain_pem: read(&arguments.certificate)?,
-        key: Zeroizing::new(read(&arguments.key)?),
-    };
-    OpensslConnector::new(&identity, &read(&arguments.ca)?, arguments.server_name())
+    let identity = Identity::read(&arguments.certificate, &arguments.key)?;
+    OpensslConnector::new(&identity, &read_file(&arguments.ca)?, arguments.server_name())
         .context("cannot use the given certificates and key")
 }

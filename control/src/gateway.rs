@@ -1,6 +1,5 @@
 //! `xdtls gateway`: answers handshakes on one port and forwards to backends.
 
-use std::fs;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +10,6 @@ use xdtls_proto::handshakes::responders::Responders;
 use xdtls_proto::handshakes::{Limits, RoutePolicy};
 use xdtls_proto::policy::{Policy, Rule};
 use xdtls_proto::shard::{Shard, ShardConfig};
-use zeroize::Zeroizing;
 
 use crate::admin::{self, Report};
 use crate::config::Config;
@@ -19,7 +17,7 @@ use crate::cookies::SharedSecrets;
 use crate::datapath::fast_path;
 use crate::datapath::socket::Channel;
 use crate::datapath::xdp::Program;
-use crate::handshake::{Identity, OpensslAcceptor};
+use crate::handshake::{Identity, OpensslAcceptor, read_file};
 use crate::inside::forward::{Backend, FlowLimits, Forward};
 use crate::node::{Running, Shape, Wiring, start_worker};
 use crate::random;
@@ -121,20 +119,12 @@ async fn start(config: &Config, secrets: &Arc<SharedSecrets>) -> Result<(Running
 }
 
 fn acceptor(config: &Config) -> Result<OpensslAcceptor> {
-    let read = |path: &std::path::Path| {
-        fs::read(path).with_context(|| format!("cannot read {}", path.display()))
-    };
     let identities: Vec<_> = config
         .identities
         .iter()
-        .map(|identity| {
-            Ok(Identity {
-                certificate_chain_pem: read(&identity.certificate)?,
-                key: Zeroizing::new(read(&identity.key)?),
-            })
-        })
+        .map(|identity| Identity::read(&identity.certificate, &identity.key))
         .collect::<Result<_>>()?;
-    OpensslAcceptor::new(&identities, &read(&config.clients.ca)?)
+    OpensslAcceptor::new(&identities, &read_file(&config.clients.ca)?)
         .context("cannot use the configured certificates and keys")
 }
 

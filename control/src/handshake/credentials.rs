@@ -1,5 +1,9 @@
 //! Certificates and keys from plain bytes into OpenSSL contexts.
 
+use std::fs;
+use std::path::Path;
+
+use anyhow::Context;
 use openssl::error::ErrorStack;
 use openssl::pkey::{Id, PKey, Private};
 use openssl::ssl::SslContextBuilder;
@@ -17,6 +21,27 @@ pub struct Identity {
     pub certificate_chain_pem: Vec<u8>,
     /// The private key: PEM, or DER in PKCS#8, SEC1 or PKCS#1.
     pub key: Zeroizing<Vec<u8>>,
+}
+
+impl Identity {
+    /// Reads both files.
+    ///
+    /// # Errors
+    ///
+    /// Which of them cannot be read, and why.
+    pub fn read(certificate: &Path, key: &Path) -> anyhow::Result<Self> {
+        let certificate_chain_pem = read_file(certificate)?;
+        Ok(Self { certificate_chain_pem, key: Zeroizing::new(read_file(key)?) })
+    }
+}
+
+/// Reads a file of certificates or keys.
+///
+/// # Errors
+///
+/// That it cannot be read, and why.
+pub fn read_file(path: &Path) -> anyhow::Result<Vec<u8>> {
+    fs::read(path).with_context(|| format!("cannot read {}", path.display()))
 }
 
 /// Adds certificate, chain and key, and names the type of the key.

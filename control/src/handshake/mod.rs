@@ -14,6 +14,6 @@ mod key;
 mod peer;
 
 pub use context::{ContextError, OpensslAcceptor, OpensslConnector};
-pub use credentials::Identity;
+pub use credentials::{Identity, read_file};
 pub use engine::OpensslEngine;
 pub use key::KeyError;
