@@ -181,11 +181,17 @@ impl Surroundings {
                     associations.set(id, phase, peer.map_or(0, PeerId::value));
                 }
             }
-            Action::Remove(id) => {
+            Action::Rest(id) => {
+                if let Some(associations) = &self.associations {
+                    associations.set(id, Phase::Resting, 0);
+                }
+                self.post(id.value(), ToWorker::Rest(id));
+            }
+            Action::Forget(id) => {
                 if let Some(associations) = &self.associations {
                     associations.clear(id);
                 }
-                self.post(id.value(), ToWorker::Remove(id));
+                self.post(id.value(), ToWorker::Forget(id));
             }
             Action::Install(installation) => {
                 self.post(installation.local.value(), ToWorker::Install(installation));

@@ -97,7 +97,7 @@ impl<C: ConnectEngine> Initiators<C> {
 
     /// Gives the wish a new id and lets its next attempt begin at `at`.
     fn schedule(&mut self, now: Instant, wish: Wish, at: Instant) -> Option<LocalId> {
-        let Some(local) = self.ids.allocate(now, &mut self.random) else {
+        let Some(local) = self.ids.allocate(&mut self.random) else {
             self.actions.push_back(Action::Count(DropReason::NoFreeId));
             self.ended(None, &wish, now, Err("no id is free".to_owned()));
             return None;
@@ -264,7 +264,7 @@ impl<C: ConnectEngine> Initiators<C> {
     fn discard(&mut self, now: Instant, local: LocalId) -> Option<Wish> {
         let opening = self.opening.remove(&local)?;
         self.deadlines.set(local, None);
-        self.actions.push_back(Action::Remove(local));
+        self.actions.push_back(Action::Rest(local));
         self.ids.release(now, local);
         Some(opening.wish)
     }
@@ -297,6 +297,9 @@ impl<C: ConnectEngine> Handshakes for Initiators<C> {
     }
 
     fn handle_timeout(&mut self, now: Instant) {
+        while let Some(local) = self.ids.poll_rested(now) {
+            self.actions.push_back(Action::Forget(local));
+        }
         while let Some(local) = self.deadlines.pop_expired(now) {
             self.due(now, local);
         }
@@ -318,7 +321,7 @@ impl<C: ConnectEngine> Handshakes for Initiators<C> {
     }
 
     fn deadline(&self) -> Option<Instant> {
-        self.deadlines.next()
+        [self.deadlines.next(), self.ids.deadline()].into_iter().flatten().min()
     }
 }
 

@@ -79,8 +79,10 @@ pub enum Action {
     Install(Box<Installation>),
     /// Give an already established association's datagram, prefix included, to its worker.
     Forward(LocalId, Endpoint, Vec<u8>),
-    /// Forget a reserved id.
-    Remove(LocalId),
+    /// Nothing more comes of a reserved id: datagrams for it come too late from now on.
+    Rest(LocalId),
+    /// Forget an id that has rested.
+    Forget(LocalId),
     /// Count a drop.
     Count(DropReason),
     /// Tell the operator why an attempt to open an association has failed; another follows.

@@ -141,12 +141,12 @@ impl<A: AcceptEngine> Responders<A> {
         key: HelloKey,
         peer: PeerId,
     ) -> Result<(), DropReason> {
-        let local = self.ids.allocate(now, &mut self.random).ok_or(DropReason::NoFreeId)?;
+        let local = self.ids.allocate(&mut self.random).ok_or(DropReason::NoFreeId)?;
         self.seen.insert(now, key, local);
         let engine = match self.acceptor.accept(now, &hello.datagram, self.limits.max_datagram) {
             Ok(engine) => engine,
             Err(reason) => {
-                self.ids.release_unused(now, local);
+                self.ids.release_unused(local);
                 self.ended(Some(local), now, now, Err(reason));
                 return Ok(());
             }
@@ -230,7 +230,7 @@ impl<A: AcceptEngine> Responders<A> {
     fn fail(&mut self, now: Instant, local: LocalId, reason: String) {
         let since = self.half_open.get(&local).map_or(now, |half_open| half_open.since);
         self.forget(local);
-        self.actions.push_back(Action::Remove(local));
+        self.actions.push_back(Action::Rest(local));
         self.ids.release(now, local);
         self.ended(Some(local), since, now, Err(reason));
     }
@@ -285,6 +285,9 @@ impl<A: AcceptEngine> Handshakes for Responders<A> {
     }
 
     fn handle_timeout(&mut self, now: Instant) {
+        while let Some(local) = self.ids.poll_rested(now) {
+            self.actions.push_back(Action::Forget(local));
+        }
         while let Some(local) = self.deadlines.pop_expired(now) {
             let Some(half_open) = self.half_open.get_mut(&local) else { continue };
             let Some(exchange) = half_open.exchange.as_mut() else { continue };
@@ -315,7 +318,7 @@ impl<A: AcceptEngine> Handshakes for Responders<A> {
     }
 
     fn deadline(&self) -> Option<Instant> {
-        self.deadlines.next()
+        [self.deadlines.next(), self.ids.deadline()].into_iter().flatten().min()
     }
 }
 

@@ -32,7 +32,7 @@ fn close_notify_ends_both_ends() {
         let answer = world.sent_by(other(closer)).last().unwrap();
         assert_eq!(world.known(closer).open(answer), [(ALERT, 2, vec![1, 0])]);
         world.run_ms(100);
-        assert_eq!(world.nodes[closer].dropped(DropReason::UnknownId), 1);
+        assert_eq!(world.nodes[closer].journal.drops, [(DropReason::Closed, 1)].into());
         assert_eq!(world.nodes.iter().map(|node| node.established()).sum::<usize>(), 0);
     }
 }
