@@ -154,6 +154,6 @@ fn an_epoch_0_alert_is_named_when_the_time_is_up() {
     assert_eq!(world.half_open(), 1);
     world.run_ms(15_000);
     assert_eq!(world.half_open(), 0);
-    let reason = world.nodes[GATEWAY].journal.ended[0].outcome.clone().unwrap_err();
+    let reason = world.nodes[GATEWAY].journal.ended[0].outcome.clone().unwrap_err().reason;
     assert!(reason.contains("15.0 s") && reason.contains("alert 48"), "{reason}");
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use xdtls_common::DropReason;
 use xdtls_common::record::content_type::APPLICATION_DATA;
+use xdtls_proto::failure::FailureClass;
 
 use crate::support::scripted::Script;
 use crate::support::world::{CLIENT, GATEWAY, Setup, World};
@@ -123,7 +124,7 @@ fn a_clients_slots_rest_too_and_change_their_id() {
     world.close(CLIENT, id);
     world.open(CLIENT);
     let ended = world.nodes[CLIENT].journal.ended.last().unwrap();
-    assert_eq!(ended.outcome, Err("no id is free".to_owned()));
+    assert_eq!(ended.outcome, Err(FailureClass::Limit.because("no id is free")));
     assert_eq!(world.nodes[CLIENT].dropped(DropReason::NoFreeId), 1);
     world.run_ms(121_000);
     world.establish(CLIENT);
