@@ -3,7 +3,8 @@
 //! One wish for an association may take several attempts. An engine cannot follow several servers
 //! at once, so an attempt follows the first server id that answers; a forged answer costs that
 //! attempt, never the wish: on failure, or after two retransmissions that brought nothing new, the
-//! attempt is thrown away and the next begins with a new id, until the wish's deadline.
+//! attempt is thrown away and the next begins with a new id, until the wish's deadline. Once our
+//! Finished is out, it takes four.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
@@ -27,6 +28,11 @@ use crate::keys::Role;
 
 /// Retransmissions without anything new from a server that has answered, before the next attempt.
 const SILENT_TIMEOUTS: u32 = 2;
+
+/// The same once our Finished is out. By then the server has proved who it is, so that nobody has
+/// led us astray, and it may have completed: whoever gives up now leaves it with an association
+/// that nobody uses.
+const SILENT_TIMEOUTS_AFTER_FINISHED: u32 = 4;
 
 /// How long the first failed attempt delays the next; each further one doubles it.
 const RETRY_DELAY: Duration = Duration::from_millis(250);
@@ -185,7 +191,12 @@ impl<C: ConnectEngine> Initiators<C> {
                 if exchange.deadline(now).is_some_and(|deadline| deadline <= now) {
                     *silent_timeouts += 1;
                 }
-                if *messages_seen > 0 && *silent_timeouts >= SILENT_TIMEOUTS {
+                let patience = if exchange.finished_sent() {
+                    SILENT_TIMEOUTS_AFTER_FINISHED
+                } else {
+                    SILENT_TIMEOUTS
+                };
+                if *messages_seen > 0 && *silent_timeouts >= patience {
                     let failure = fell_silent(exchange.alert_seen());
                     return self.retry(now, local, failure);
                 }

@@ -8,6 +8,7 @@ mod handshake;
 mod hellos;
 mod ids;
 mod lossy;
+mod orphans;
 mod own_messages;
 mod records;
 mod silence;
