@@ -69,7 +69,7 @@ async fn start(arguments: &Connect, gateway: SocketAddr) -> Result<(Running, Rep
 
     let outside_port = channel.local_address()?.port();
     let options = arguments.datapath.clone().over(DatapathOptions::default());
-    let fast_path = fast_path::open(&options, outside_port, &shape).await?;
+    let fast_path = fast_path::open(&options, outside_port, &shape, None).await?;
     let report = Report::new("client", address, fast_path.as_ref());
     let (program, shards) = fast_path.map(|fast| (fast.program, fast.shards)).unzip();
 
