@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde::{Deserialize, Serialize};
-use xdtls_common::DropReason;
+use xdtls_common::{DropReason, Outcome};
 use xdtls_proto::shard::ShardCounters;
 
 use crate::datapath::xdp::XdpCounters;
@@ -79,7 +79,7 @@ pub struct Totals {
     pub sealed: u64,
     /// Their bytes.
     pub sealed_bytes: u64,
-    /// HelloVerifyRequests sent.
+    /// HelloVerifyRequests sent, by the XDP program and here.
     pub hello_verify_requests: u64,
     /// Final flights repeated.
     pub final_flights_repeated: u64,
@@ -117,6 +117,9 @@ impl Totals {
             drops[reason.as_index()] += count;
         }
         let outcomes = program.into_iter().flat_map(XdpCounters::outcomes);
+        let xdp: BTreeMap<_, _> =
+            outcomes.map(|(outcome, count)| (outcome.as_str().to_owned(), count)).collect();
+        let answered = xdp.get(Outcome::HelloVerifyRequest.as_str()).copied().unwrap_or(0);
         let [opened, opened_bytes, sealed, sealed_bytes, rest @ ..] = traffic;
         let [hello_verify_requests, final_flights_repeated, associations, ok, failed, fast_path] =
             rest;
@@ -126,14 +129,14 @@ impl Totals {
             opened_bytes,
             sealed,
             sealed_bytes,
-            hello_verify_requests,
+            hello_verify_requests: hello_verify_requests + answered,
             final_flights_repeated,
             associations,
             handshakes_ok: ok,
             handshakes_failed: failed,
             fast_path,
             drops: named.filter(|(_, count)| *count > 0).collect(),
-            xdp: outcomes.map(|(outcome, count)| (outcome.as_str().to_owned(), count)).collect(),
+            xdp,
         }
     }
 }

@@ -16,7 +16,7 @@ use crate::config::Config;
 use crate::cookies::SharedSecrets;
 use crate::datapath::fast_path;
 use crate::datapath::socket::Channel;
-use crate::datapath::xdp::Program;
+use crate::datapath::xdp::{Answering, Program};
 use crate::handshake::{Identity, OpensslAcceptor, read_file};
 use crate::inside::forward::{Backend, FlowLimits, Forward};
 use crate::node::{Running, Shape, Wiring, start_worker};
@@ -78,7 +78,9 @@ async fn start(config: &Config, secrets: &Arc<SharedSecrets>) -> Result<(Running
     let channels = Channel::bind_shards(config.gateway.listen, shape.layout)
         .with_context(|| format!("cannot listen on {}", config.gateway.listen))?;
     let address = channels[0].local_address()?;
-    let chosen = fast_path::open(&config.gateway.datapath, address.port(), &shape).await?;
+    let answering = Answering { secrets: secrets.clone(), limits: config.limits.front };
+    let datapath = &config.gateway.datapath;
+    let chosen = fast_path::open(datapath, address.port(), &shape, Some(answering)).await?;
     let about = About {
         workers: config.gateway.workers,
         handshake_workers: config.gateway.handshake_workers,

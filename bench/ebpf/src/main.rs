@@ -58,9 +58,8 @@ fn generate(context: XdpContext) -> u32 {
         return XDP_ABORTED;
     }
     // SAFETY: `frame` has FRAME_MAX bytes, and `length` is no more.
-    let stored = unsafe {
-        bpf_xdp_store_bytes(context.ctx, 0, plan.frame.as_mut_ptr().cast(), length)
-    };
+    let stored =
+        unsafe { bpf_xdp_store_bytes(context.ctx, 0, plan.frame.as_mut_ptr().cast(), length) };
     if stored != 0 {
         return XDP_ABORTED;
     }

@@ -103,7 +103,8 @@ fn a_shifted_address_is_another_one_and_all_else_the_same() {
 #[test]
 fn identities_differ() {
     let plan = plan(100);
-    let ends: BTreeSet<_> = (0..10_000).map(|n| plan.identity(n)).map(|i| (i.address, i.port)).collect();
+    let ends: BTreeSet<_> =
+        (0..10_000).map(|n| plan.identity(n)).map(|i| (i.address, i.port)).collect();
     assert!(ends.len() > 9_990, "{} of 10000 sources differ", ends.len());
 }
 
