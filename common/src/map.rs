@@ -16,13 +16,14 @@ pub struct ConfigValue {
     udp_port: u32,
     slot_mask: u32,
     shards: u32,
+    answers_hellos: u32,
 }
 
-const _: () = assert!(size_of::<ConfigValue>() == 12);
+const _: () = assert!(size_of::<ConfigValue>() == 16);
 
 impl ConfigValue {
     /// A program with this value lets every packet pass.
-    pub const UNSET: Self = Self { udp_port: 0, slot_mask: 0, shards: 0 };
+    pub const UNSET: Self = Self { udp_port: 0, slot_mask: 0, shards: 0, answers_hellos: 0 };
 
     /// Steers what comes to `udp_port` among associations whose ids have this layout.
     pub const fn new(udp_port: u16, layout: IdLayout) -> Self {
@@ -30,7 +31,19 @@ impl ConfigValue {
             udp_port: udp_port as u32,
             slot_mask: layout.slot_of(u32::MAX),
             shards: layout.shards(),
+            answers_hellos: 0,
         }
+    }
+
+    /// The same for a gateway, which answers ClientHellos. Its secrets must be there first.
+    #[must_use]
+    pub const fn answering_hellos(self) -> Self {
+        Self { answers_hellos: 1, ..self }
+    }
+
+    /// Whether ClientHellos are answered.
+    pub const fn answers_hellos(&self) -> bool {
+        self.answers_hellos != 0
     }
 
     /// Whether datagrams to this port are ours.

@@ -53,7 +53,7 @@ pub(crate) const fn next_generation(id: u32) -> u32 {
 
 /// What the loader tells the program.
 pub(crate) fn config() -> ConfigValue {
-    ConfigValue::new(PORT, LAYOUT)
+    ConfigValue::new(PORT, LAYOUT).answering_hellos()
 }
 
 /// The content of the tables, by slot.
