@@ -11,5 +11,6 @@ mod lossy;
 mod orphans;
 mod own_messages;
 mod records;
+mod retries;
 mod silence;
 mod takeover;

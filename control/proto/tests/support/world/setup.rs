@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use xdtls_common::id::{IdLayout, LocalId};
+use xdtls_proto::endpoint::Endpoint;
 use xdtls_proto::engine::PeerIdentity;
 use xdtls_proto::handshakes::initiators::Initiators;
 use xdtls_proto::handshakes::responders::Responders;
@@ -29,6 +30,8 @@ pub(crate) struct Setup {
     pub(crate) limits: Limits,
     pub(crate) path_mtu: u16,
     pub(crate) idle_timeout: Option<Duration>,
+    /// Where clients look for the gateway, if not at its address alone.
+    pub(crate) addresses: Vec<SocketAddr>,
     /// The gateway's.
     pub(crate) script: Script,
 }
@@ -51,6 +54,7 @@ impl Default for Setup {
             limits,
             path_mtu,
             idle_timeout,
+            addresses: Vec::new(),
             script,
         }
     }
@@ -100,7 +104,9 @@ impl World {
         let capacity = self.setup.client_capacity;
         let ids = IdAllocator::new(self.layout(capacity), 0..capacity);
         let limits = self.setup.limits.clone();
-        let machine = Machine::Opens(Initiators::new(engines, ids, limits, random));
+        let machine = Machine::Opens(
+            Initiators::new(engines, ids, limits, random).with_addresses(self.addresses()),
+        );
         self.add(address, machine, capacity)
     }
 
@@ -111,6 +117,10 @@ impl World {
         self.foreign.push(Foreign::new(self.now, address, gateway, id, script, rng));
         self.settle();
         self.foreign.len() - 1
+    }
+
+    fn addresses(&self) -> impl Iterator<Item = Endpoint> {
+        self.setup.addresses.iter().map(|remote| Endpoint { remote: *remote, local: None })
     }
 
     fn layout(&self, capacity: u32) -> IdLayout {
