@@ -115,6 +115,8 @@ async fn start(
     let limits = Limits {
         half_open: arguments.max_associations as usize,
         half_open_per_source: arguments.max_associations as usize,
+        rate_per_source: arguments.max_associations,
+        burst_per_source: arguments.max_associations,
         deadline: Defaults::default().handshake_deadline,
         max_datagram: usize::from(arguments.path_mtu - crate::gateway::HEADERS_LEN),
     };

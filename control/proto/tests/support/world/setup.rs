@@ -41,6 +41,8 @@ impl Default for Setup {
         let limits = Limits {
             half_open: 100,
             half_open_per_source: 10,
+            rate_per_source: 1000,
+            burst_per_source: 1000,
             deadline: Duration::from_secs(15),
             max_datagram: 1400,
         };
@@ -70,13 +72,13 @@ impl World {
         let capacity = world.setup.capacity;
         let policy = |identity: &PeerIdentity| (identity.names != [NOBODY]).then_some(ROUTE);
         let engines = Scripted::new(world.setup.script.clone(), world.rng.fork());
-        let machine = Machine::Answers(Responders::new(
+        let machine = Machine::Answers(Box::new(Responders::new(
             engines,
             IdAllocator::new(world.layout(capacity), 0..capacity),
             world.setup.limits.clone(),
             Box::new(policy),
             world.rng.fork().source(),
-        ));
+        )));
         world.add("192.0.2.1:4433".parse().unwrap(), machine, capacity);
         world
     }
