@@ -10,16 +10,19 @@ use xdtls_proto::handshakes::Limits;
 use xdtls_proto::handshakes::initiators::Initiators;
 use xdtls_proto::shard::Shard;
 
-use crate::admin::{self, About, Node};
+use crate::admin::{self, About, Backends, Bounds, Node};
 use crate::cli::{Connect, MAX_PROGRAMS};
 use crate::config::Limits as Defaults;
+use crate::counters::Place;
 use crate::datapath::fast_path;
 use crate::datapath::options::DatapathOptions;
 use crate::datapath::socket::Channel;
 use crate::datapath::xdp::Program;
 use crate::handshake::{Identity, OpensslConnector, read_file};
 use crate::inside::Surroundings;
+use crate::inside::health::BackendHealth;
 use crate::inside::local::{Local, LocalLimits};
+use crate::lifecycle::Signals;
 use crate::node::{Running, Shape, Wiring, start_worker};
 use crate::random;
 use crate::worker::{Parts, poll_descriptor};
@@ -32,18 +35,24 @@ const IPV6_MIN_MTU: u16 = 1280;
 
 /// Runs until told to stop by SIGTERM or SIGINT.
 pub async fn run(arguments: Connect) -> Result<()> {
+    let mut signals = Signals::listen()?;
     let gateway = resolve(&arguments)?;
     let (running, about) = start(&arguments, gateway).await?;
     let address = about.address;
     info!(%address, %gateway, "ready: datagrams to this port go to the gateway's backend");
-    let node = Arc::new(Node::new(about, running.handle()));
+    let bounds = Bounds {
+        associations: arguments.max_associations,
+        half_open: arguments.max_associations,
+        backend_flows: None,
+    };
+    let backends = Backends { named: Vec::new(), health: BackendHealth::of(0) };
+    let node = Arc::new(Node::new(about, running.handle(), backends, bounds, None));
     let socket = arguments.admin_socket.as_deref();
     let outcome = tokio::select! {
         outcome = admin::serve(socket, node) => outcome,
-        outcome = running.until_told_to_stop() => outcome,
+        outcome = signals.until_told_to_stop(&running) => outcome,
     };
-    running.stop();
-    outcome
+    signals.stop(running).await.and(outcome)
 }
 
 fn resolve(arguments: &Connect) -> Result<SocketAddr> {
@@ -72,7 +81,12 @@ async fn start(arguments: &Connect, gateway: SocketAddr) -> Result<(Running, Abo
     let outside_port = channel.local_address()?.port();
     let options = arguments.datapath.clone().over(DatapathOptions::default());
     let chosen = fast_path::open(&options, outside_port, &shape).await?;
-    let about = About::new("client", address, &chosen);
+    let about = About::new(
+        "client",
+        address,
+        crate::gateway::max_plaintext(arguments.path_mtu, gateway),
+        &chosen,
+    );
     let (program, shards) = chosen.fast_path.map(|fast| (fast.program, fast.shards)).unzip();
 
     let mut wiring = Wiring::new(shape)?;
@@ -87,7 +101,7 @@ async fn start(arguments: &Connect, gateway: SocketAddr) -> Result<(Running, Abo
     })?;
 
     let poll = poll_descriptor()?;
-    let counters = wiring.new_counters();
+    let counters = wiring.new_counters(Place::Worker);
     let surroundings = Surroundings { poll: poll.clone(), counters: counters.clone() };
     let programs =
         LocalLimits { programs: arguments.max_associations as usize, idle: arguments.idle_timeout };

@@ -50,6 +50,8 @@ pub struct Config {
     pub forward: Forward,
     /// `[admin]`
     pub admin: Admin,
+    /// `[metrics]`
+    pub metrics: Metrics,
 }
 
 impl Config {
@@ -135,6 +137,9 @@ pub struct Limits {
     pub flow_idle_timeout: Duration,
     /// Backend flows at once: 1 to 1048576. Default: 65536.
     pub backend_flows: u32,
+    /// Time in which associations may end by themselves before the gateway does: up to 1h. Default:
+    /// none.
+    pub drain: Duration,
 }
 
 impl Default for Limits {
@@ -147,6 +152,7 @@ impl Default for Limits {
             idle_timeout: None,
             flow_idle_timeout: Duration::from_secs(120),
             backend_flows: 65_536,
+            drain: Duration::ZERO,
         }
     }
 }
@@ -184,6 +190,13 @@ pub struct Forward {
 pub struct Admin {
     /// Unix socket that `xdtls status` talks to. Default: none.
     pub socket: Option<PathBuf>,
+}
+
+/// `[metrics]`: counters for Prometheus, over HTTP.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Metrics {
+    /// TCP address, of the loopback interface. Default: none.
+    pub listen: Option<SocketAddr>,
 }
 
 #[cfg(test)]
