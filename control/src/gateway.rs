@@ -25,6 +25,7 @@ use crate::handshake::{Identity, OpensslAcceptor, read_file};
 use crate::inside::forward::{Backend, FlowLimits, Forward};
 use crate::inside::health::{BackendHealth, Health};
 use crate::lifecycle::Signals;
+use crate::metrics;
 use crate::node::{Running, Shape, Wiring, start_worker};
 use crate::random;
 use crate::reload::Reload;
@@ -43,6 +44,7 @@ pub async fn run(arguments: Gateway) -> Result<()> {
     config.gateway.datapath = arguments.datapath.clone().over(config.gateway.datapath);
     raise_descriptor_limit();
     let mut signals = Signals::listen()?;
+    let listener = metrics::bind(config.metrics.listen).await?;
     let secrets = Arc::new(SharedSecrets::new());
     let shape = shape(&config)?;
     let health = BackendHealth::of(config.backends.len());
@@ -66,6 +68,7 @@ pub async fn run(arguments: Gateway) -> Result<()> {
     );
     let outcome = tokio::select! {
         outcome = admin::serve(config.admin.socket.as_deref(), node.clone()) => outcome,
+        outcome = metrics::serve(listener, node.clone()) => outcome,
         outcome = reload_on_hangup(&node) => outcome,
         () = renew(&secrets) => Ok(()),
         outcome = life => outcome,

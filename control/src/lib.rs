@@ -19,6 +19,7 @@ pub mod inside;
 pub mod lifecycle;
 pub mod mailbox;
 pub mod messages;
+pub mod metrics;
 pub mod node;
 pub mod random;
 pub mod registry;

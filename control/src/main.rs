@@ -6,18 +6,20 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use clap::Parser;
 use xdtls::admin::commands;
-use xdtls::cli::{Cli, Command};
+use xdtls::cli::{Cli, Command, LogFormat};
 use xdtls::{connect, dev_certs, gateway};
 
 fn main() -> ExitCode {
     let arguments = Cli::parse();
-    tracing_subscriber::fmt()
+    let log = tracing_subscriber::fmt()
         .with_max_level(arguments.log)
         .with_writer(std::io::stderr)
+        .with_target(false);
+    match arguments.log_format {
         // Colours are for terminals; in a log file they are noise.
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_target(false)
-        .init();
+        LogFormat::Human => log.with_ansi(std::io::stderr().is_terminal()).init(),
+        LogFormat::Json => log.json().flatten_event(true).with_current_span(false).init(),
+    }
     match run(arguments.command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -7,6 +7,8 @@
 mod associations;
 pub mod client;
 pub mod commands;
+#[cfg(test)]
+pub(crate) mod made_up;
 mod node;
 mod protocol;
 mod server;

@@ -7,7 +7,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use clap::{Args, Parser, Subcommand, value_parser};
+use clap::{Args, Parser, Subcommand, ValueEnum, value_parser};
 use thiserror::Error;
 use tracing::level_filters::LevelFilter;
 
@@ -39,9 +39,31 @@ pub struct Cli {
     )]
     pub log: LevelFilter,
 
+    /// How to log: a line for people, or a JSON object a line for programs
+    #[arg(
+        long,
+        global = true,
+        value_name = "FORMAT",
+        display_order = 901,
+        env = "XDTLS_LOG_FORMAT",
+        hide_env_values = true,
+        default_value = "human"
+    )]
+    pub log_format: LogFormat,
+
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
+}
+
+/// How logs are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[value(rename_all = "lower")]
+pub enum LogFormat {
+    /// For people.
+    Human,
+    /// For programs.
+    Json,
 }
 
 const EXAMPLES: &str = "\

@@ -52,13 +52,11 @@ fn time(seconds: u64) -> String {
 }
 
 #[cfg(test)]
-mod made_up;
-
-#[cfg(test)]
 mod tests {
     use insta::assert_snapshot;
 
     use super::*;
+    use crate::admin::made_up;
 
     #[test]
     fn answers_read_well() {
