@@ -58,7 +58,7 @@ pub(super) const FAMILIES: &[Family] = &[
     family!(Gauge "xdtls_limit" ["limit"], "What is bounded by the configuration", limits),
     family!(Counter "xdtls_handshakes_ok", "Handshakes that succeeded", |s| s.totals.handshakes_ok),
     family!(Counter "xdtls_handshakes_failed" ["class"], "Handshakes that failed", failures),
-    family!(Counter "xdtls_hello_verify_requests", "HelloVerifyRequests sent by workers",
+    family!(Counter "xdtls_hello_verify_requests", "HelloVerifyRequests sent, by the XDP program and by workers",
         |s| s.totals.hello_verify_requests),
     family!(Counter "xdtls_final_flights_repeated", "Final flights sent again",
         |s| s.totals.final_flights_repeated),
