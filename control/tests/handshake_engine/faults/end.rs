@@ -1,7 +1,7 @@
 //! One end with everything but sockets and threads: a shard, a handshake machine with real engines,
 //! and what has come out of them. Messages between the two arrive at once.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::Instant;
 
@@ -11,6 +11,7 @@ use xdtls_common::cursor::SliceCursor;
 use xdtls_common::id::{IdLayout, LocalId};
 use xdtls_common::prefix::Prefix;
 use xdtls_proto::endpoint::Endpoint;
+use xdtls_proto::failure::Failure;
 use xdtls_proto::handshakes::{Action, Ended, Handshakes, Start};
 use xdtls_proto::shard::{Front, Output, Shard, ShardConfig, ShardEvent};
 
@@ -32,7 +33,9 @@ pub(super) struct Journal {
     pub(super) closed: Vec<LocalId>,
     /// The ids of associations that were given to the shard.
     pub(super) installed: Vec<LocalId>,
-    pub(super) retries: Vec<String>,
+    /// Ids that were reserved and neither installed nor given up yet.
+    pub(super) half_open: BTreeSet<LocalId>,
+    pub(super) retries: Vec<Failure>,
     pub(super) drops: BTreeMap<DropReason, u64>,
     outbox: Vec<(SocketAddr, Vec<u8>)>,
     events: Vec<ShardEvent>,
@@ -141,7 +144,10 @@ impl End {
     fn act(&mut self, now: Instant, action: Action) {
         match action {
             Action::Transmit(to, datagram) => self.journal.outbox.push((to.remote, datagram)),
-            Action::Reserve(id, peer) => self.shard.reserve(id, peer),
+            Action::Reserve(id, peer) => {
+                self.journal.half_open.insert(id);
+                self.shard.reserve(id, peer);
+            }
             Action::Install(installation) => {
                 self.journal.installed.push(installation.local);
                 self.shard.install(now, *installation, &mut self.journal);
@@ -149,9 +155,13 @@ impl End {
             Action::Forward(_, from, mut datagram) => {
                 self.shard.receive(now, None, from, &mut datagram, &mut self.journal);
             }
-            Action::Remove(id) => self.shard.release(id),
+            Action::Rest(id) => {
+                self.journal.half_open.remove(&id);
+                self.shard.rest(id);
+            }
+            Action::Forget(id) => self.shard.release(id),
             Action::Count(reason) => self.journal.count(reason),
-            Action::Retrying(reason) => self.journal.retries.push(reason),
+            Action::Retrying(failure) => self.journal.retries.push(failure),
             Action::Ended(ended) => self.journal.ended.push(ended),
         }
     }
@@ -162,7 +172,10 @@ impl End {
             ShardEvent::Handshake(id, from, datagram) => {
                 self.machine.datagram(now, id, from, datagram);
             }
-            ShardEvent::Installed(id, _) => self.machine.acknowledge(now, id),
+            ShardEvent::Installed(id, _) => {
+                self.journal.half_open.remove(&id);
+                self.machine.acknowledge(now, id);
+            }
             ShardEvent::Closed(id, _) => {
                 self.journal.closed.push(id);
                 self.machine.release(now, id);
