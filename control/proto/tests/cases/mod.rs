@@ -9,6 +9,7 @@ mod hellos;
 mod ids;
 mod lossy;
 mod own_messages;
+mod rebinding;
 mod records;
 mod silence;
 mod takeover;
