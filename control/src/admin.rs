@@ -35,6 +35,8 @@ pub struct Report {
     pub datapath: &'static str,
     /// How its XDP program runs, if there is one.
     pub xdp_mode: Option<&'static str>,
+    /// How packets leave it.
+    pub transmit: &'static str,
     /// Where it listens.
     pub address: SocketAddr,
 }
@@ -43,7 +45,9 @@ impl Report {
     /// The report of a node that listens on `address`.
     pub fn new(role: &'static str, address: SocketAddr, fast_path: Option<&FastPath>) -> Self {
         let datapath = if fast_path.is_some() { "xdp" } else { "socket" };
-        Self { role, datapath, xdp_mode: fast_path.map(|fast| fast.mode), address }
+        let by_xdp = fast_path.is_some_and(|fast| fast.next_hops.is_some());
+        let transmit = if by_xdp { "xdp" } else { "socket" };
+        Self { role, datapath, xdp_mode: fast_path.map(|fast| fast.mode), transmit, address }
     }
 }
 

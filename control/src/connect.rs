@@ -71,6 +71,7 @@ async fn start(arguments: &Connect, gateway: SocketAddr) -> Result<(Running, Rep
     let options = arguments.datapath.clone().over(DatapathOptions::default());
     let fast_path = fast_path::open(&options, outside_port, &shape).await?;
     let report = Report::new("client", address, fast_path.as_ref());
+    let next_hops = fast_path.as_ref().and_then(|fast| fast.next_hops.clone());
     let (program, shards) = fast_path.map(|fast| (fast.program, fast.shards)).unzip();
 
     let mut wiring = Wiring::new(shape)?;
@@ -95,6 +96,7 @@ async fn start(arguments: &Connect, gateway: SocketAddr) -> Result<(Running, Rep
         inside: Local::new(surroundings, port, programs)?,
         channel,
         xsk: shards.into_iter().flatten().next(),
+        next_hops,
         associations: program.as_ref().map(Program::associations),
         mailbox,
         workers: wiring.workers.clone(),

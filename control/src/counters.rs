@@ -15,7 +15,7 @@ pub struct Counters {
     traffic: [AtomicU64; TRAFFIC],
 }
 
-const TRAFFIC: usize = 10;
+const TRAFFIC: usize = 11;
 
 impl Default for Counters {
     fn default() -> Self {
@@ -49,6 +49,11 @@ impl Counters {
     /// Counts datagrams that AF_XDP has delivered.
     pub fn fast_path(&self, by: u64) {
         add(&self.traffic[9], by);
+    }
+
+    /// Counts datagrams that went out through AF_XDP.
+    pub fn fast_path_sent(&self, by: u64) {
+        add(&self.traffic[10], by);
     }
 
     /// Publishes what a shard has done so far.
@@ -91,6 +96,8 @@ pub struct Totals {
     pub handshakes_failed: u64,
     /// Datagrams of the outside that AF_XDP sockets have delivered.
     pub fast_path: u64,
+    /// Datagrams to the outside that were given to AF_XDP sockets.
+    pub fast_path_sent: u64,
     /// Drops by reason, in the XDP program and here; reasons that did not occur are left out.
     pub drops: BTreeMap<&'static str, u64>,
     /// What became of packets that the XDP program did not drop.
@@ -118,8 +125,8 @@ impl Totals {
         }
         let outcomes = program.into_iter().flat_map(XdpCounters::outcomes);
         let [opened, opened_bytes, sealed, sealed_bytes, rest @ ..] = traffic;
-        let [hello_verify_requests, final_flights_repeated, associations, ok, failed, fast_path] =
-            rest;
+        let [hello_verify_requests, final_flights_repeated, associations, rest @ ..] = rest;
+        let [ok, failed, fast_path, fast_path_sent] = rest;
         let named = DropReason::ALL.iter().map(|reason| reason.as_str()).zip(drops);
         Self {
             opened,
@@ -132,6 +139,7 @@ impl Totals {
             handshakes_ok: ok,
             handshakes_failed: failed,
             fast_path,
+            fast_path_sent,
             drops: named.filter(|(_, count)| *count > 0).collect(),
             xdp: outcomes.map(|(outcome, count)| (outcome.as_str(), count)).collect(),
         }

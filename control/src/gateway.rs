@@ -79,6 +79,7 @@ async fn start(config: &Config, secrets: &Arc<SharedSecrets>) -> Result<(Running
     let address = channels[0].local_address()?;
     let fast_path = fast_path::open(&config.gateway.datapath, address.port(), &shape).await?;
     let report = Report::new("gateway", address, fast_path.as_ref());
+    let next_hops = fast_path.as_ref().and_then(|fast| fast.next_hops.clone());
     let (program, shards) = fast_path.map(|fast| (fast.program, fast.shards)).unzip();
     let mut shards = shards.into_iter().flatten();
 
@@ -104,6 +105,7 @@ async fn start(config: &Config, secrets: &Arc<SharedSecrets>) -> Result<(Running
             inside: Forward::new(surroundings, backends(config), flow_limits(config)),
             channel: channel.clone(),
             xsk: shards.next(),
+            next_hops: next_hops.clone(),
             associations: program.as_ref().map(Program::associations),
             mailbox,
             workers: wiring.workers.clone(),

@@ -5,7 +5,8 @@ use anyhow::{Context, Result, bail, ensure};
 use tracing::{info, warn};
 
 use super::interface::Interface;
-use super::options::{Datapath, DatapathOptions};
+use super::next_hops::{self, NextHops};
+use super::options::{Datapath, DatapathOptions, Transmit};
 use super::xdp::{Program, Steered};
 use crate::node::Shape;
 use crate::xsk::{ChunkSize, ShardXsk, XskOptions, XskSet};
@@ -18,11 +19,16 @@ pub struct FastPath {
     pub shards: Vec<ShardXsk>,
     /// How the program runs: native or generic.
     pub mode: &'static str,
+    /// Where frames go, if the workers' sockets transmit, too.
+    pub next_hops: Option<NextHops>,
 }
 
 /// Opens the fast path for a UDP port that is bound already, or says once why there is none.
 pub async fn open(options: &DatapathOptions, port: u16, shape: &Shape) -> Result<Option<FastPath>> {
     let why_not = match (options.datapath, &options.interface) {
+        (Datapath::Socket, _) if options.transmit == Transmit::Xdp => {
+            bail!("transmit xdp needs the datapath xdp: choose that, or transmit auto")
+        }
         (Datapath::Socket, _) => "it was asked for".to_owned(),
         (Datapath::Xdp, None) => bail!("xdp needs the name of the outside's interface"),
         (Datapath::Auto, None) => "no interface is named for XDP".to_owned(),
@@ -73,9 +79,48 @@ async fn try_open(
         (false, "native") => "copy mode, the driver has no zero-copy: one copy a packet",
         (false, _) => "copy mode behind the network stack: one allocation and one copy a packet",
     };
+    let (next_hops, transmit) = transmit(options.transmit, set.is_zero_copy(), &interface).await?;
     info!(
         "datapath: XDP {mode} on {name}, {queues} receive queues for {shards} workers; {copies}; \
-         sending through sockets with UDP_SEGMENT"
+         transmit: {transmit}"
     );
-    Ok(FastPath { program, shards: taken, mode })
+    Ok(FastPath { program, shards: taken, mode, next_hops })
+}
+
+/// Chooses how packets leave, and says in words what, why and what it costs.
+async fn transmit(
+    wanted: Transmit,
+    zero_copy: bool,
+    interface: &Interface,
+) -> Result<(Option<NextHops>, &'static str)> {
+    let words = match (wanted, zero_copy) {
+        (Transmit::Auto | Transmit::Xdp, true) => {
+            "AF_XDP zero-copy: packets are read from our memory; what the kernel knows no next hop \
+             for leaves through sockets"
+        }
+        (Transmit::Xdp, false) => {
+            "AF_XDP in copy mode, because it was asked for: one allocation and one copy a packet, \
+             more than sockets with UDP_SEGMENT where datagrams come in runs"
+        }
+        (Transmit::Auto, false) => {
+            "sockets with UDP_SEGMENT, because AF_XDP would copy: one system call for a run of \
+             equal datagrams"
+        }
+        (Transmit::Socket, _) => {
+            "sockets with UDP_SEGMENT, because it was asked for: one system call for a run of \
+             equal datagrams"
+        }
+    };
+    let by_xdp = wanted == Transmit::Xdp || wanted == Transmit::Auto && zero_copy;
+    if !by_xdp {
+        return Ok((None, words));
+    }
+    match next_hops::track(interface.index).await {
+        Ok(next_hops) => Ok((Some(next_hops), words)),
+        Err(error) if wanted == Transmit::Xdp => Err(error),
+        Err(error) => {
+            warn!("AF_XDP does not transmit: {error:#}");
+            Ok((None, "sockets with UDP_SEGMENT, because next hops cannot be followed"))
+        }
+    }
 }

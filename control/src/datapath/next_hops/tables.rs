@@ -126,7 +126,9 @@ impl Tables {
         };
         let device = self.devices.iter().find(|device| device.index == way.device)?;
         let source = match local.map(|local| local.to_canonical()) {
-            Some(local) => self.addresses.iter().any(|own| own.address == local).then_some(local)?,
+            Some(local) => {
+                self.addresses.iter().any(|own| own.address == local).then_some(local)?
+            }
             None => way.source.or_else(|| self.only_address(way.device, destination))?,
         };
         let next = (way.device, way.gateway.unwrap_or(destination));
