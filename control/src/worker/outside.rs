@@ -55,8 +55,8 @@ impl Outside {
 
     /// Watches the AF_XDP sockets under `token`.
     pub(super) fn watch_xsk(&self, poll: impl AsFd, token: Token) -> io::Result<()> {
-        let sockets = self.fast.iter().flat_map(|fast| fast.xsk.fds());
-        sockets.map(|socket| watch(poll.as_fd(), socket, token)).collect()
+        let mut sockets = self.fast.iter().flat_map(|fast| fast.xsk.fds());
+        sockets.try_for_each(|socket| watch(poll.as_fd(), socket, token))
     }
 
     /// The UDP socket.
