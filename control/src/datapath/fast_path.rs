@@ -7,7 +7,7 @@ use tracing::{info, warn};
 use super::interface::Interface;
 use super::next_hops::{self, NextHops};
 use super::options::{Datapath, DatapathOptions, Transmit};
-use super::xdp::{Program, Steered};
+use super::xdp::{Answering, Program, Steered};
 use crate::node::Shape;
 use crate::xsk::{ChunkSize, ShardXsk, XskOptions, XskSet};
 
@@ -19,12 +19,38 @@ pub struct FastPath {
     pub shards: Vec<ShardXsk>,
     /// How the program runs: native or generic.
     pub mode: &'static str,
+    /// Whether the sockets share memory with the driver.
+    pub zero_copy: bool,
     /// Where frames go, if the workers' sockets transmit, too.
     pub next_hops: Option<NextHops>,
 }
 
+/// What was chosen.
+pub struct Chosen {
+    /// `None` where packets take the socket path.
+    pub fast_path: Option<FastPath>,
+    /// Which it is, why, and what it costs, in words.
+    pub words: String,
+}
+
 /// Opens the fast path for a UDP port that is bound already, or says once why there is none.
-pub async fn open(options: &DatapathOptions, port: u16, shape: &Shape) -> Result<Option<FastPath>> {
+pub async fn open(
+    options: &DatapathOptions,
+    port: u16,
+    shape: &Shape,
+    answering: Option<Answering>,
+) -> Result<Chosen> {
+    let chosen = choose(options, port, shape, answering).await?;
+    info!("datapath: {}", chosen.words);
+    Ok(chosen)
+}
+
+async fn choose(
+    options: &DatapathOptions,
+    port: u16,
+    shape: &Shape,
+    answering: Option<Answering>,
+) -> Result<Chosen> {
     let why_not = match (options.datapath, &options.interface) {
         (Datapath::Socket, _) if options.transmit == Transmit::Xdp => {
             bail!("transmit xdp needs the datapath xdp: choose that, or transmit auto")
@@ -32,8 +58,8 @@ pub async fn open(options: &DatapathOptions, port: u16, shape: &Shape) -> Result
         (Datapath::Socket, _) => "it was asked for".to_owned(),
         (Datapath::Xdp, None) => bail!("xdp needs the name of the outside's interface"),
         (Datapath::Auto, None) => "no interface is named for XDP".to_owned(),
-        (required, Some(name)) => match try_open(options, name, port, shape).await {
-            Ok(fast_path) => return Ok(Some(fast_path)),
+        (required, Some(name)) => match try_open(options, name, port, shape, answering).await {
+            Ok(chosen) => return Ok(chosen),
             Err(error) if required == Datapath::Xdp => return Err(error),
             Err(error) => {
                 warn!("falling back to sockets: {error:#}");
@@ -41,11 +67,11 @@ pub async fn open(options: &DatapathOptions, port: u16, shape: &Shape) -> Result
             }
         },
     };
-    info!(
-        "datapath: sockets with UDP_GRO and UDP_SEGMENT, because {why_not}; every packet passes \
-         through the kernel's network stack"
+    let words = format!(
+        "sockets with UDP_GRO and UDP_SEGMENT, because {why_not}; every packet passes through the \
+         kernel's network stack"
     );
-    Ok(None)
+    Ok(Chosen { fast_path: None, words })
 }
 
 async fn try_open(
@@ -53,7 +79,8 @@ async fn try_open(
     name: &str,
     port: u16,
     shape: &Shape,
-) -> Result<FastPath> {
+    answering: Option<Answering>,
+) -> Result<Chosen> {
     let interface = Interface::find(name).await?;
     let chunk = ChunkSize::for_mtu(interface.mtu as usize).with_context(|| {
         format!(
@@ -63,7 +90,7 @@ async fn try_open(
     })?;
     let shards = shape.layout.shards();
     let queues = interface.queues;
-    let steered = Steered { port, layout: shape.layout, queues };
+    let steered = Steered { port, layout: shape.layout, queues, answering };
     let mut program = Program::load(&interface, &steered)?;
     let sockets = XskOptions { chunk, zero_copy: options.zero_copy, ..XskOptions::default() };
     let mut set = XskSet::open(interface.index, queues, shards, &sockets)
@@ -80,11 +107,13 @@ async fn try_open(
         (false, _) => "copy mode behind the network stack: one allocation and one copy a packet",
     };
     let (next_hops, transmit) = transmit(options.transmit, set.is_zero_copy(), &interface).await?;
-    info!(
-        "datapath: XDP {mode} on {name}, {queues} receive queues for {shards} workers; {copies}; \
-         transmit: {transmit}"
+    let words = format!(
+        "XDP {mode} on {name}, {queues} receive queues for {shards} workers; {copies}; transmit: \
+         {transmit}"
     );
-    Ok(FastPath { program, shards: taken, mode, next_hops })
+    let zero_copy = set.is_zero_copy();
+    let fast_path = FastPath { program, shards: taken, mode, zero_copy, next_hops };
+    Ok(Chosen { fast_path: Some(fast_path), words })
 }
 
 /// Chooses how packets leave, and says in words what, why and what it costs.
