@@ -5,12 +5,12 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
-use std::sync::PoisonError;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Result, ensure};
 use tempfile::TempDir;
-use xdtls_netlab::{Netns, Process, Veth, capture, program};
+use xdtls_netlab::{Netns, Process, Veth, XdpPass, capture, program};
 
 use crate::node::{Journal, Node};
 use crate::programs::{Probed, listening, report};
@@ -74,6 +74,8 @@ pub struct Lab {
     folder: TempDir,
     family: Family,
     datapath: &'static str,
+    /// What lets a gateway on XDP send to the client's end, as long as no client brings its own.
+    peer_program: Mutex<Option<XdpPass>>,
     clients: AtomicU32,
     journal: Journal,
 }
@@ -94,7 +96,21 @@ impl Lab {
         // Clients may run as somebody else; what is secret in here has rights of its own.
         std::fs::set_permissions(folder.path(), Permissions::from_mode(0o755))?;
         let (clients, journal) = (AtomicU32::new(0), Journal::default());
-        let lab = Self { client, gateway, backend, folder, family, datapath, clients, journal };
+        let peer_program = Mutex::new(match datapath {
+            "socket" => None,
+            _ => Some(client.pass_xdp(OUTSIDE)?),
+        });
+        let lab = Self {
+            client,
+            gateway,
+            backend,
+            folder,
+            family,
+            datapath,
+            peer_program,
+            clients,
+            journal,
+        };
         lab.issue_certificates("certs")?;
         Ok(lab)
     }
@@ -126,6 +142,11 @@ impl Lab {
 
     pub(crate) fn datapath(&self) -> &'static str {
         self.datapath
+    }
+
+    /// Makes room for a client's own XDP program.
+    pub fn free_client_interface(&self) {
+        self.peer_program.lock().unwrap_or_else(PoisonError::into_inner).take();
     }
 
     pub(crate) fn journal(&self) -> Journal {

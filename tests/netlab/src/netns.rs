@@ -16,12 +16,13 @@ use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use crate::process::capture;
 use crate::veth::LINK_GROUP;
+use crate::xdp_pass::XdpPass;
 
 /// What the names of our namespaces begin with.
 const PREFIX: &str = "xdtls-";
 
 /// Where `ip netns` keeps namespaces.
-const MOUNTS: &str = "/run/netns";
+pub(crate) const MOUNTS: &str = "/run/netns";
 
 /// How long killed processes may take to leave their namespace.
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -96,6 +97,12 @@ impl Netns {
         };
         let bound = std::thread::spawn(bind).join().map_err(|_| anyhow!("bind_udp panicked"))?;
         bound.with_context(|| format!("{address} in {}", self.name))
+    }
+
+    /// Attaches an XDP program to an interface of a veth pair, so that the other end can send to it
+    /// by XDP. Everything passes.
+    pub fn pass_xdp(&self, interface: &str) -> Result<XdpPass> {
+        XdpPass::attach(&self.name, interface)
     }
 
     /// The process ids of what runs inside.

@@ -112,9 +112,16 @@ fn of_xdp() -> Vec<Test> {
         xdp::a_killed_gateway_leaves_the_interface_usable
         xdp::a_stopped_gateway_takes_its_program_along
         xdp::an_epoch_0_flood_ends_in_the_program
+        xdp::the_driver_answers_hellos
+        xdp::generic_mode_answers_hellos
+        xdp::unfinished_checksums_take_the_slow_path
     ]
     .to_vec();
-    let [final_flight] = tests![xdp::a_lost_final_flight_is_sent_again];
+    let [final_flight, ipv6] = tests![
+        xdp::a_lost_final_flight_is_sent_again
+        xdp::the_driver_answers_hellos_over_ipv6
+    ];
+    tests.push(Test { family: Family::V6, ..ipv6 });
     tests.push(Test { needs: Some("openssl"), ..final_flight });
     tests
 }
