@@ -119,3 +119,6 @@ impl FrameSender {
         self.behind
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -44,8 +44,11 @@ impl Snapshot {
 }
 
 /// Where copies are published.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Board(Arc<Published>);
+
 #[derive(Debug, Default)]
-struct Board {
+struct Published {
     /// Counts the copies: a look at it says whether there is a newer one.
     generation: AtomicU64,
     /// Locked for exchanging the pointer and nothing else.
@@ -53,29 +56,36 @@ struct Board {
 }
 
 impl Board {
-    fn publish(&self, tables: Tables) {
-        *self.newest.lock().unwrap_or_else(PoisonError::into_inner) =
+    pub(crate) fn publish(&self, tables: Tables) {
+        *self.0.newest.lock().unwrap_or_else(PoisonError::into_inner) =
             Arc::new(Snapshot::new(tables));
-        self.generation.fetch_add(1, Ordering::Release);
+        self.0.generation.fetch_add(1, Ordering::Release);
     }
 
     fn newest(&self) -> Arc<Snapshot> {
-        self.newest.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.0.newest.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
 /// One worker's view of the next hops.
 #[derive(Clone, Debug)]
 pub struct NextHops {
-    board: Arc<Board>,
+    board: Board,
     generation: u64,
     snapshot: Arc<Snapshot>,
 }
 
 impl NextHops {
+    /// What is published on a board.
+    pub(crate) fn of(board: &Board) -> Self {
+        let mut next_hops = Self { board: board.clone(), generation: 0, snapshot: Arc::default() };
+        next_hops.refresh();
+        next_hops
+    }
+
     /// Takes the newest copy.
     pub fn refresh(&mut self) {
-        let generation = self.board.generation.load(Ordering::Acquire);
+        let generation = self.board.0.generation.load(Ordering::Acquire);
         if generation != self.generation {
             self.generation = generation;
             self.snapshot = self.board.newest();
@@ -101,20 +111,18 @@ pub async fn track(interface: u32) -> Result<NextHops> {
     tokio::spawn(connection);
     let (connection, handle, _) = rtnetlink::new_connection().context("rtnetlink")?;
     tokio::spawn(connection);
-    let board = Arc::new(Board::default());
+    let board = Board::default();
     let tracker = Tracker { interface, handle, board: board.clone() };
     let tables = tracker.read().await.context("cannot read the routes and neighbours")?;
     board.publish(tables);
     tokio::spawn(tracker.follow(events));
-    let mut next_hops = NextHops { board, generation: 0, snapshot: Arc::default() };
-    next_hops.refresh();
-    Ok(next_hops)
+    Ok(NextHops::of(&board))
 }
 
 struct Tracker {
     interface: u32,
     handle: Handle,
-    board: Arc<Board>,
+    board: Board,
 }
 
 impl Tracker {

@@ -150,8 +150,8 @@ fn link_local_addresses_are_reached_through_their_scope() {
 
 #[test]
 fn workers_see_the_newest_copy_when_they_look() {
-    let board = Arc::new(Board::default());
-    let mut hops = NextHops { board: board.clone(), generation: 0, snapshot: Arc::default() };
+    let board = Board::default();
+    let mut hops = NextHops::of(&board);
     let remote = SocketAddr::new(ip("10.0.0.2"), 1);
     board.publish(tables(usual_routes()));
     assert_eq!(hops.find(remote, None), None);
