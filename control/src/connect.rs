@@ -20,8 +20,8 @@ use crate::handshake::{Identity, OpensslConnector, read_file};
 use crate::inside::Surroundings;
 use crate::inside::local::{Local, LocalLimits};
 use crate::node::{Running, Shape, Wiring, start_worker};
-use crate::random;
 use crate::worker::{Parts, poll_descriptor};
+use crate::{privileges, random};
 
 /// Slots: enough that an id keeps 20 random bits and ids that rest are never missed.
 const SLOTS: u32 = 2 * MAX_PROGRAMS;
@@ -70,6 +70,7 @@ async fn start(arguments: &Connect, gateway: SocketAddr) -> Result<(Running, Rep
     let outside_port = channel.local_address()?.port();
     let options = arguments.datapath.clone().over(DatapathOptions::default());
     let fast_path = fast_path::open(&options, outside_port, &shape).await?;
+    privileges::drop(None, fast_path.is_some())?;
     let report = Report::new("client", address, fast_path.as_ref());
     let (program, shards) = fast_path.map(|fast| (fast.program, fast.shards)).unzip();
 

@@ -20,8 +20,8 @@ use crate::datapath::xdp::Program;
 use crate::handshake::{Identity, OpensslAcceptor, read_file};
 use crate::inside::forward::{Backend, FlowLimits, Forward};
 use crate::node::{Running, Shape, Wiring, start_worker};
-use crate::random;
 use crate::worker::{Parts, poll_descriptor};
+use crate::{notify, privileges, random};
 
 /// Headers in front of a UDP payload with IPv6 and our prefix, in bytes: what a handshake datagram
 /// loses of the path MTU whatever the family.
@@ -41,6 +41,7 @@ pub async fn run(config: Config) -> Result<()> {
         handshake_workers = config.gateway.handshake_workers,
         "gateway is ready",
     );
+    notify::ready();
     let renewing = secrets.clone();
     let renewal = async move {
         let mut timer = tokio::time::interval(RENEW_EVERY);
@@ -53,7 +54,9 @@ pub async fn run(config: Config) -> Result<()> {
         outcome = admin::serve(config.admin.socket.as_deref(), report, running.totals()) => outcome,
         outcome = admin::until_told_to_stop(&running) => outcome,
         () = renewal => Ok(()),
+        () = notify::watchdog() => Ok(()),
     };
+    notify::stopping();
     running.stop();
     outcome
 }
@@ -78,6 +81,7 @@ async fn start(config: &Config, secrets: &Arc<SharedSecrets>) -> Result<(Running
         .with_context(|| format!("cannot listen on {}", config.gateway.listen))?;
     let address = channels[0].local_address()?;
     let fast_path = fast_path::open(&config.gateway.datapath, address.port(), &shape).await?;
+    privileges::drop(config.process.user.as_deref(), fast_path.is_some())?;
     let report = Report::new("gateway", address, fast_path.as_ref());
     let (program, shards) = fast_path.map(|fast| (fast.program, fast.shards)).unzip();
     let mut shards = shards.into_iter().flatten();

@@ -5,6 +5,7 @@
 #![deny(unsafe_code)]
 
 pub mod admin;
+pub mod check;
 pub mod cli;
 pub mod config;
 pub mod connect;
@@ -12,6 +13,9 @@ pub mod cookies;
 pub mod counters;
 pub mod datapath;
 pub mod dev_certs;
+pub mod doctor;
+pub mod exit;
+pub mod finding;
 pub mod gateway;
 pub mod handshake;
 pub mod handshake_pool;
@@ -19,6 +23,8 @@ pub mod inside;
 pub mod mailbox;
 pub mod messages;
 pub mod node;
+pub mod notify;
+pub mod privileges;
 pub mod random;
 pub mod sys;
 pub mod worker;

@@ -7,7 +7,9 @@ use anyhow::{Context, Result};
 use clap::Parser;
 use xdtls::cli::{Cli, Command};
 use xdtls::config::Config;
-use xdtls::{admin, connect, dev_certs, gateway};
+use xdtls::exit::Exit;
+use xdtls::finding::{Findings, Severity};
+use xdtls::{admin, check, connect, dev_certs, doctor, gateway};
 
 fn main() -> ExitCode {
     let arguments = Cli::parse();
@@ -19,15 +21,15 @@ fn main() -> ExitCode {
         .with_target(false)
         .init();
     match run(arguments.command) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(exit) => exit.into(),
         Err(error) => {
             eprintln!("xdtls: {error:#}");
-            ExitCode::FAILURE
+            Exit::of(&error).into()
         }
     }
 }
 
-fn run(command: Command) -> Result<()> {
+fn run(command: Command) -> Result<Exit> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -36,13 +38,12 @@ fn run(command: Command) -> Result<()> {
         Command::Gateway(arguments) => {
             let mut config = Config::load(&arguments.config)?;
             config.gateway.datapath = arguments.datapath.over(config.gateway.datapath);
-            runtime.block_on(gateway::run(config))
+            runtime.block_on(gateway::run(config))?;
         }
-        Command::Connect(arguments) => runtime.block_on(connect::run(arguments)),
+        Command::Connect(arguments) => runtime.block_on(connect::run(arguments))?,
         Command::DevCerts(options) => {
             let written = dev_certs::write(&options)?;
             print!("{}", dev_certs::summary(&options, &written));
-            Ok(())
         }
         Command::Status(arguments) => {
             let status = runtime.block_on(admin::ask(&arguments.socket))?;
@@ -51,7 +52,23 @@ fn run(command: Command) -> Result<()> {
             } else {
                 print!("{}", admin::in_words(&status));
             }
-            Ok(())
+        }
+        Command::Check(arguments) => {
+            return Ok(show(&runtime.block_on(check::run(&arguments.config)), arguments.json));
+        }
+        Command::Doctor(arguments) => {
+            return Ok(show(&runtime.block_on(doctor::run(&arguments.interface)), arguments.json));
         }
     }
+    Ok(Exit::Success)
+}
+
+/// Prints findings; one problem is enough for an exit code of its own.
+fn show(findings: &Findings, json: bool) -> Exit {
+    if json {
+        println!("{:#}", findings.to_json());
+    } else {
+        print!("{findings}");
+    }
+    if findings.count(Severity::Problem) > 0 { Exit::Problem } else { Exit::Success }
 }

@@ -14,13 +14,17 @@ use tracing::level_filters::LevelFilter;
 use crate::config::{FLOW_IDLE_TIMEOUT, PATH_MTU, duration};
 use crate::datapath::options::DatapathArgs;
 use crate::dev_certs;
+use crate::exit::Exit;
 
+mod operations;
 #[cfg(test)]
 mod tests;
 
+pub use operations::{Check, Doctor};
+
 /// A DTLS gateway and client at the speed of XDP and AF_XDP
 #[derive(Clone, Debug, Parser)]
-#[command(name = "xdtls", version, max_term_width = 100, after_help = EXAMPLES)]
+#[command(name = "xdtls", version, max_term_width = 100, after_help = after_help())]
 pub struct Cli {
     /// How much to log: off, error, warn, info, debug or trace
     #[arg(
@@ -44,10 +48,18 @@ pub struct Cli {
 const EXAMPLES: &str = "\
 Try it on one machine:
   xdtls dev-certs --out .
+  xdtls check --config gateway.toml
   xdtls gateway --config gateway.toml
   xdtls connect --gateway 127.0.0.1:4433 --listen 127.0.0.1:5000 \\
     --certificate client.pem --key client.key --ca ca.pem
   xdtls status --socket /run/xdtls/admin.sock";
+
+/// Examples, and what the exit codes mean.
+fn after_help() -> String {
+    let code = |exit: &Exit| format!("\n  {}  {}", exit.code(), exit.meaning());
+    let codes: String = Exit::ALL.iter().map(code).collect();
+    format!("{EXAMPLES}\n\nExit codes:{codes}")
+}
 
 /// What the program does.
 #[derive(Clone, Debug, Subcommand)]
@@ -61,6 +73,10 @@ pub enum Command {
     DevCerts(dev_certs::Options),
     /// Ask a running gateway or client how it is doing
     Status(Status),
+    /// Look for everything wrong with a configuration, and start nothing
+    Check(Check),
+    /// Look for everything that keeps XDP from a network interface, or slows it down
+    Doctor(Doctor),
 }
 
 const DEV_CERTS_EXAMPLES: &str = "\

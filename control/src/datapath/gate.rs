@@ -18,7 +18,7 @@ pub fn closed() -> String {
 }
 
 /// The capabilities that XDP needs and `/proc/self/status` does not show as effective.
-fn missing_capabilities(status: &str) -> Option<String> {
+pub(crate) fn missing_capabilities(status: &str) -> Option<String> {
     let line = status.lines().find_map(|line| line.strip_prefix("CapEff:"))?;
     let effective = u64::from_str_radix(line.trim(), 16).ok()?;
     let has = |capability: u32| effective >> capability & 1 == 1;

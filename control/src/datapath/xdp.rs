@@ -185,11 +185,14 @@ fn take<T>(
 
 /// Names the gate that is closed where the kernel only says EPERM.
 fn not_permitted_or(error: EbpfError) -> XdpError {
-    let text = format!("{:#}", anyhow::Error::from(error));
-    if text.contains("Operation not permitted") || text.contains("Permission denied") {
+    let mut causes = std::iter::successors(Some(&error as &dyn std::error::Error), |e| e.source());
+    let forbidden = |text: String| {
+        text.contains("Operation not permitted") || text.contains("Permission denied")
+    };
+    if causes.any(|cause| forbidden(cause.to_string())) {
         return XdpError::NotPermitted { gate: super::gate::closed() };
     }
-    XdpError::NotPermitted { gate: text }
+    XdpError::Load(error)
 }
 
 /// The associations that the program knows.
