@@ -1,5 +1,6 @@
 //! `xdtls gateway`: answers handshakes on one port and forwards to backends.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -78,7 +79,7 @@ async fn start(config: &Config, secrets: &Arc<SharedSecrets>) -> Result<(Running
         config.gateway.handshake_workers,
     )?;
     let channels = Channel::bind_shards(config.gateway.listen, shape.layout)
-        .with_context(|| format!("cannot listen on {}", config.gateway.listen))?;
+        .with_context(|| cannot_listen(config.gateway.listen))?;
     let address = channels[0].local_address()?;
     let fast_path = fast_path::open(&config.gateway.datapath, address.port(), &shape).await?;
     privileges::drop(config.process.user.as_deref(), fast_path.is_some())?;
@@ -120,6 +121,11 @@ async fn start(config: &Config, secrets: &Arc<SharedSecrets>) -> Result<(Running
         workers.push(start_worker(index, parts)?);
     }
     Ok((wiring.running(workers, handshakes, program), report))
+}
+
+fn cannot_listen(address: SocketAddr) -> String {
+    let port = address.port();
+    format!("cannot listen on {address} (`ss -ulpn sport = :{port}` shows who has the port)")
 }
 
 fn acceptor(config: &Config) -> Result<OpensslAcceptor> {

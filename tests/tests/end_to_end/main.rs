@@ -9,6 +9,7 @@ mod identity;
 mod lifetime;
 mod limits;
 mod loss;
+mod operations;
 mod sizes;
 mod traffic;
 mod xdp;
@@ -71,6 +72,8 @@ fn all() -> Vec<Test> {
         limits::sixteen_datagrams_wait_for_an_association
         adversity::a_backend_may_go_and_come_back
         adversity::garbage_is_counted_and_disturbs_nobody
+        operations::no_thread_keeps_privileges
+        operations::the_gateway_becomes_another_user
     ]
     .to_vec();
     let [same_id, ipv6] = tests![
@@ -93,11 +96,21 @@ fn of_xdp() -> Vec<Test> {
         xdp::a_killed_gateway_leaves_the_interface_usable
         xdp::a_stopped_gateway_takes_its_program_along
         xdp::an_epoch_0_flood_ends_in_the_program
+        operations::the_doctor_looks_and_changes_nothing
     ]
     .to_vec();
     let [final_flight] = tests![xdp::a_lost_final_flight_is_sent_again];
     tests.push(Test { needs: Some("openssl"), ..final_flight });
     tests
+}
+
+/// Tests of what does not depend on the datapath.
+fn of_sockets() -> Vec<Test> {
+    tests![
+        operations::exit_codes_are_as_documented
+        operations::a_service_manager_is_told
+    ]
+    .to_vec()
 }
 
 fn main() -> ExitCode {
@@ -106,7 +119,9 @@ fn main() -> ExitCode {
     let obstacle = obstacle();
     let mut trials = Vec::new();
     let everywhere = DATAPATHS.iter().flat_map(|path| all().into_iter().map(move |it| (*path, it)));
-    for (datapath, test) in everywhere.chain(of_xdp().into_iter().map(|test| ("xdp", test))) {
+    let of_one = of_xdp().into_iter().map(|test| ("xdp", test));
+    let of_one = of_one.chain(of_sockets().into_iter().map(|test| ("socket", test)));
+    for (datapath, test) in everywhere.chain(of_one) {
         let name = format!("{datapath}::{}", test.name);
         let obstacle = obstacle.clone().or_else(|| test.obstacle());
         // A list of tests is read by programs.
