@@ -1,6 +1,7 @@
 //! `xdtls connect`: offers a gateway's backends to local programs as a UDP port on loopback.
 
 use std::net::{SocketAddr, ToSocketAddrs};
+use std::sync::Arc;
 
 use anyhow::{Context, Result, bail, ensure};
 use tracing::info;
@@ -9,16 +10,19 @@ use xdtls_proto::handshakes::Limits;
 use xdtls_proto::handshakes::initiators::Initiators;
 use xdtls_proto::shard::Shard;
 
-use crate::admin::{self, Report};
+use crate::admin::{self, About, Backends, Bounds, Node};
 use crate::cli::{Connect, MAX_PROGRAMS};
 use crate::config::Limits as Defaults;
+use crate::counters::Place;
 use crate::datapath::fast_path;
 use crate::datapath::options::DatapathOptions;
 use crate::datapath::socket::Channel;
 use crate::datapath::xdp::Program;
 use crate::handshake::{Identity, OpensslConnector, read_file};
 use crate::inside::Surroundings;
+use crate::inside::health::BackendHealth;
 use crate::inside::local::{Local, LocalLimits};
+use crate::lifecycle::Signals;
 use crate::node::{Running, Shape, Wiring, start_worker};
 use crate::worker::{Parts, poll_descriptor};
 use crate::{privileges, random};
@@ -31,17 +35,24 @@ const IPV6_MIN_MTU: u16 = 1280;
 
 /// Runs until told to stop by SIGTERM or SIGINT.
 pub async fn run(arguments: Connect) -> Result<()> {
+    let mut signals = Signals::listen()?;
     let gateway = resolve(&arguments)?;
-    let (running, report) = start(&arguments, gateway).await?;
-    let address = report.address;
+    let (running, about) = start(&arguments, gateway).await?;
+    let address = about.address;
     info!(%address, %gateway, "ready: datagrams to this port go to the gateway's backend");
+    let bounds = Bounds {
+        associations: arguments.max_associations,
+        half_open: arguments.max_associations,
+        backend_flows: None,
+    };
+    let backends = Backends { named: Vec::new(), health: BackendHealth::of(0) };
+    let node = Arc::new(Node::new(about, running.handle(), backends, bounds, None));
     let socket = arguments.admin_socket.as_deref();
     let outcome = tokio::select! {
-        outcome = admin::serve(socket, report, running.totals()) => outcome,
-        outcome = admin::until_told_to_stop(&running) => outcome,
+        outcome = admin::serve(socket, node) => outcome,
+        outcome = signals.until_told_to_stop(&running) => outcome,
     };
-    running.stop();
-    outcome
+    signals.stop(running).await.and(outcome)
 }
 
 fn resolve(arguments: &Connect) -> Result<SocketAddr> {
@@ -57,7 +68,7 @@ fn resolve(arguments: &Connect) -> Result<SocketAddr> {
     Ok(address)
 }
 
-async fn start(arguments: &Connect, gateway: SocketAddr) -> Result<(Running, Report)> {
+async fn start(arguments: &Connect, gateway: SocketAddr) -> Result<(Running, About)> {
     let connector = connector(arguments)?;
     let shape = Shape::new(SLOTS, 1, 1)?;
     let any: SocketAddr =
@@ -69,10 +80,15 @@ async fn start(arguments: &Connect, gateway: SocketAddr) -> Result<(Running, Rep
 
     let outside_port = channel.local_address()?.port();
     let options = arguments.datapath.clone().over(DatapathOptions::default());
-    let fast_path = fast_path::open(&options, outside_port, &shape).await?;
-    privileges::drop(None, fast_path.is_some())?;
-    let report = Report::new("client", address, fast_path.as_ref());
-    let (program, shards) = fast_path.map(|fast| (fast.program, fast.shards)).unzip();
+    let chosen = fast_path::open(&options, outside_port, &shape).await?;
+    privileges::drop(None, chosen.fast_path.is_some())?;
+    let about = About::new(
+        "client",
+        address,
+        crate::gateway::max_plaintext(arguments.path_mtu, gateway),
+        &chosen,
+    );
+    let (program, shards) = chosen.fast_path.map(|fast| (fast.program, fast.shards)).unzip();
 
     let mut wiring = Wiring::new(shape)?;
     let limits = Limits {
@@ -86,7 +102,7 @@ async fn start(arguments: &Connect, gateway: SocketAddr) -> Result<(Running, Rep
     })?;
 
     let poll = poll_descriptor()?;
-    let counters = wiring.new_counters();
+    let counters = wiring.new_counters(Place::Worker);
     let surroundings = Surroundings { poll: poll.clone(), counters: counters.clone() };
     let programs =
         LocalLimits { programs: arguments.max_associations as usize, idle: arguments.idle_timeout };
@@ -106,7 +122,7 @@ async fn start(arguments: &Connect, gateway: SocketAddr) -> Result<(Running, Rep
         counters,
     };
     let worker = start_worker(0, parts)?;
-    Ok((wiring.running(vec![worker], handshakes, program), report))
+    Ok((wiring.running(vec![worker], handshakes, program), about))
 }
 
 fn connector(arguments: &Connect) -> Result<OpensslConnector> {

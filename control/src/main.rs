@@ -5,21 +5,23 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::Parser;
-use xdtls::cli::{Cli, Command};
-use xdtls::config::Config;
+use xdtls::admin::commands;
+use xdtls::cli::{Cli, Command, LogFormat};
 use xdtls::exit::Exit;
 use xdtls::finding::{Findings, Severity};
-use xdtls::{admin, check, connect, dev_certs, doctor, gateway};
+use xdtls::{check, connect, dev_certs, doctor, gateway};
 
 fn main() -> ExitCode {
     let arguments = Cli::parse();
-    tracing_subscriber::fmt()
+    let log = tracing_subscriber::fmt()
         .with_max_level(arguments.log)
         .with_writer(std::io::stderr)
+        .with_target(false);
+    match arguments.log_format {
         // Colours are for terminals; in a log file they are noise.
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_target(false)
-        .init();
+        LogFormat::Human => log.with_ansi(std::io::stderr().is_terminal()).init(),
+        LogFormat::Json => log.json().flatten_event(true).with_current_span(false).init(),
+    }
     match run(arguments.command) {
         Ok(exit) => exit.into(),
         Err(error) => {
@@ -35,23 +37,23 @@ fn run(command: Command) -> Result<Exit> {
         .build()
         .context("cannot start the runtime")?;
     match command {
-        Command::Gateway(arguments) => {
-            let mut config = Config::load(&arguments.config)?;
-            config.gateway.datapath = arguments.datapath.over(config.gateway.datapath);
-            runtime.block_on(gateway::run(config))?;
-        }
+        Command::Gateway(arguments) => runtime.block_on(gateway::run(arguments))?,
         Command::Connect(arguments) => runtime.block_on(connect::run(arguments))?,
         Command::DevCerts(options) => {
             let written = dev_certs::write(&options)?;
             print!("{}", dev_certs::summary(&options, &written));
         }
         Command::Status(arguments) => {
-            let status = runtime.block_on(admin::ask(&arguments.socket))?;
-            if arguments.json {
-                println!("{}", serde_json::Value::Object(status));
-            } else {
-                print!("{}", admin::in_words(&status));
-            }
+            print!("{}", runtime.block_on(commands::status(&arguments))?);
+        }
+        Command::Associations(arguments) => {
+            print!("{}", runtime.block_on(commands::associations(&arguments))?);
+        }
+        Command::Drops(arguments) => {
+            print!("{}", runtime.block_on(commands::drops(&arguments))?);
+        }
+        Command::Reload(arguments) => {
+            print!("{}", runtime.block_on(commands::reload(&arguments))?);
         }
         Command::Check(arguments) => {
             return Ok(show(&runtime.block_on(check::run(&arguments.config)), arguments.json));

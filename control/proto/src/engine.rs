@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use zeroize::Zeroizing;
 
+use crate::failure::FailureClass;
 use crate::suite::CipherSuite;
 
 /// How far a handshake has come.
@@ -37,6 +38,11 @@ pub trait Engine {
 
     /// How far the handshake has come.
     fn progress(&self) -> Progress;
+
+    /// Of which class its failure is, if it has failed.
+    fn failure_class(&self) -> FailureClass {
+        FailureClass::Protocol
+    }
 
     /// Takes what the record plane needs and frees the engine's own state. Fails unless
     /// [`Progress::Complete`], or when what was negotiated is not acceptable.

@@ -10,6 +10,7 @@ use xdtls_common::DropReason;
 use xdtls_common::record::{HEADER_LEN, RecordHeader, content_type, records};
 
 use crate::engine::{Engine, PeerIdentity, Progress};
+use crate::failure::FailureClass;
 use crate::filter::{Filter, Filtered};
 use crate::keys::{DirectionKeys, KeyPair, Role};
 use crate::record_plane::{ExpandedKey, SealState, open};
@@ -71,6 +72,11 @@ impl<E: Engine> Exchange<E> {
         };
         exchange.collect();
         exchange
+    }
+
+    /// Of which class the engine's failure is, if it has failed.
+    pub fn failure_class(&self) -> FailureClass {
+        self.engine.failure_class()
     }
 
     /// Takes one datagram. Records behind a malformed one are lost with it.

@@ -52,6 +52,8 @@ pub struct Config {
     pub admin: Admin,
     /// `[process]`
     pub process: Process,
+    /// `[metrics]`
+    pub metrics: Metrics,
 }
 
 impl Config {
@@ -137,6 +139,9 @@ pub struct Limits {
     pub flow_idle_timeout: Duration,
     /// Backend flows at once: 1 to 1048576. Default: 65536.
     pub backend_flows: u32,
+    /// Time in which associations may end by themselves before the gateway does: up to 1h. Default:
+    /// none.
+    pub drain: Duration,
 }
 
 impl Default for Limits {
@@ -149,6 +154,7 @@ impl Default for Limits {
             idle_timeout: None,
             flow_idle_timeout: Duration::from_secs(120),
             backend_flows: 65_536,
+            drain: Duration::ZERO,
         }
     }
 }
@@ -193,6 +199,13 @@ pub struct Admin {
 pub struct Process {
     /// User that it becomes once it is set up. Default: whoever starts it.
     pub user: Option<String>,
+}
+
+/// `[metrics]`: counters for Prometheus, over HTTP.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Metrics {
+    /// TCP address, of the loopback interface. Default: none.
+    pub listen: Option<SocketAddr>,
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ use super::error::nearest;
 use super::value::Value;
 use super::{
     ASSOCIATIONS, Admin, Backend, Clients, Config, FLOW_IDLE_TIMEOUT, Forward, Gateway, Identity,
-    Limits, NamePattern, PATH_MTU, Process, Rule,
+    Limits, Metrics, NamePattern, PATH_MTU, Process, Rule,
 };
 use crate::datapath::options::{Datapath, DatapathOptions};
 
@@ -24,6 +24,7 @@ const HALF_OPEN: RangeInclusive<u32> = 1..=1_000_000;
 const BACKEND_FLOWS: RangeInclusive<u32> = 1..=1 << 20;
 const HANDSHAKE_DEADLINE: RangeInclusive<Duration> =
     Duration::from_secs(1)..=Duration::from_secs(600);
+const DRAIN: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(3600);
 const IDLE_TIMEOUT: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(7 * 24 * 3600);
 /// What IPv6 demands of every link (RFC 8200, section 5).
 const PATH_MTU_IPV6_MIN: u16 = 1280;
@@ -40,6 +41,7 @@ pub(super) fn config(mut root: Section<'_>) -> Option<Config> {
     let forward = forward(root.table("forward"), &names);
     let admin = admin(root.table("admin"));
     let process = process(root.table("process"));
+    let metrics = metrics(root.table("metrics"));
     root.finish();
     Some(Config {
         gateway: gateway?,
@@ -51,6 +53,7 @@ pub(super) fn config(mut root: Section<'_>) -> Option<Config> {
         forward: forward?,
         admin: admin?,
         process: process?,
+        metrics: metrics?,
     })
 }
 
@@ -149,6 +152,7 @@ fn limits(mut table: Section<'_>) -> Limits {
             default.flow_idle_timeout,
         ),
         backend_flows: table.integer("backend_flows", BACKEND_FLOWS, default.backend_flows),
+        drain: table.duration("drain", DRAIN, default.drain),
     };
     table.finish();
     limits
@@ -273,6 +277,26 @@ fn process(mut table: Section<'_>) -> Option<Process> {
     };
     table.finish();
     Some(Process { user: user? })
+}
+
+fn metrics(mut table: Section<'_>) -> Option<Metrics> {
+    let listen = match table.value("listen", "\"127.0.0.1:9090\"") {
+        Some(value) => value.parse::<SocketAddr>().and_then(|address| {
+            if !address.ip().is_loopback() {
+                value.report(
+                    format!(
+                        "`{address}` can be reached from outside, and asks nobody who they are"
+                    ),
+                    "use a loopback address, and a proxy with authentication to export it",
+                );
+                return None;
+            }
+            Some(Some(address))
+        }),
+        None => Some(None),
+    };
+    table.finish();
+    Some(Metrics { listen: listen? })
 }
 
 /// The position of the backend that `value` names.

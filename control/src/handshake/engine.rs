@@ -9,6 +9,7 @@ use xdtls_common::client_hello::ClientHello;
 use xdtls_common::cursor::SliceCursor;
 use xdtls_common::record::RecordHeader;
 use xdtls_proto::engine::{Engine, Finished, Progress};
+use xdtls_proto::failure::FailureClass;
 use xdtls_proto::suite::CipherSuite;
 use zeroize::Zeroizing;
 
@@ -26,6 +27,7 @@ const MIN_PROTECTED_FRAGMENT: u16 = 8 + 16;
 pub struct OpensslEngine {
     stream: SslStream<Datagrams>,
     progress: Progress,
+    failure: FailureClass,
 }
 
 impl OpensslEngine {
@@ -70,7 +72,7 @@ impl OpensslEngine {
 
     fn new(ssl: Ssl) -> Result<Self, String> {
         let stream = SslStream::new(ssl, Datagrams::default()).map_err(|errors| words(&errors))?;
-        Ok(Self { stream, progress: Progress::Pending })
+        Ok(Self { stream, progress: Progress::Pending, failure: FailureClass::Protocol })
     }
 
     /// Lets OpenSSL read what is there and go as far as it can.
@@ -98,8 +100,9 @@ impl OpensslEngine {
         };
     }
 
-    fn failed(&self, errors: &ErrorStack) -> Progress {
+    fn failed(&mut self, errors: &ErrorStack) -> Progress {
         let mut reason = words(errors);
+        self.failure = class_of(&reason);
         let verified = self.stream.ssl().verify_result();
         if verified != X509VerifyResult::OK {
             reason = format!("{reason} ({})", verified.error_string());
@@ -137,6 +140,10 @@ impl Engine for OpensslEngine {
 
     fn progress(&self) -> Progress {
         self.progress.clone()
+    }
+
+    fn failure_class(&self) -> FailureClass {
+        self.failure
     }
 
     fn finish(self) -> Result<Finished, String> {
@@ -181,6 +188,22 @@ fn finished(ssl: &SslRef) -> Result<Finished, String> {
     let identity = peer::identity_of(&certificate).map_err(|errors| words(&errors))?;
     let extension = extension::negotiated(ssl);
     Ok(Finished { suite, master_secret, client_random, server_random, extension, identity })
+}
+
+/// The class that OpenSSL's reasons belong to.
+fn class_of(reason: &str) -> FailureClass {
+    const CERTIFICATE: [&str; 3] =
+        ["certificate verify failed", "did not return a certificate", "bad certificate"];
+    const NOTHING_SHARED: [&str; 4] =
+        ["no shared", "no suitable", "no protocols available", "unsupported protocol"];
+    let is_any_of = |words: &[&str]| words.iter().any(|word| reason.contains(word));
+    if is_any_of(&CERTIFICATE) {
+        FailureClass::Certificate
+    } else if is_any_of(&NOTHING_SHARED) {
+        FailureClass::NothingShared
+    } else {
+        FailureClass::Protocol
+    }
 }
 
 /// OpenSSL's reasons, without its file names and numbers.

@@ -20,6 +20,7 @@ use super::{Action, Ended, Handshakes, Installation, Limits, Random, Start, pref
 use crate::endpoint::Endpoint;
 use crate::engine::{ConnectEngine, Progress};
 use crate::exchange::Exchange;
+use crate::failure::FailureClass;
 use crate::filter::Filter;
 use crate::ids::IdAllocator;
 use crate::keys::Role;
@@ -36,7 +37,7 @@ struct Wish {
     token: u64,
     since: Instant,
     failed_attempts: u32,
-    last_failure: Option<String>,
+    last_failure: Option<(FailureClass, String)>,
 }
 
 /// How far an attempt has come.
@@ -88,7 +89,12 @@ impl<C: ConnectEngine> Initiators<C> {
         let wish = Wish { endpoint, token, since: now, failed_attempts: 0, last_failure: None };
         if self.opening.len() >= self.limits.half_open {
             self.actions.push_back(Action::Count(DropReason::HalfOpenLimit));
-            return self.ended(None, &wish, now, Err("too many are opening already".to_owned()));
+            return self.ended(
+                None,
+                &wish,
+                now,
+                Err((FailureClass::Local, "too many are opening already".to_owned())),
+            );
         }
         if let Some(local) = self.schedule(now, wish, now) {
             self.begin(now, local);
@@ -99,7 +105,7 @@ impl<C: ConnectEngine> Initiators<C> {
     fn schedule(&mut self, now: Instant, wish: Wish, at: Instant) -> Option<LocalId> {
         let Some(local) = self.ids.allocate(now, &mut self.random) else {
             self.actions.push_back(Action::Count(DropReason::NoFreeId));
-            self.ended(None, &wish, now, Err("no id is free".to_owned()));
+            self.ended(None, &wish, now, Err((FailureClass::Local, "no id is free".to_owned())));
             return None;
         };
         self.opening.insert(local, Opening { wish, stage: Stage::Waiting });
@@ -111,7 +117,7 @@ impl<C: ConnectEngine> Initiators<C> {
         let Some(opening) = self.opening.get_mut(&local) else { return };
         let engine = match self.connector.connect(now, self.limits.max_datagram) {
             Ok(engine) => engine,
-            Err(reason) => return self.give_up(now, local, reason),
+            Err(reason) => return self.give_up(now, local, FailureClass::Local, reason),
         };
         opening.stage = Stage::Exchanging {
             exchange: Exchange::new(Role::Client, engine, Filter::new(0, 0)),
@@ -172,12 +178,12 @@ impl<C: ConnectEngine> Initiators<C> {
             Stage::Installing => {}
             Stage::Waiting if out_of_time => {
                 let reason = timed_out(opening.wish.since, now, None);
-                self.give_up(now, local, reason);
+                self.give_up(now, local, FailureClass::Timeout, reason);
             }
             Stage::Waiting => self.begin(now, local),
             Stage::Exchanging { exchange, .. } if out_of_time => {
                 let reason = timed_out(opening.wish.since, now, exchange.alert_seen());
-                self.give_up(now, local, reason);
+                self.give_up(now, local, FailureClass::Timeout, reason);
             }
             Stage::Exchanging { exchange, messages_seen, silent_timeouts, .. } => {
                 if exchange.deadline(now).is_some_and(|deadline| deadline <= now) {
@@ -185,7 +191,7 @@ impl<C: ConnectEngine> Initiators<C> {
                 }
                 if *messages_seen > 0 && *silent_timeouts >= SILENT_TIMEOUTS {
                     let reason = fell_silent(exchange.alert_seen());
-                    return self.retry(now, local, reason);
+                    return self.retry(now, local, FailureClass::Timeout, reason);
                 }
                 exchange.handle_timeout(now);
                 self.pump(now, local);
@@ -211,7 +217,10 @@ impl<C: ConnectEngine> Initiators<C> {
                 let next = exchange.deadline(now).map_or(end, |deadline| deadline.min(end));
                 self.deadlines.set(local, Some(next));
             }
-            Progress::Failed(reason) => self.retry(now, local, reason),
+            Progress::Failed(reason) => {
+                let class = exchange.failure_class();
+                self.retry(now, local, class, reason);
+            }
             Progress::Complete => self.complete(now, local),
         }
     }
@@ -226,7 +235,7 @@ impl<C: ConnectEngine> Initiators<C> {
             Ok((taken_over, peer))
         });
         match completed {
-            Err(reason) => self.retry(now, local, reason),
+            Err(reason) => self.retry(now, local, FailureClass::Protocol, reason),
             Ok((taken_over, peer)) => {
                 let installation = Installation {
                     local,
@@ -243,22 +252,30 @@ impl<C: ConnectEngine> Initiators<C> {
     }
 
     /// Throws the attempt away; the next begins a little later under another id.
-    fn retry(&mut self, now: Instant, local: LocalId, reason: String) {
+    fn retry(&mut self, now: Instant, local: LocalId, class: FailureClass, reason: String) {
         let Some(mut wish) = self.discard(now, local) else { return };
         let delay = RETRY_DELAY * (1 << wish.failed_attempts.min(6));
         wish.failed_attempts += 1;
         self.actions.push_back(Action::Retrying(reason.clone()));
-        wish.last_failure = Some(reason);
+        wish.last_failure = Some((class, reason));
         let end = wish.since + self.limits.deadline;
         self.schedule(now, wish, end.min(now + delay));
     }
 
-    fn give_up(&mut self, now: Instant, local: LocalId, mut reason: String) {
+    /// What the last attempt failed of says more than that the time is up.
+    fn give_up(
+        &mut self,
+        now: Instant,
+        local: LocalId,
+        mut class: FailureClass,
+        mut reason: String,
+    ) {
         let Some(wish) = self.discard(now, local) else { return };
-        if let Some(failure) = &wish.last_failure {
+        if let Some((last, failure)) = &wish.last_failure {
+            class = *last;
             reason = format!("{reason}; the last attempt failed: {failure}");
         }
-        self.ended(Some(local), &wish, now, Err(reason));
+        self.ended(Some(local), &wish, now, Err((class, reason)));
     }
 
     fn discard(&mut self, now: Instant, local: LocalId) -> Option<Wish> {
@@ -274,10 +291,16 @@ impl<C: ConnectEngine> Initiators<C> {
         local: Option<LocalId>,
         wish: &Wish,
         now: Instant,
-        outcome: Result<(), String>,
+        outcome: Result<(), (FailureClass, String)>,
     ) {
-        let (token, took) = (Some(wish.token), now.duration_since(wish.since));
-        self.actions.push_back(Action::Ended(Ended { local, token, took, outcome }));
+        self.actions.push_back(Action::Ended(Ended {
+            local,
+            token: Some(wish.token),
+            remote: wish.endpoint.remote,
+            took: now.duration_since(wish.since),
+            class: outcome.as_ref().err().map_or(FailureClass::Local, |(class, _)| *class),
+            outcome: outcome.map_err(|(_, reason)| reason),
+        }));
     }
 }
 
@@ -311,6 +334,10 @@ impl<C: ConnectEngine> Handshakes for Initiators<C> {
     fn release(&mut self, now: Instant, local: LocalId) {
         self.opening.remove(&local);
         self.ids.release(now, local);
+    }
+
+    fn half_open(&self) -> usize {
+        self.opening.len()
     }
 
     fn poll_action(&mut self) -> Option<Action> {

@@ -10,6 +10,7 @@ pub mod initiators;
 pub mod responders;
 mod source;
 
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use xdtls_common::DropReason;
@@ -19,6 +20,7 @@ use xdtls_common::prefix::Prefix;
 use crate::endpoint::Endpoint;
 use crate::engine::PeerIdentity;
 use crate::exchange::TakenOver;
+use crate::failure::FailureClass;
 use crate::keys::Role;
 
 /// A cookie-bearing ClientHello, as it came.
@@ -58,6 +60,9 @@ pub trait Handshakes {
     /// The worker has closed the association: its slot can rest.
     fn release(&mut self, now: Instant, local: LocalId);
 
+    /// How many associations are half-open.
+    fn half_open(&self) -> usize;
+
     /// What is to be done next.
     fn poll_action(&mut self) -> Option<Action>;
 
@@ -96,10 +101,14 @@ pub struct Ended {
     pub local: Option<LocalId>,
     /// Who asked for it, if we opened it.
     pub token: Option<u64>,
+    /// The peer's address.
+    pub remote: SocketAddr,
     /// How long it took.
     pub took: Duration,
     /// The reason of a failure, in words.
     pub outcome: Result<(), String>,
+    /// The class of a failure; without meaning where there is none.
+    pub class: FailureClass,
 }
 
 /// An association on its way to its worker.

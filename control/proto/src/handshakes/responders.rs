@@ -24,6 +24,7 @@ use crate::alert;
 use crate::endpoint::Endpoint;
 use crate::engine::{AcceptEngine, Progress};
 use crate::exchange::{Exchange, TakenOver};
+use crate::failure::FailureClass;
 use crate::filter::Filter;
 use crate::ids::IdAllocator;
 use crate::keys::Role;
@@ -48,6 +49,7 @@ pub struct Responders<A: AcceptEngine> {
     seen: HelloSet,
     deadlines: Deadlines,
     actions: VecDeque<Action>,
+    draining: bool,
 }
 
 impl<A: AcceptEngine> Responders<A> {
@@ -70,12 +72,20 @@ impl<A: AcceptEngine> Responders<A> {
             seen: HelloSet::default(),
             deadlines: Deadlines::default(),
             actions: VecDeque::new(),
+            draining: false,
         }
     }
 
-    /// How many associations are half-open.
-    pub fn half_open(&self) -> usize {
-        self.half_open.len()
+    /// Lets handshakes that begin from now on use these; those under way keep their engines.
+    pub fn reconfigure(&mut self, acceptor: A, limits: Limits, policy: RoutePolicy) {
+        self.acceptor = acceptor;
+        self.limits = limits;
+        self.policy = policy;
+    }
+
+    /// Begins no more handshakes; those under way go on.
+    pub fn drain(&mut self) {
+        self.draining = true;
     }
 
     fn hello(&mut self, now: Instant, hello: &Hello) {
@@ -95,6 +105,9 @@ impl<A: AcceptEngine> Responders<A> {
         };
         if let Some(begun) = self.seen.find(&key) {
             return self.repeat(now, begun, hello);
+        }
+        if self.draining {
+            return Err(DropReason::Draining);
         }
         self.admit(now, hello.from.remote.ip())?;
         if !offers_extended_master_secret(&parsed, &hello.datagram) {
@@ -147,7 +160,8 @@ impl<A: AcceptEngine> Responders<A> {
             Ok(engine) => engine,
             Err(reason) => {
                 self.ids.release_unused(now, local);
-                self.ended(Some(local), now, now, Err(reason));
+                let failure = (FailureClass::Local, reason);
+                self.ended(Some(local), hello.from, now, now, Err(failure));
                 return Ok(());
             }
         };
@@ -184,7 +198,10 @@ impl<A: AcceptEngine> Responders<A> {
                 let next = exchange.deadline(now).map_or(end, |deadline| deadline.min(end));
                 self.deadlines.set(local, Some(next));
             }
-            Progress::Failed(reason) => self.fail(now, local, reason),
+            Progress::Failed(reason) => {
+                let class = exchange.failure_class();
+                self.fail(now, local, class, reason);
+            }
             Progress::Complete => self.complete(now, local),
         }
     }
@@ -196,12 +213,12 @@ impl<A: AcceptEngine> Responders<A> {
         let (endpoint, peer) = (half_open.endpoint, half_open.peer);
         let mut taken_over = match exchange.take_over() {
             Ok(taken_over) => taken_over,
-            Err(reason) => return self.fail(now, local, reason),
+            Err(reason) => return self.fail(now, local, FailureClass::Protocol, reason),
         };
         let Some(route) = (self.policy)(&taken_over.identity) else {
             let reason = format!("no rule admits {}", taken_over.identity);
             self.refuse(local, endpoint, peer, &mut taken_over);
-            return self.fail(now, local, reason);
+            return self.fail(now, local, FailureClass::Policy, reason);
         };
         let installation = Installation {
             local,
@@ -227,12 +244,13 @@ impl<A: AcceptEngine> Responders<A> {
         }
     }
 
-    fn fail(&mut self, now: Instant, local: LocalId, reason: String) {
-        let since = self.half_open.get(&local).map_or(now, |half_open| half_open.since);
+    fn fail(&mut self, now: Instant, local: LocalId, class: FailureClass, reason: String) {
+        let Some(half_open) = self.half_open.get(&local) else { return };
+        let (since, endpoint) = (half_open.since, half_open.endpoint);
         self.forget(local);
         self.actions.push_back(Action::Remove(local));
         self.ids.release(now, local);
-        self.ended(Some(local), since, now, Err(reason));
+        self.ended(Some(local), endpoint, since, now, Err((class, reason)));
     }
 
     fn forget(&mut self, local: LocalId) {
@@ -250,12 +268,19 @@ impl<A: AcceptEngine> Responders<A> {
     fn ended(
         &mut self,
         local: Option<LocalId>,
+        peer: Endpoint,
         since: Instant,
         now: Instant,
-        outcome: Result<(), String>,
+        outcome: Result<(), (FailureClass, String)>,
     ) {
-        let took = now.duration_since(since);
-        self.actions.push_back(Action::Ended(Ended { local, token: None, took, outcome }));
+        self.actions.push_back(Action::Ended(Ended {
+            local,
+            token: None,
+            remote: peer.remote,
+            took: now.duration_since(since),
+            class: outcome.as_ref().err().map_or(FailureClass::Local, |(class, _)| *class),
+            outcome: outcome.map_err(|(_, reason)| reason),
+        }));
     }
 }
 
@@ -263,10 +288,15 @@ impl<A: AcceptEngine> Handshakes for Responders<A> {
     fn begin(&mut self, now: Instant, start: Start) {
         match start {
             Start::Answer(hello) => self.hello(now, &hello),
-            Start::Open(_, token) => {
-                let (took, outcome) = (Duration::ZERO, Err("this node only answers".to_owned()));
-                let ended = Ended { local: None, token: Some(token), took, outcome };
-                self.actions.push_back(Action::Ended(ended));
+            Start::Open(peer, token) => {
+                self.actions.push_back(Action::Ended(Ended {
+                    local: None,
+                    token: Some(token),
+                    remote: peer.remote,
+                    took: Duration::ZERO,
+                    class: FailureClass::Local,
+                    outcome: Err("this node only answers".to_owned()),
+                }));
             }
         }
     }
@@ -290,7 +320,7 @@ impl<A: AcceptEngine> Handshakes for Responders<A> {
             let Some(exchange) = half_open.exchange.as_mut() else { continue };
             if now.duration_since(half_open.since) >= self.limits.deadline {
                 let reason = timed_out(half_open.since, now, exchange.alert_seen());
-                self.fail(now, local, reason);
+                self.fail(now, local, FailureClass::Timeout, reason);
                 continue;
             }
             exchange.handle_timeout(now);
@@ -299,15 +329,20 @@ impl<A: AcceptEngine> Handshakes for Responders<A> {
     }
 
     fn acknowledge(&mut self, now: Instant, local: LocalId) {
-        if let Some(since) = self.half_open.get(&local).map(|half_open| half_open.since) {
+        if let Some(half_open) = self.half_open.get(&local) {
+            let (since, endpoint) = (half_open.since, half_open.endpoint);
             self.forget(local);
-            self.ended(Some(local), since, now, Ok(()));
+            self.ended(Some(local), endpoint, since, now, Ok(()));
         }
     }
 
     fn release(&mut self, now: Instant, local: LocalId) {
         self.forget(local);
         self.ids.release(now, local);
+    }
+
+    fn half_open(&self) -> usize {
+        self.half_open.len()
     }
 
     fn poll_action(&mut self) -> Option<Action> {

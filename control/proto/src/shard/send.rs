@@ -64,6 +64,8 @@ impl Shard {
         seal(&keys.seal, counters, content_type, record, plaintext.len());
         if content_type == content_type::APPLICATION_DATA {
             association.sent(now);
+            association.traffic.sealed += 1;
+            association.traffic.sealed_bytes += plaintext.len() as u64;
             self.timers.schedule(id, association, self.config.idle_timeout);
         }
         Ok(())

@@ -97,6 +97,14 @@ impl Table {
         }
     }
 
+    /// All established associations.
+    pub(crate) fn established_mut(&mut self) -> impl Iterator<Item = (LocalId, &mut Association)> {
+        self.cells.iter_mut().filter_map(|cell| match cell {
+            Cell::Established(id, association) => Some((*id, &mut **association)),
+            _ => None,
+        })
+    }
+
     /// The ids of all established associations.
     pub(crate) fn ids(&self) -> Vec<LocalId> {
         let id = |cell: &Cell| match cell {
