@@ -49,6 +49,12 @@ drop_reasons! {
     CookieExpired = "cookie_expired",
     /// A ClientHello from an address that must get no reply (wire.md, section 7).
     ReplyForbidden = "reply_forbidden",
+    /// More HelloVerifyRequests than one CPU may send.
+    ReplyLimit = "reply_limit",
+    /// More HelloVerifyRequests than one CPU may send to one source prefix.
+    SourceReplyLimit = "source_reply_limit",
+    /// More ClientHellos that only the kernel can judge than one CPU may pass to it.
+    SlowHelloLimit = "slow_hello_limit",
     /// A ClientHello with a good cookie whose handshake has already ended.
     HandshakeReplayed = "handshake_replayed",
     /// The ClientHello does not offer the extended master secret.
@@ -110,7 +116,7 @@ drop_reasons! {
     InsideSend = "inside_send",
     /// The kernel would not send a datagram to the peer.
     OutsideSend = "outside_send",
-    /// It came for an association or a handshake that has just ended.
+    /// The datagram came for an association that has ended less than two minutes ago.
     Closed = "closed",
 }
 

@@ -37,6 +37,14 @@ remedies! {
     /// Forged senders. If it is a client of yours, it must send from a unicast address that is not
     /// this host's own.
     ReplyForbidden,
+    /// A flood of ClientHellos, or limits.hello_replies is too low for the honest ones.
+    ReplyLimit,
+    /// A flood from one source, or many clients behind one address: raise
+    /// limits.hello_replies_per_source.
+    SourceReplyLimit,
+    /// A flood of fragments or of ClientHellos with IP options or wrong checksums. On virtual links
+    /// between hosts of your own, turn off transmit checksum offload or raise limits.slow_hellos.
+    SlowHelloLimit,
     /// A repeated ClientHello that came late. Nothing.
     HandshakeReplayed,
     /// The client's DTLS library is too old or has RFC 7627 turned off: update it.

@@ -9,6 +9,8 @@
 #[cfg(test)]
 extern crate std;
 
+pub mod budget;
+pub mod checksum;
 pub mod client_hello;
 pub mod cookie;
 pub mod cursor;
@@ -16,6 +18,7 @@ pub mod drop_reason;
 mod drop_remedy;
 pub mod extension;
 pub mod frame;
+pub mod front;
 pub mod hello_verify;
 pub mod id;
 pub mod map;
@@ -23,6 +26,7 @@ pub mod outcome;
 pub mod path_message;
 pub mod prefix;
 pub mod record;
+pub mod reply;
 pub mod siphash;
 pub mod steering;
 pub mod verdict;

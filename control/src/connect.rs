@@ -80,7 +80,7 @@ async fn start(arguments: &Connect, gateway: SocketAddr) -> Result<(Running, Abo
 
     let outside_port = channel.local_address()?.port();
     let options = arguments.datapath.clone().over(DatapathOptions::default());
-    let chosen = fast_path::open(&options, outside_port, &shape).await?;
+    let chosen = fast_path::open(&options, outside_port, &shape, None).await?;
     privileges::drop(None, chosen.fast_path.is_some())?;
     let about = About::new(
         "client",

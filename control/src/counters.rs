@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde::{Deserialize, Serialize};
-use xdtls_common::DropReason;
+use xdtls_common::{DropReason, Outcome};
 use xdtls_proto::failure::FailureClass;
 use xdtls_proto::shard::ShardCounters;
 
@@ -134,7 +134,7 @@ pub struct Totals {
     pub handshakes_failed: u64,
     /// The same by class; classes that did not occur are left out.
     pub handshake_failures: BTreeMap<String, u64>,
-    /// HelloVerifyRequests sent by workers.
+    /// HelloVerifyRequests sent, by the XDP program and by workers.
     pub hello_verify_requests: u64,
     /// Final flights repeated.
     pub final_flights_repeated: u64,
@@ -193,6 +193,8 @@ impl Totals {
         let outcomes = program.into_iter().flat_map(XdpCounters::outcomes);
         totals.xdp =
             outcomes.map(|(outcome, count)| (outcome.as_str().to_owned(), count)).collect();
+        let answered = totals.xdp.get(Outcome::HelloVerifyRequest.as_str()).copied();
+        totals.hello_verify_requests += answered.unwrap_or(0);
         totals
     }
 

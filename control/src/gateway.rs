@@ -20,7 +20,7 @@ use crate::cookies::SharedSecrets;
 use crate::counters::Place;
 use crate::datapath::fast_path;
 use crate::datapath::socket::Channel;
-use crate::datapath::xdp::Program;
+use crate::datapath::xdp::{Answering, Program};
 use crate::handshake::{Identity, OpensslAcceptor, read_file};
 use crate::inside::forward::{Backend, FlowLimits, Forward};
 use crate::inside::health::{BackendHealth, Health};
@@ -145,7 +145,9 @@ async fn start(
     let channels = Channel::bind_shards(config.gateway.listen, shape.layout)
         .with_context(|| cannot_listen(config.gateway.listen))?;
     let address = channels[0].local_address()?;
-    let chosen = fast_path::open(&config.gateway.datapath, address.port(), &shape).await?;
+    let answering = Answering { secrets: secrets.clone(), limits: config.limits.front };
+    let datapath = &config.gateway.datapath;
+    let chosen = fast_path::open(datapath, address.port(), &shape, Some(answering)).await?;
     privileges::drop(config.process.user.as_deref(), chosen.fast_path.is_some())?;
     let about = About {
         workers: config.gateway.workers,

@@ -15,6 +15,7 @@ use xdtls_common::DropReason;
 use xdtls_common::id::{IdLayout, LocalId, PeerId};
 use xdtls_common::verdict::Phase;
 use xdtls_proto::endpoint::Endpoint;
+use xdtls_proto::failure::Failure;
 use xdtls_proto::handshakes::initiators::Initiators;
 use xdtls_proto::handshakes::responders::Responders;
 use xdtls_proto::handshakes::{Action, Ended, Handshakes, Hello, Limits, RoutePolicy, Start};
@@ -225,7 +226,9 @@ impl Surroundings {
     fn carry_out(&self, now: Instant, action: Action) {
         match action {
             Action::Count(reason) => self.counters.dropped(reason),
-            Action::Retrying(reason) => info!(reason, "cannot open an association: trying again"),
+            Action::Retrying(failure) => {
+                info!(reason = failure.reason, "cannot open an association: trying again");
+            }
             Action::Ended(ended) => self.ended(ended),
             Action::Transmit(to, datagram) => {
                 if let Err(error) = self.channel.send(to.remote, to.local, &datagram) {
@@ -241,11 +244,17 @@ impl Surroundings {
                     associations.set(id, phase, peer.map_or(0, PeerId::value));
                 }
             }
-            Action::Remove(id) => {
+            Action::Rest(id) => {
+                if let Some(associations) = &self.associations {
+                    associations.set(id, Phase::Resting, 0);
+                }
+                self.post(id.value(), ToWorker::Rest(id));
+            }
+            Action::Forget(id) => {
                 if let Some(associations) = &self.associations {
                     associations.clear(id);
                 }
-                self.post(id.value(), ToWorker::Remove(id));
+                self.post(id.value(), ToWorker::Forget(id));
             }
             Action::Install(installation) => {
                 self.registry.insert(now, &installation);
@@ -278,9 +287,10 @@ impl Surroundings {
                 self.counters.handshake_ok();
                 info!(%association, milliseconds, "association established");
             }
-            Err(reason) => {
-                self.counters.handshake_failed(ended.class);
-                info!(%association, milliseconds, reason, "handshake failed");
+            Err(Failure { class, reason }) => {
+                self.counters.handshake_failed(class);
+                let class = class.as_str();
+                info!(%association, milliseconds, class, reason, "handshake failed");
                 if let Some(token) = ended.token {
                     self.workers.iter().for_each(|worker| {
                         worker.post(ToWorker::Failed(token, reason.clone()));

@@ -21,7 +21,7 @@ fn totals() -> Totals {
         half_open: 12,
         handshakes_ok: 91_422,
         handshakes_failed: 9,
-        handshake_failures: named([("certificate", 2), ("timeout", 7)]),
+        handshake_failures: named([("authentication", 2), ("timed_out", 7)]),
         hello_verify_requests: 91_500,
         final_flights_repeated: 3,
         opened: 1_234_567_890,

@@ -6,7 +6,7 @@ use tracing::{info, warn};
 
 use super::interface::Interface;
 use super::options::{Datapath, DatapathOptions};
-use super::xdp::{Program, Steered};
+use super::xdp::{Answering, Program, Steered};
 use crate::node::Shape;
 use crate::xsk::{ChunkSize, ShardXsk, XskOptions, XskSet};
 
@@ -31,18 +31,28 @@ pub struct Chosen {
 }
 
 /// Opens the fast path for a UDP port that is bound already, or says once why there is none.
-pub async fn open(options: &DatapathOptions, port: u16, shape: &Shape) -> Result<Chosen> {
-    let chosen = choose(options, port, shape).await?;
+pub async fn open(
+    options: &DatapathOptions,
+    port: u16,
+    shape: &Shape,
+    answering: Option<Answering>,
+) -> Result<Chosen> {
+    let chosen = choose(options, port, shape, answering).await?;
     info!("datapath: {}", chosen.words);
     Ok(chosen)
 }
 
-async fn choose(options: &DatapathOptions, port: u16, shape: &Shape) -> Result<Chosen> {
+async fn choose(
+    options: &DatapathOptions,
+    port: u16,
+    shape: &Shape,
+    answering: Option<Answering>,
+) -> Result<Chosen> {
     let why_not = match (options.datapath, &options.interface) {
         (Datapath::Socket, _) => "it was asked for".to_owned(),
         (Datapath::Xdp, None) => bail!("xdp needs the name of the outside's interface"),
         (Datapath::Auto, None) => "no interface is named for XDP".to_owned(),
-        (required, Some(name)) => match try_open(options, name, port, shape).await {
+        (required, Some(name)) => match try_open(options, name, port, shape, answering).await {
             Ok(chosen) => return Ok(chosen),
             Err(error) if required == Datapath::Xdp => return Err(error),
             Err(error) => {
@@ -63,6 +73,7 @@ async fn try_open(
     name: &str,
     port: u16,
     shape: &Shape,
+    answering: Option<Answering>,
 ) -> Result<Chosen> {
     let interface = Interface::find(name).await?;
     let chunk = ChunkSize::for_mtu(interface.mtu as usize).with_context(|| {
@@ -73,7 +84,7 @@ async fn try_open(
     })?;
     let shards = shape.layout.shards();
     let queues = interface.queues;
-    let steered = Steered { port, layout: shape.layout, queues };
+    let steered = Steered { port, layout: shape.layout, queues, answering };
     let mut program = Program::load(&interface, &steered)?;
     let sockets = XskOptions { chunk, zero_copy: options.zero_copy, ..XskOptions::default() };
     let mut set = XskSet::open(interface.index, queues, shards, &sockets)

@@ -136,7 +136,7 @@ fn try_load(interface: &Interface) -> Load {
     let Some(layout) = IdLayout::for_capacity(1024, 1) else { return Load::NotTried };
     // One that is attached by somebody else does not keep ours from being loaded.
     let interface = Interface { xdp_program: None, ..interface.clone() };
-    let steered = Steered { port: 4433, layout, queues: interface.queues };
+    let steered = Steered { port: 4433, layout, queues: interface.queues, answering: None };
     match Program::load(&interface, &steered) {
         Ok(_) => Load::Loads,
         Err(XdpError::NotPermitted { gate }) => Load::Forbidden(gate),

@@ -24,7 +24,7 @@ use crate::alert;
 use crate::endpoint::Endpoint;
 use crate::engine::{AcceptEngine, Progress};
 use crate::exchange::{Exchange, TakenOver};
-use crate::failure::FailureClass;
+use crate::failure::{Failure, FailureClass};
 use crate::filter::Filter;
 use crate::ids::IdAllocator;
 use crate::keys::Role;
@@ -154,13 +154,12 @@ impl<A: AcceptEngine> Responders<A> {
         key: HelloKey,
         peer: PeerId,
     ) -> Result<(), DropReason> {
-        let local = self.ids.allocate(now, &mut self.random).ok_or(DropReason::NoFreeId)?;
+        let local = self.ids.allocate(&mut self.random).ok_or(DropReason::NoFreeId)?;
         self.seen.insert(now, key, local);
         let engine = match self.acceptor.accept(now, &hello.datagram, self.limits.max_datagram) {
             Ok(engine) => engine,
-            Err(reason) => {
-                self.ids.release_unused(now, local);
-                let failure = (FailureClass::Local, reason);
+            Err(failure) => {
+                self.ids.release_unused(local);
                 self.ended(Some(local), hello.from, now, now, Err(failure));
                 return Ok(());
             }
@@ -198,10 +197,7 @@ impl<A: AcceptEngine> Responders<A> {
                 let next = exchange.deadline(now).map_or(end, |deadline| deadline.min(end));
                 self.deadlines.set(local, Some(next));
             }
-            Progress::Failed(reason) => {
-                let class = exchange.failure_class();
-                self.fail(now, local, class, reason);
-            }
+            Progress::Failed(failure) => self.fail(now, local, failure),
             Progress::Complete => self.complete(now, local),
         }
     }
@@ -213,12 +209,13 @@ impl<A: AcceptEngine> Responders<A> {
         let (endpoint, peer) = (half_open.endpoint, half_open.peer);
         let mut taken_over = match exchange.take_over() {
             Ok(taken_over) => taken_over,
-            Err(reason) => return self.fail(now, local, FailureClass::Protocol, reason),
+            Err(failure) => return self.fail(now, local, failure),
         };
         let Some(route) = (self.policy)(&taken_over.identity) else {
-            let reason = format!("no rule admits {}", taken_over.identity);
+            let failure =
+                FailureClass::Policy.because(format!("no rule admits {}", taken_over.identity));
             self.refuse(local, endpoint, peer, &mut taken_over);
-            return self.fail(now, local, FailureClass::Policy, reason);
+            return self.fail(now, local, failure);
         };
         let installation = Installation {
             local,
@@ -244,13 +241,13 @@ impl<A: AcceptEngine> Responders<A> {
         }
     }
 
-    fn fail(&mut self, now: Instant, local: LocalId, class: FailureClass, reason: String) {
+    fn fail(&mut self, now: Instant, local: LocalId, failure: Failure) {
         let Some(half_open) = self.half_open.get(&local) else { return };
         let (since, endpoint) = (half_open.since, half_open.endpoint);
         self.forget(local);
-        self.actions.push_back(Action::Remove(local));
+        self.actions.push_back(Action::Rest(local));
         self.ids.release(now, local);
-        self.ended(Some(local), endpoint, since, now, Err((class, reason)));
+        self.ended(Some(local), endpoint, since, now, Err(failure));
     }
 
     fn forget(&mut self, local: LocalId) {
@@ -271,16 +268,11 @@ impl<A: AcceptEngine> Responders<A> {
         peer: Endpoint,
         since: Instant,
         now: Instant,
-        outcome: Result<(), (FailureClass, String)>,
+        outcome: Result<(), Failure>,
     ) {
-        self.actions.push_back(Action::Ended(Ended {
-            local,
-            token: None,
-            remote: peer.remote,
-            took: now.duration_since(since),
-            class: outcome.as_ref().err().map_or(FailureClass::Local, |(class, _)| *class),
-            outcome: outcome.map_err(|(_, reason)| reason),
-        }));
+        let took = now.duration_since(since);
+        let remote = peer.remote;
+        self.actions.push_back(Action::Ended(Ended { local, token: None, remote, took, outcome }));
     }
 }
 
@@ -288,15 +280,11 @@ impl<A: AcceptEngine> Handshakes for Responders<A> {
     fn begin(&mut self, now: Instant, start: Start) {
         match start {
             Start::Answer(hello) => self.hello(now, &hello),
-            Start::Open(peer, token) => {
-                self.actions.push_back(Action::Ended(Ended {
-                    local: None,
-                    token: Some(token),
-                    remote: peer.remote,
-                    took: Duration::ZERO,
-                    class: FailureClass::Local,
-                    outcome: Err("this node only answers".to_owned()),
-                }));
+            Start::Open(Endpoint { remote, .. }, token) => {
+                let failure = FailureClass::Internal.because("this node only answers");
+                let (took, outcome) = (Duration::ZERO, Err(failure));
+                let ended = Ended { local: None, token: Some(token), remote, took, outcome };
+                self.actions.push_back(Action::Ended(ended));
             }
         }
     }
@@ -315,12 +303,15 @@ impl<A: AcceptEngine> Handshakes for Responders<A> {
     }
 
     fn handle_timeout(&mut self, now: Instant) {
+        while let Some(local) = self.ids.poll_rested(now) {
+            self.actions.push_back(Action::Forget(local));
+        }
         while let Some(local) = self.deadlines.pop_expired(now) {
             let Some(half_open) = self.half_open.get_mut(&local) else { continue };
             let Some(exchange) = half_open.exchange.as_mut() else { continue };
             if now.duration_since(half_open.since) >= self.limits.deadline {
-                let reason = timed_out(half_open.since, now, exchange.alert_seen());
-                self.fail(now, local, FailureClass::Timeout, reason);
+                let failure = timed_out(half_open.since, now, exchange.alert_seen());
+                self.fail(now, local, failure);
                 continue;
             }
             exchange.handle_timeout(now);
@@ -350,7 +341,7 @@ impl<A: AcceptEngine> Handshakes for Responders<A> {
     }
 
     fn deadline(&self) -> Option<Instant> {
-        self.deadlines.next()
+        [self.deadlines.next(), self.ids.deadline()].into_iter().flatten().min()
     }
 }
 
