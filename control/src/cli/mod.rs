@@ -16,13 +16,13 @@ use crate::datapath::options::DatapathArgs;
 use crate::dev_certs;
 use crate::exit::Exit;
 
+mod examine;
 mod operate;
-mod operations;
 #[cfg(test)]
 mod tests;
 
+pub use examine::{Check, Doctor};
 pub use operate::{Asked, Associations, AssociationsAction, DEFAULT_LIMIT, Drops, Reload, Status};
-pub use operations::{Check, Doctor};
 
 /// A DTLS gateway and client at the speed of XDP and AF_XDP
 #[derive(Clone, Debug, Parser)]
@@ -42,7 +42,7 @@ pub struct Cli {
     )]
     pub log: LevelFilter,
 
-    /// How to log: a line for people, or a JSON object a line for programs
+    /// Form of the log: human, or json for programs, one object a line
     #[arg(
         long,
         global = true,
@@ -50,7 +50,8 @@ pub struct Cli {
         display_order = 901,
         env = "XDTLS_LOG_FORMAT",
         hide_env_values = true,
-        default_value = "human"
+        default_value = "human",
+        hide_possible_values = true
     )]
     pub log_format: LogFormat,
 
@@ -92,15 +93,15 @@ pub enum Command {
     Gateway(Gateway),
     /// Carry local UDP flows to a gateway, each in an association of its own
     Connect(Connect),
+    /// Find what is wrong with a configuration, without starting anything
+    Check(Check),
+    /// Find what keeps XDP from a network interface, or slows it down
+    Doctor(Doctor),
     /// Make a CA and certificates for development
     #[command(after_help = DEV_CERTS_EXAMPLES)]
     DevCerts(dev_certs::Options),
     /// Ask a running gateway or client how it is doing
     Status(Status),
-    /// Look for everything wrong with a configuration, and start nothing
-    Check(Check),
-    /// Look for everything that keeps XDP from a network interface, or slows it down
-    Doctor(Doctor),
     /// List, show or close associations of a running gateway or client
     Associations(Associations),
     /// Say what a running gateway or client has dropped, why, and what to do

@@ -148,7 +148,7 @@ fn a_user_without_privileges() {
         ..good()
     };
     assert_snapshot!(not_ok(&facts), @r"
-    PROBLEM  capabilities: the capabilities CAP_NET_ADMIN, CAP_NET_RAW, CAP_BPF are missing
+    PROBLEM  capabilities: the capabilities CAP_NET_ADMIN, CAP_NET_RAW, CAP_BPF, CAP_PERFMON are missing
              -> run as root, or grant them: AmbientCapabilities= in a unit, setcap on the program
     PROBLEM  XDP program: may not be loaded: the capabilities CAP_NET_ADMIN, CAP_NET_RAW are missing
              -> run as root, or as a service with the capabilities that its unit lists

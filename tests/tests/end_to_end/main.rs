@@ -10,6 +10,7 @@ mod lifetime;
 mod limits;
 mod loss;
 mod operations;
+mod service;
 mod sizes;
 mod traffic;
 mod xdp;
@@ -97,6 +98,7 @@ fn of_xdp() -> Vec<Test> {
         xdp::a_stopped_gateway_takes_its_program_along
         xdp::an_epoch_0_flood_ends_in_the_program
         operations::the_doctor_looks_and_changes_nothing
+        service::its_capabilities_are_enough_and_each_is_needed
     ]
     .to_vec();
     let [final_flight] = tests![xdp::a_lost_final_flight_is_sent_again];
@@ -106,11 +108,14 @@ fn of_xdp() -> Vec<Test> {
 
 /// Tests of what does not depend on the datapath.
 fn of_sockets() -> Vec<Test> {
-    tests![
+    let mut tests = tests![
         operations::exit_codes_are_as_documented
         operations::a_service_manager_is_told
     ]
-    .to_vec()
+    .to_vec();
+    let [unit] = tests![service::systemd_accepts_the_unit];
+    tests.push(Test { needs: Some("systemd-analyze"), ..unit });
+    tests
 }
 
 fn main() -> ExitCode {

@@ -1,4 +1,4 @@
-//! Commands that look before anything starts: `check` and `doctor`.
+//! The commands that look before anything starts: `check` and `doctor`.
 
 use std::path::PathBuf;
 
