@@ -70,8 +70,10 @@ impl Exit {
         if cause.is::<NoAnswer>() {
             return Some(Self::NoAnswer);
         }
-        if let Some(XdpError::NotPermitted { .. }) = cause.downcast_ref() {
-            return Some(Self::Privileges);
+        // What lies below is the verifier's, which says EACCES to whatever it does not like.
+        if let Some(error) = cause.downcast_ref() {
+            let forbidden = matches!(error, XdpError::NotPermitted { .. });
+            return Some(if forbidden { Self::Privileges } else { Self::Failure });
         }
         let io = cause.downcast_ref::<io::Error>()?;
         (io.kind() == io::ErrorKind::PermissionDenied).then_some(Self::Privileges)

@@ -11,11 +11,16 @@ const BPF: u32 = 39;
 
 /// The most likely gate, in words, with what to do.
 pub fn closed() -> String {
+    missing().unwrap_or_else(|| {
+        "all capabilities are there: a security module or seccomp filter forbids bpf(2)".to_owned()
+    })
+}
+
+/// The capabilities that this process lacks, in words, if it lacks any.
+pub fn missing() -> Option<String> {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    if let Some(missing) = missing_capabilities(&status) {
-        return format!("{missing} missing; run as root or grant them to the service");
-    }
-    "all capabilities are there: a security module or seccomp filter forbids bpf(2)".to_owned()
+    let missing = missing_capabilities(&status)?;
+    Some(format!("{missing} missing; run as root or grant them to the service"))
 }
 
 /// The capabilities that XDP needs and `/proc/self/status` does not show as effective.

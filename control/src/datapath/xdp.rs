@@ -128,7 +128,7 @@ impl Program {
             .map_err(not_permitted_or)?;
         let program: &mut Xdp =
             ebpf.program_mut(PROGRAM).ok_or(XdpError::Missing("program"))?.try_into()?;
-        program.load()?;
+        program.load().map_err(refused)?;
         let sockets = take(&mut ebpf, "SOCKETS", XskMap::try_from)?;
         let secrets = SecretsMap(take(&mut ebpf, "COOKIE_SECRETS", Array::try_from)?);
         if let Some(answering) = &steered.answering {
@@ -224,6 +224,15 @@ fn not_permitted_or(error: EbpfError) -> XdpError {
         return XdpError::NotPermitted { gate: super::gate::closed() };
     }
     XdpError::Load(error)
+}
+
+/// The verifier refuses with the same code what is wrong and what is forbidden: only a capability
+/// that is missing tells which.
+fn refused(error: ProgramError) -> XdpError {
+    match super::gate::missing() {
+        Some(gate) => XdpError::NotPermitted { gate },
+        None => XdpError::Program(error),
+    }
 }
 
 /// The program's ring of cookie secrets.
