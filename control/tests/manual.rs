@@ -13,7 +13,7 @@ use xdtls::cli::Cli;
 const WRITE: &str = "XDTLS_WRITE_PAGES";
 
 fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the repository")
 }
 
 /// One page for the program and one for each command, at any depth.
@@ -22,7 +22,7 @@ fn pages(command: &Command, pages: &mut BTreeMap<PathBuf, Vec<u8>>) {
     let name = command.get_display_name().unwrap_or(command.get_name()).to_owned();
     // The day of the build would make every page differ from day to day.
     let man = Man::new(command.clone()).title(name.to_uppercase()).date("").manual("xdtls manual");
-    man.render(&mut page).unwrap();
+    man.render(&mut page).expect("memory does not run out");
     pages.insert(Path::new("docs/man").join(format!("{name}.1")), page);
     for subcommand in command.get_subcommands().filter(|it| it.get_name() != "help") {
         self::pages(subcommand, pages);
@@ -76,8 +76,11 @@ fn the_manual_tells_of_every_command_and_exit_code() {
     let generated = generated();
     let page = |name: &str| String::from_utf8_lossy(&generated[Path::new(name)]).into_owned();
     let main = page("docs/man/xdtls.1");
+    let operations = std::fs::read_to_string(root().join("docs/operations.md")).unwrap();
     for exit in xdtls::exit::Exit::ALL {
         assert!(main.contains(&exit.meaning().replace('-', "\\-")), "{exit:?}");
+        let row = format!("| {} | {} |", exit.code(), exit.meaning());
+        assert!(operations.contains(&row), "docs/operations.md lacks {row}");
     }
     assert!(page("docs/man/xdtls-associations-show.1").contains("association"));
 }

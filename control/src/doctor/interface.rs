@@ -104,7 +104,8 @@ fn judge_queues(facts: &Facts, link: &Link, findings: &mut Findings) {
         0 => String::new(),
         count => format!(", {count} interrupts"),
     };
-    let seen = format!("{queues} receive queues{most}, {cpus} CPUs{interrupts}");
+    let plural = if queues == 1 { "" } else { "s" };
+    let seen = format!("{queues} receive queue{plural}{most}, {cpus} CPUs{interrupts}");
     let could_be_more = link.queues_max.is_some_and(|most| most > queues) && queues < cpus;
     if could_be_more && !is_veth(link) {
         let better = link.queues_max.unwrap_or(queues).min(cpus);

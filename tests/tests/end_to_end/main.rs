@@ -10,6 +10,7 @@ mod lifetime;
 mod limits;
 mod loss;
 mod operations;
+mod page;
 mod service;
 mod sizes;
 mod traffic;
@@ -99,6 +100,7 @@ fn of_xdp() -> Vec<Test> {
         xdp::an_epoch_0_flood_ends_in_the_program
         operations::the_doctor_looks_and_changes_nothing
         service::its_capabilities_are_enough_and_each_is_needed
+        page::the_operations_page_works_as_written
     ]
     .to_vec();
     let [final_flight] = tests![xdp::a_lost_final_flight_is_sent_again];
