@@ -32,13 +32,15 @@ impl Reply {
     pub const COUNT: u32 = 3;
 }
 
-/// Where an IPv4 frame goes; 0 for frames of other protocols.
+/// Where an IPv4 frame comes from and goes to; `None` for other protocols.
 #[inline(always)]
-pub fn destination(head: &[u8; REPLY_ADDRESS_LEN]) -> u32 {
+pub fn addresses(head: &[u8; REPLY_ADDRESS_LEN]) -> Option<(u32, u32)> {
     if (head[12], head[13], head[IP_AT]) != (8, 0, 0x45) {
-        return 0;
+        return None;
     }
-    u32::from_be_bytes([head[30], head[31], head[32], head[33]])
+    let address =
+        |at: usize| u32::from_be_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]);
+    Some((address(26), address(30)))
 }
 
 /// The kind of a reply whose payload begins so. `prefix` says whether a prefix begins it.
@@ -79,12 +81,12 @@ mod tests {
     }
 
     #[test]
-    fn only_plain_ipv4_has_a_destination() {
+    fn only_plain_ipv4_has_addresses() {
         let mut head = [0; REPLY_ADDRESS_LEN];
         (head[12], head[14]) = (8, 0x45);
-        head[30..].copy_from_slice(&[198, 18, 0, 1]);
-        assert_eq!(destination(&head), 0xc612_0001);
+        head[26..].copy_from_slice(&[192, 0, 2, 2, 198, 18, 0, 1]);
+        assert_eq!(addresses(&head), Some((0xc000_0202, 0xc612_0001)));
         head[12] = 0x86;
-        assert_eq!(destination(&head), 0);
+        assert_eq!(addresses(&head), None);
     }
 }

@@ -1,0 +1,9 @@
+//! A packet generator in the kernel, and what xdtls is measured with and against.
+#![forbid(unsafe_code)]
+
+pub mod bound;
+pub mod flood;
+pub mod generator;
+pub mod hello;
+pub mod interrupt;
+pub mod kind;
