@@ -167,8 +167,8 @@ fn print(options: &Options, report: &Report) -> Result<()> {
     let rate = sent.frames as f64 / sent.seconds.max(f64::MIN_POSITIVE);
     println!("sent:     {} frames, {} bytes, {rate:.0} a second", sent.frames, sent.bytes);
     println!(
-        "replies:  {} HelloVerifyRequests, {} other handshake messages, {} others, {} bytes",
-        replies.hello_verify_requests, replies.handshake, replies.other, replies.bytes
+        "replies:  {} HelloVerifyRequests, {} ServerHellos, {} others, {} bytes",
+        replies.hello_verify_requests, replies.server_hellos, replies.other, replies.bytes
     );
     println!("What was dropped, and why, the gateway tells: `xdtls status --socket PATH`.");
     Ok(())
@@ -219,7 +219,7 @@ impl std::ops::Sub for Replies {
     fn sub(self, before: Self) -> Self {
         Self {
             hello_verify_requests: self.hello_verify_requests - before.hello_verify_requests,
-            handshake: self.handshake - before.handshake,
+            server_hellos: self.server_hellos - before.server_hellos,
             other: self.other - before.other,
             bytes: self.bytes - before.bytes,
         }

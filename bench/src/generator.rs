@@ -37,8 +37,8 @@ const PLAN_LEN: usize = size_of::<Plan>();
 pub struct Replies {
     /// HelloVerifyRequests.
     pub hello_verify_requests: u64,
-    /// Other handshake messages.
-    pub handshake: u64,
+    /// ServerHellos.
+    pub server_hellos: u64,
     /// Anything else.
     pub other: u64,
     /// Bytes of all of them, Ethernet headers included.
@@ -130,8 +130,8 @@ impl Generator {
         for (index, sum) in (0..).zip(&mut sums) {
             *sum = self.replies.get(&index, 0)?.iter().sum();
         }
-        let [hello_verify_requests, handshake, other, bytes @ ..] = sums;
-        Ok(Replies { hello_verify_requests, handshake, other, bytes: bytes.iter().sum() })
+        let [hello_verify_requests, server_hellos, other, bytes @ ..] = sums;
+        Ok(Replies { hello_verify_requests, server_hellos, other, bytes: bytes.iter().sum() })
     }
 
     /// How many of the first `identities` have no cookie.

@@ -152,20 +152,23 @@ impl Lab {
         statistics(&self.gateway, OUTSIDE)
     }
 
-    /// Gives the receive queues threads (which a driver of hardware has anyway: its interrupts),
-    /// the flood's on the gateway's CPU, or takes them away. To be called once XDP is attached.
+    /// Gives the receive queues threads, the flood's on the gateway's CPU, or takes them away: then
+    /// a frame is received by the CPU that sends it. To be called once XDP is attached.
     pub fn own_core(&self, on: bool) -> Result<()> {
-        let write = format!("echo {} > /sys/class/net/{OUTSIDE}/threaded", u32::from(on));
-        self.gateway.run("sh", &["-c", &write])?;
-        if on {
-            let mut threads = napi_threads()?;
-            threads.sort_unstable();
-            // Threads are numbered as they are made, queue by queue.
-            if let Some((_, pid)) = threads.first() {
-                let (cpu, pid) = (GATEWAY_CPU.to_string(), pid.to_string());
-                capture(Command::new("taskset").args(["-pc", &cpu, &pid]))?;
-            }
+        let file = format!("/sys/class/net/{OUTSIDE}/threaded");
+        let set = |value: u32| self.gateway.run("sh", &["-c", &format!("echo {value} > {file}")]);
+        set(0)?;
+        if !on {
+            return Ok(());
         }
+        let others = napi_threads()?;
+        set(1)?;
+        let mut own = napi_threads()?;
+        own.retain(|thread| !others.contains(thread));
+        // They are numbered as they are made, queue by queue.
+        let flooded = own.iter().min().context("the receive queues have got no threads")?;
+        let (cpu, pid) = (GATEWAY_CPU.to_string(), flooded.1.to_string());
+        capture(Command::new("taskset").args(["-pc", &cpu, &pid]))?;
         Ok(())
     }
 
@@ -187,8 +190,8 @@ impl Lab {
     }
 }
 
-/// The kernel threads that serve the queues of an interface named as the gateway's is: number of
-/// the queue's NAPI and process id.
+/// The kernel threads that serve queues of interfaces named as the gateway's is: the number behind
+/// the name, and the process id.
 fn napi_threads() -> Result<Vec<(u32, u32)>> {
     let listed = capture(Command::new("ps").args(["-eo", "pid=,comm="]))?;
     let thread = |line: &str| {
@@ -218,7 +221,8 @@ fn compile(server: &Path) -> Result<()> {
 }
 
 fn configuration(datapath: &str, associations: u32) -> String {
-    let interface = if datapath == "xdp" { format!("interface = \"{OUTSIDE}\"\n") } else { String::new() };
+    let interface =
+        if datapath == "xdp" { format!("interface = \"{OUTSIDE}\"\n") } else { String::new() };
     format!(
         "[gateway]\nlisten = \"{GATEWAY}\"\nworkers = 1\ndatapath = \"{datapath}\"\n{interface}\
          [[identity]]\ncertificate = \"gateway.pem\"\nkey = \"gateway.key\"\n\

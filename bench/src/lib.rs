@@ -2,8 +2,15 @@
 #![forbid(unsafe_code)]
 
 pub mod bound;
+pub mod experiment;
 pub mod flood;
 pub mod generator;
 pub mod hello;
 pub mod interrupt;
 pub mod kind;
+pub mod lab;
+pub mod measure;
+pub mod numbers;
+mod plot;
+pub mod process_cost;
+pub mod report;

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Parser;
-use xdtls_bench::{bound, flood};
+use xdtls_bench::{bound, flood, measure};
 
 /// A packet generator and measurements of xdtls.
 #[derive(Parser)]
@@ -13,6 +13,8 @@ use xdtls_bench::{bound, flood};
 enum Bench {
     /// Send one kind of flood through an interface
     Flood(flood::Options),
+    /// Measure a gateway under floods
+    Measure(measure::Options),
     /// Be an XDP program to compare with
     #[command(hide = true)]
     Bound(bound::Options),
@@ -31,6 +33,7 @@ fn main() -> ExitCode {
 fn run(command: Bench) -> Result<()> {
     match command {
         Bench::Flood(options) => flood::run(&options),
+        Bench::Measure(options) => measure::run(&options),
         Bench::Bound(options) => bound::run(&options),
     }
 }

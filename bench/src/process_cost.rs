@@ -98,7 +98,9 @@ mod tests {
 
     #[test]
     fn fields_are_found_by_whole_names() {
-        let text = "map_type:\\t2\\nmemlock:\\t4096\\nmap_id:\\t17\\n".replace("\\t", "\t").replace("\\n", "\n");
+        let text = "map_type:\\t2\\nmemlock:\\t4096\\nmap_id:\\t17\\n"
+            .replace("\\t", "\t")
+            .replace("\\n", "\n");
         assert_eq!(field(&text, "memlock:"), Some(4096));
         assert_eq!(field(&text, "map_id:"), Some(17));
         assert_eq!(field(&text, "run_cnt:"), None);

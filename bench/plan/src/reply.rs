@@ -21,9 +21,9 @@ pub const HELLO_VERIFY_FRAME_LEN: usize = REPLY_COOKIE_AT + COOKIE_LEN;
 pub enum Reply {
     /// A HelloVerifyRequest.
     HelloVerifyRequest,
-    /// Any other handshake message: a server that has begun a handshake.
-    Handshake,
-    /// Anything else.
+    /// A ServerHello: a server that has begun a handshake.
+    ServerHello,
+    /// Anything else, the rest of a server's flight too.
     Other,
 }
 
@@ -49,7 +49,7 @@ pub fn kind(payload: &[u8; REPLY_KIND_LEN], prefix: bool) -> Reply {
     let (record, message) = if prefix { (PREFIX_LEN, PREFIX_LEN + 13) } else { (0, 13) };
     match (payload[record], payload[message]) {
         (22, 3) => Reply::HelloVerifyRequest,
-        (22, _) => Reply::Handshake,
+        (22, 2) => Reply::ServerHello,
         _ => Reply::Other,
     }
 }
@@ -76,7 +76,10 @@ mod tests {
         assert_eq!(identity(head), 0x1234);
         let without = reply[PREFIX_LEN..PREFIX_LEN + REPLY_KIND_LEN].try_into().unwrap();
         assert_eq!(kind(without, false), Reply::HelloVerifyRequest);
-        assert_eq!(kind(&[22; REPLY_KIND_LEN], true), Reply::Handshake);
+        let mut server = [22; REPLY_KIND_LEN];
+        assert_eq!(kind(&server, true), Reply::Other);
+        server[PREFIX_LEN + 13] = 2;
+        assert_eq!(kind(&server, true), Reply::ServerHello);
         assert_eq!(kind(&[21; REPLY_KIND_LEN], true), Reply::Other);
     }
 
