@@ -5,6 +5,7 @@
 //! behind it. Everything is judged by length first, so that the same code can run in the kernel.
 
 use crate::cursor::{Cursor, SliceCursor, Truncated};
+use crate::drop_reason::DropReason;
 use crate::record::{self, RecordHeader, content_type};
 use crate::siphash::SipHash;
 
@@ -33,6 +34,16 @@ pub enum HelloError {
     NotAClientHello,
     /// It is one, but fragmented, cut, or with impossible lengths.
     Malformed,
+}
+
+impl HelloError {
+    /// The reason for which the message is dropped.
+    pub const fn reason(self) -> DropReason {
+        match self {
+            Self::NotAClientHello => DropReason::NotAClientHello,
+            Self::Malformed => DropReason::MalformedClientHello,
+        }
+    }
 }
 
 impl From<Truncated> for HelloError {
@@ -74,7 +85,8 @@ impl ClientHello {
     #[inline(always)]
     pub fn parse(cursor: &mut impl Cursor) -> Result<Self, HelloError> {
         let header = RecordHeader::parse(cursor).map_err(|_| HelloError::NotAClientHello)?;
-        let message_type = cursor.u8().map_err(|_| HelloError::NotAClientHello)?;
+        let [message_type, rest @ ..] =
+            cursor.take::<HANDSHAKE_HEADER_LEN>().map_err(|_| HelloError::NotAClientHello)?;
         let version_known = matches!(header.version, record::DTLS_1_0 | record::DTLS_1_2);
         if header.content_type != content_type::HANDSHAKE
             || header.epoch != 0
@@ -83,7 +95,7 @@ impl ClientHello {
         {
             return Err(HelloError::NotAClientHello);
         }
-        let (message_seq, body_len) = handshake_header(cursor)?;
+        let (message_seq, body_len) = handshake_header(rest)?;
         if usize::from(header.length) != HANDSHAKE_HEADER_LEN + body_len
             || cursor.remaining() != body_len
         {
@@ -162,12 +174,11 @@ impl ClientHello {
 
 /// Reads the handshake header behind its type: message_seq and length of an unfragmented message.
 #[inline(always)]
-fn handshake_header(cursor: &mut impl Cursor) -> Result<(u16, usize), HelloError> {
-    let length = cursor.u24()?;
-    let message_seq = cursor.u16()?;
-    let fragment_offset = cursor.u24()?;
-    let fragment_length = cursor.u24()?;
-    if fragment_offset != 0 || fragment_length != length || message_seq > 1 {
+fn handshake_header(header: [u8; HANDSHAKE_HEADER_LEN - 1]) -> Result<(u16, usize), HelloError> {
+    let [l0, l1, l2, s0, s1, offset @ .., f0, f1, f2] = header;
+    let length = u32::from_be_bytes([0, l0, l1, l2]);
+    let message_seq = u16::from_be_bytes([s0, s1]);
+    if offset != [0; 3] || [f0, f1, f2] != [l0, l1, l2] || message_seq > 1 {
         return Err(HelloError::Malformed);
     }
     Ok((message_seq, length as usize))

@@ -5,6 +5,8 @@
 //! that is indexed by the period: those of this period and the two before judge cookies, the fourth
 //! is the one that is being written for the next. No reader can see a half-written secret in use.
 
+use core::net::{IpAddr, Ipv6Addr};
+
 use crate::client_hello::{COOKIE_LEN, ClientHello, CookieField};
 use crate::cursor::Cursor;
 use crate::drop_reason::DropReason;
@@ -26,6 +28,18 @@ const DOMAIN: u64 = 0x01;
 #[derive(Clone)]
 pub struct CookieSecrets(pub [Key; SECRETS]);
 
+/// Where secrets come from: memory, or a map of the XDP program.
+pub trait Secrets {
+    /// The secret at a place of the ring.
+    fn secret(&self, index: usize) -> Option<Key>;
+}
+
+impl Secrets for CookieSecrets {
+    fn secret(&self, index: usize) -> Option<Key> {
+        self.0.get(index).copied()
+    }
+}
+
 /// Who sends a ClientHello and where to. Addresses are IPv6, IPv4 as mapped (RFC 4291 §2.5.5.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HelloPath {
@@ -39,6 +53,45 @@ pub struct HelloPath {
     pub local_port: u16,
     /// The sender id of the prefix.
     pub client_id: u32,
+}
+
+/// An address as 16 bytes, IPv4 as mapped.
+pub fn mapped(address: IpAddr) -> [u8; 16] {
+    match address {
+        IpAddr::V4(v4) => v4.to_ipv6_mapped().octets(),
+        IpAddr::V6(v6) => v6.octets(),
+    }
+}
+
+impl HelloPath {
+    /// Whether the sender may be answered at all: it is one host, and not ourselves.
+    #[inline(always)]
+    pub fn may_be_answered(&self) -> bool {
+        let ours = self.peer_port == self.local_port && self.peer_address == self.local_address;
+        self.peer_port != 0 && !is_many_or_nobody(self.peer_address) && !ours
+    }
+
+    /// Whether the ClientHello was sent to more than one host.
+    #[inline(always)]
+    pub fn is_to_many(&self) -> bool {
+        is_many_or_nobody(self.local_address)
+    }
+
+    /// Whether it cannot have come over a wire, unless somebody lies.
+    #[inline(always)]
+    pub fn is_within_host(&self) -> bool {
+        self.peer_address == self.local_address
+            || Ipv6Addr::from(self.peer_address).to_canonical().is_loopback()
+    }
+}
+
+/// Broadcast, multicast and unspecified addresses.
+#[inline(always)]
+fn is_many_or_nobody(address: [u8; 16]) -> bool {
+    match Ipv6Addr::from(address).to_canonical() {
+        IpAddr::V4(v4) => v4.is_broadcast() || v4.is_multicast() || v4.is_unspecified(),
+        IpAddr::V6(v6) => v6.is_multicast() || v6.is_unspecified(),
+    }
 }
 
 /// What is to be done with a ClientHello.
@@ -62,37 +115,39 @@ impl CookieSecrets {
     pub const fn index_to_renew(now_s: u32) -> usize {
         ring_index(now_s.wrapping_add(PERIOD_S))
     }
+}
 
-    /// Judges a ClientHello at the second `now_s` of a monotonic clock. `cursor` stands where
-    /// [`ClientHello::parse`] began.
-    #[inline(always)]
-    pub fn judge(
-        &self,
-        now_s: u32,
-        path: &HelloPath,
-        hello: &ClientHello,
-        cursor: &mut impl Cursor,
-    ) -> Judgement {
-        let made_s = match hello.cookie {
-            CookieField::Empty => now_s,
-            CookieField::Foreign => return Judgement::Drop(DropReason::CookieInvalid),
-            CookieField::Cookie([s0, s1, s2, s3, ..]) => u32::from_be_bytes([s0, s1, s2, s3]),
-        };
-        if made_s > now_s {
-            return Judgement::Drop(DropReason::CookieInvalid);
-        }
-        if now_s - made_s > LIFE_S {
-            return Judgement::Drop(DropReason::CookieExpired);
-        }
-        let secret = self.0[ring_index(made_s)];
-        let Some(cookie) = make(secret, made_s, path, hello, cursor) else {
-            return Judgement::Drop(DropReason::MalformedClientHello);
-        };
-        match hello.cookie {
-            CookieField::Empty => Judgement::Reply(cookie),
-            CookieField::Cookie(theirs) if same(&theirs, &cookie) => Judgement::Accept,
-            _ => Judgement::Drop(DropReason::CookieInvalid),
-        }
+/// Judges a ClientHello at the second `now_s` of a monotonic clock. `cursor` stands where
+/// [`ClientHello::parse`] began.
+#[inline(always)]
+pub fn judge(
+    secrets: &impl Secrets,
+    now_s: u32,
+    path: &HelloPath,
+    hello: &ClientHello,
+    cursor: &mut impl Cursor,
+) -> Judgement {
+    let made_s = match hello.cookie {
+        CookieField::Empty => now_s,
+        CookieField::Foreign => return Judgement::Drop(DropReason::CookieInvalid),
+        CookieField::Cookie([s0, s1, s2, s3, ..]) => u32::from_be_bytes([s0, s1, s2, s3]),
+    };
+    if made_s > now_s {
+        return Judgement::Drop(DropReason::CookieInvalid);
+    }
+    if now_s - made_s > LIFE_S {
+        return Judgement::Drop(DropReason::CookieExpired);
+    }
+    let Some(secret) = secrets.secret(ring_index(made_s)) else {
+        return Judgement::Drop(DropReason::CookieInvalid);
+    };
+    let Some(cookie) = make(secret, made_s, path, hello, cursor) else {
+        return Judgement::Drop(DropReason::MalformedClientHello);
+    };
+    match hello.cookie {
+        CookieField::Empty => Judgement::Reply(cookie),
+        CookieField::Cookie(theirs) if same(&theirs, &cookie) => Judgement::Accept,
+        _ => Judgement::Drop(DropReason::CookieInvalid),
     }
 }
 
@@ -142,7 +197,7 @@ mod tests {
 
     fn judge(secrets: &CookieSecrets, now_s: u32, path: &HelloPath, bytes: &[u8]) -> Judgement {
         let hello = ClientHello::parse(&mut SliceCursor::new(bytes)).unwrap();
-        secrets.judge(now_s, path, &hello, &mut SliceCursor::new(bytes))
+        super::judge(secrets, now_s, path, &hello, &mut SliceCursor::new(bytes))
     }
 
     fn cookie_at(now_s: u32) -> [u8; COOKIE_LEN] {

@@ -7,8 +7,8 @@
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Truncated;
 
-/// A forward-only reader of packet bytes.
-pub trait Cursor {
+/// A forward-only reader of packet bytes. A clone reads the same bytes again.
+pub trait Cursor: Clone {
     /// Takes the next `N` bytes.
     fn take<const N: usize>(&mut self) -> Result<[u8; N], Truncated>;
 

@@ -46,6 +46,12 @@ drop_reasons! {
     CookieExpired = "cookie_expired",
     /// A reply would have been larger than the request, or gone to an address that must get none.
     ReplyForbidden = "reply_forbidden",
+    /// More HelloVerifyRequests than one CPU may send.
+    ReplyLimit = "reply_limit",
+    /// More HelloVerifyRequests than one CPU may send to one source prefix.
+    SourceReplyLimit = "source_reply_limit",
+    /// More ClientHellos that only the kernel can judge than one CPU may pass to it.
+    SlowHelloLimit = "slow_hello_limit",
     /// A ClientHello with a good cookie whose handshake has already ended.
     HandshakeReplayed = "handshake_replayed",
     /// The peer does not offer the extended master secret, which is required.
@@ -100,7 +106,7 @@ drop_reasons! {
     InsideSend = "inside_send",
     /// The kernel would not send a datagram to the peer.
     OutsideSend = "outside_send",
-    /// The datagram came for an association that has just been closed.
+    /// The datagram came for an association that has ended less than two minutes ago.
     Closed = "closed",
 }
 

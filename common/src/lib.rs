@@ -9,12 +9,15 @@
 #[cfg(test)]
 extern crate std;
 
+pub mod budget;
+pub mod checksum;
 pub mod client_hello;
 pub mod cookie;
 pub mod cursor;
 pub mod drop_reason;
 pub mod extension;
 pub mod frame;
+pub mod front;
 pub mod hello_verify;
 pub mod id;
 pub mod map;
@@ -22,6 +25,7 @@ pub mod outcome;
 pub mod path_message;
 pub mod prefix;
 pub mod record;
+pub mod reply;
 pub mod siphash;
 pub mod steering;
 pub mod verdict;

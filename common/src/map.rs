@@ -16,13 +16,14 @@ pub struct ConfigValue {
     udp_port: u32,
     slot_mask: u32,
     shards: u32,
+    answers_hellos: u32,
 }
 
-const _: () = assert!(size_of::<ConfigValue>() == 12);
+const _: () = assert!(size_of::<ConfigValue>() == 16);
 
 impl ConfigValue {
     /// A program with this value lets every packet pass.
-    pub const UNSET: Self = Self { udp_port: 0, slot_mask: 0, shards: 0 };
+    pub const UNSET: Self = Self { udp_port: 0, slot_mask: 0, shards: 0, answers_hellos: 0 };
 
     /// Steers what comes to `udp_port` among associations whose ids have this layout.
     pub const fn new(udp_port: u16, layout: IdLayout) -> Self {
@@ -30,7 +31,19 @@ impl ConfigValue {
             udp_port: udp_port as u32,
             slot_mask: layout.slot_of(u32::MAX),
             shards: layout.shards(),
+            answers_hellos: 0,
         }
+    }
+
+    /// The same for a gateway, which answers ClientHellos. Its secrets must be there first.
+    #[must_use]
+    pub const fn answering_hellos(self) -> Self {
+        Self { answers_hellos: 1, ..self }
+    }
+
+    /// Whether ClientHellos are answered.
+    pub const fn answers_hellos(&self) -> bool {
+        self.answers_hellos != 0
     }
 
     /// Whether datagrams to this port are ours.
@@ -94,6 +107,7 @@ const _: () = assert!(size_of::<AssociationValue>() == 16);
 const OPENING: u32 = 1;
 const HALF_OPEN: u32 = 2;
 const ESTABLISHED: u32 = 3;
+const RESTING: u32 = 4;
 
 impl AssociationValue {
     /// No association.
@@ -105,6 +119,7 @@ impl AssociationValue {
             Phase::Opening => OPENING,
             Phase::HalfOpen => HALF_OPEN,
             Phase::Established => ESTABLISHED,
+            Phase::Resting => RESTING,
         };
         let shard = layout.shard_of(id.value());
         Self { local_id: id.value(), peer_id: entry.peer_id, shard, phase }
@@ -118,6 +133,7 @@ impl AssociationValue {
             OPENING => Phase::Opening,
             HALF_OPEN => Phase::HalfOpen,
             ESTABLISHED => Phase::Established,
+            RESTING => Phase::Resting,
             _ => return None,
         };
         // The slot may have been given to another association since its tag was read.
@@ -163,7 +179,7 @@ mod tests {
     #[test]
     fn an_association_is_found_under_its_own_id_only() {
         let id = LAYOUT.id(5, 77).unwrap();
-        for phase in [Phase::Opening, Phase::HalfOpen, Phase::Established] {
+        for phase in [Phase::Opening, Phase::HalfOpen, Phase::Established, Phase::Resting] {
             let entry = Entry { phase, peer_id: 9 };
             let value = AssociationValue::new(LAYOUT, id, entry);
             assert_eq!(value.entry(id.value()), Some(entry));

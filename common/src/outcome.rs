@@ -26,8 +26,12 @@ macro_rules! outcomes {
 outcomes! {
     /// Passed: nothing that this program is for.
     NotOurs = "not_ours",
-    /// Passed: a datagram without receiver id, for the control plane to judge.
+    /// Passed: a ClientHello with a good cookie, for the control plane.
     ClientHello = "client_hello",
+    /// Passed: a ClientHello that only the kernel can judge.
+    SlowHello = "slow_hello",
+    /// Answered with a HelloVerifyRequest.
+    HelloVerifyRequest = "hello_verify_request",
     /// Passed: part of a handshake.
     Handshake = "handshake",
     /// Handed to the AF_XDP socket of the association's worker.

@@ -42,18 +42,22 @@ impl SipHash {
     /// can collide unless the caller absorbs the length as well.
     #[inline(always)]
     pub fn absorb(&mut self, cursor: &mut impl Cursor, count: usize) -> Result<(), Truncated> {
+        let (mut words, mut last) = (cursor.clone(), cursor.clone());
+        // As in `checksum::Sum::absorb`: no cursor goes through the loop and lives on.
+        cursor.skip(count)?;
         for _ in 0..count / 8 {
-            self.word(u64::from_le_bytes(cursor.take()?));
+            self.word(u64::from_le_bytes(words.take()?));
         }
+        last.skip(count & !7)?;
         let mut tail = 0;
         if count & 4 != 0 {
-            tail = u64::from(cursor.u32()?);
+            tail = u64::from(last.u32()?);
         }
         if count & 2 != 0 {
-            tail = tail << 16 | u64::from(cursor.u16()?);
+            tail = tail << 16 | u64::from(last.u16()?);
         }
         if count & 1 != 0 {
-            tail = tail << 8 | u64::from(cursor.u8()?);
+            tail = tail << 8 | u64::from(last.u8()?);
         }
         if !count.is_multiple_of(8) {
             self.word(tail);

@@ -22,7 +22,7 @@ pub trait Table {
 pub enum Steering {
     /// To the kernel: it is none of our datagrams, or there is doubt.
     NotOurs,
-    /// To the control plane, to open an association.
+    /// To [`crate::front::judge_frame`], which decides on a datagram without receiver id.
     ClientHello,
     /// To the control plane, for an association that is being opened.
     Handshake,
@@ -47,7 +47,8 @@ pub fn steer(frame: impl Cursor, config: &ConfigValue, table: &impl Table) -> St
     let association = find(prefix.receiver, config, table);
     let entry = association.and_then(|found| found.entry(prefix.receiver));
     match (verdict(prefix, entry, &mut payload), association) {
-        (Verdict::ClientHello, _) => Steering::ClientHello,
+        (Verdict::ClientHello, _) if config.answers_hellos() => Steering::ClientHello,
+        (Verdict::ClientHello, _) => Steering::Drop(DropReason::UnknownId),
         (Verdict::Handshake, _) => Steering::Handshake,
         (Verdict::Worker, Some(found)) => Steering::Worker(found.shard()),
         (Verdict::Worker, None) => Steering::Drop(DropReason::UnknownId),

@@ -1,16 +1,21 @@
 //! The XDP program of xdtls: steers each datagram to the AF_XDP socket of its association's
-//! worker, drops what no association can want, and leaves all else to the kernel.
+//! worker, answers ClientHellos with cookies, drops what no association can want, and leaves all
+//! else to the kernel.
 //!
 //! What it decides is `xdtls_common::steering`, which the host's tests run too. Here stand only
 //! the packet pointers ([`packet`]) and the maps ([`maps`]).
 #![no_std]
 #![no_main]
+// Assembler for BPF is not stable in rustc yet; the build of `core` needs the same switch.
+#![feature(asm_experimental_arch)]
 
-use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_PASS};
+use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_PASS, XDP_TX};
 use aya_ebpf::macros::xdp;
 use aya_ebpf::programs::XdpContext;
-use xdtls_common::Outcome;
+use xdtls_common::front::{HelloVerdict, judge_frame};
+use xdtls_common::reply::HelloReply;
 use xdtls_common::steering::{Steering, steer};
+use xdtls_common::{DropReason, Outcome};
 
 mod maps;
 mod packet;
@@ -24,9 +29,9 @@ static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";
 #[xdp]
 fn xdtls(context: XdpContext) -> u32 {
     let config = maps::CONFIG.load();
-    match steer(packet::PacketCursor::new(&context), &config, &maps::Associations) {
+    match steer(packet::PacketCursor::new(&context), &config, &maps::Maps) {
         Steering::NotOurs => pass(Outcome::NotOurs),
-        Steering::ClientHello => pass(Outcome::ClientHello),
+        Steering::ClientHello => client_hello(&context),
         Steering::Handshake => pass(Outcome::Handshake),
         Steering::Worker(shard) => {
             let (action, outcome) =
@@ -34,10 +39,19 @@ fn xdtls(context: XdpContext) -> u32 {
             maps::count_outcome(outcome);
             action
         }
-        Steering::Drop(reason) => {
-            maps::count_drop(reason);
-            XDP_DROP
-        }
+        Steering::Drop(reason) => drop(reason),
+    }
+}
+
+/// Judges a ClientHello. A function of its own, so that what it keeps on the stack costs no other
+/// packet anything.
+#[inline(never)]
+fn client_hello(context: &XdpContext) -> u32 {
+    match judge_frame(packet::PacketCursor::new(context), &mut maps::Maps) {
+        HelloVerdict::Reply(reply) => answer(context, &reply),
+        HelloVerdict::Pass => pass(Outcome::ClientHello),
+        HelloVerdict::PassSlowly => pass(Outcome::SlowHello),
+        HelloVerdict::Drop(reason) => drop(reason),
     }
 }
 
@@ -46,6 +60,24 @@ fn xdtls(context: XdpContext) -> u32 {
 fn pass(outcome: Outcome) -> u32 {
     maps::count_outcome(outcome);
     XDP_PASS
+}
+
+/// Sends the frame back as a reply.
+#[inline(always)]
+fn answer(context: &XdpContext, reply: &HelloReply) -> u32 {
+    let written = reply.write(&mut packet::PacketMut::new(context));
+    if written.is_err() || !packet::shorten(context, reply.frame_len()) {
+        return drop(DropReason::OutsideSend);
+    }
+    maps::count_outcome(Outcome::HelloVerifyRequest);
+    XDP_TX
+}
+
+/// Ends the packet here.
+#[inline(always)]
+fn drop(reason: DropReason) -> u32 {
+    maps::count_drop(reason);
+    XDP_DROP
 }
 
 /// The verifier proves that no path gets here; the compiler asks for it all the same.

@@ -2,16 +2,25 @@
 
 use aya_ebpf::Global;
 use aya_ebpf::bindings::xdp_action::XDP_PASS;
+use aya_ebpf::helpers::bpf_ktime_get_coarse_ns;
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, PerCpuArray, XskMap};
+use xdtls_common::budget::{SKETCH_CELLS, SKETCH_ROWS};
+use xdtls_common::cookie::{SECRETS, Secrets};
+use xdtls_common::front::{Front, FrontValue};
 use xdtls_common::id::IdLayout;
 use xdtls_common::map::{AssociationValue, ConfigValue, TagValue};
+use xdtls_common::siphash::Key;
 use xdtls_common::steering::Table;
 use xdtls_common::{DropReason, Outcome};
 
 /// Set by the loader before the program is verified, constant from then on.
 #[unsafe(no_mangle)]
 pub(crate) static CONFIG: Global<ConfigValue> = Global::new(ConfigValue::UNSET);
+
+/// The same for what happens to ClientHellos.
+#[unsafe(no_mangle)]
+pub(crate) static FRONT: Global<FrontValue> = Global::new(FrontValue::UNSET);
 
 /// Which id each slot holds. The loader makes it as large as the configured capacity.
 #[map]
@@ -33,10 +42,25 @@ static DROPS: PerCpuArray<u64> = PerCpuArray::with_max_entries(DropReason::COUNT
 #[map]
 static OUTCOMES: PerCpuArray<u64> = PerCpuArray::with_max_entries(Outcome::COUNT as u32, 0);
 
-/// The associations as the maps hold them.
-pub(crate) struct Associations;
+/// The ring of cookie secrets. The control plane writes one while it judges nothing.
+#[map]
+static COOKIE_SECRETS: Array<Key> = Array::with_max_entries(SECRETS as u32, 0);
 
-impl Table for Associations {
+/// Up to when a CPU's budgets are spent: of replies, and of ClientHellos on the slow path.
+#[map]
+static BUDGETS: PerCpuArray<u64> = PerCpuArray::with_max_entries(2, 0);
+const REPLIES: u32 = 0;
+const SLOW_HELLOS: u32 = 1;
+
+/// A CPU's sketch of the sources that it has answered, by row.
+#[map]
+static SKETCH: PerCpuArray<[u64; SKETCH_CELLS]> =
+    PerCpuArray::with_max_entries(SKETCH_ROWS as u32, 0);
+
+/// All that the program knows from maps.
+pub(crate) struct Maps;
+
+impl Table for Maps {
     #[inline(always)]
     fn tag(&self, slot: u32) -> Option<TagValue> {
         let tag = TAGS.get_ptr(slot)?;
@@ -52,6 +76,53 @@ impl Table for Associations {
         // SAFETY: as above; a value that is written meanwhile is a mixture of two values, and
         // every bit pattern is one.
         Some(unsafe { association.read_volatile() })
+    }
+}
+
+impl Secrets for Maps {
+    #[inline(always)]
+    fn secret(&self, index: usize) -> Option<Key> {
+        let key = COOKIE_SECRETS.get_ptr(index as u32)?;
+        // SAFETY: the map checked the index and keeps its elements. The control plane writes only
+        // what judges nothing; every bit pattern is a key.
+        Some(unsafe { key.read_volatile() })
+    }
+}
+
+impl Front for Maps {
+    #[inline(always)]
+    fn now_ns(&self) -> u64 {
+        // SAFETY: the helper reads a clock.
+        unsafe { bpf_ktime_get_coarse_ns() }
+    }
+
+    #[inline(always)]
+    fn limits(&self) -> FrontValue {
+        FRONT.load()
+    }
+
+    #[inline(always)]
+    fn replies(&mut self) -> Option<&mut u64> {
+        // SAFETY: the map checked the index, and only this CPU, which runs one XDP program at a
+        // time, has the element.
+        BUDGETS.get_ptr_mut(REPLIES).map(|budget| unsafe { &mut *budget })
+    }
+
+    #[inline(always)]
+    fn slow_hellos(&mut self) -> Option<&mut u64> {
+        // SAFETY: as above.
+        BUDGETS.get_ptr_mut(SLOW_HELLOS).map(|budget| unsafe { &mut *budget })
+    }
+
+    #[inline(always)]
+    fn cells(&mut self, [first, second]: [usize; SKETCH_ROWS]) -> Option<[&mut u64; SKETCH_ROWS]> {
+        let (first_row, second_row) = (SKETCH.get_ptr_mut(0)?, SKETCH.get_ptr_mut(1)?);
+        // SAFETY: as above; the rows are two elements, and the remainder is within each. It is
+        // taken again because the verifier has to see it here.
+        unsafe {
+            let first = &mut (*first_row)[first % SKETCH_CELLS];
+            Some([first, &mut (*second_row)[second % SKETCH_CELLS]])
+        }
     }
 }
 

@@ -1,7 +1,11 @@
-//! The cursor of the XDP program: between the two ends of a packet.
+//! Packet bytes between the two ends of a packet: read in order, and written where they stand.
 
+use core::arch::asm;
+
+use aya_ebpf::helpers::bpf_xdp_adjust_tail;
 use aya_ebpf::programs::XdpContext;
 use xdtls_common::cursor::{Cursor, Truncated};
+use xdtls_common::reply::FrameMut;
 use xdtls_common::verdict::MAX_LEADING_RECORDS;
 
 /// The furthest that one step may skip. The verifier follows a pointer only while all that was
@@ -13,6 +17,7 @@ const SKIP_MAX: usize = 0xffff / (MAX_LEADING_RECORDS + 1);
 ///
 /// The verifier permits a read only behind a comparison of the very pointer with the end of the
 /// packet, so each step makes one.
+#[derive(Clone)]
 pub(crate) struct PacketCursor {
     at: usize,
     end: usize,
@@ -29,7 +34,7 @@ impl PacketCursor {
 impl Cursor for PacketCursor {
     #[inline(always)]
     fn take<const N: usize>(&mut self) -> Result<[u8; N], Truncated> {
-        let after = self.at + N;
+        let after = opaque(self.at + N);
         if after > self.end {
             return Err(Truncated);
         }
@@ -53,4 +58,61 @@ impl Cursor for PacketCursor {
     fn remaining(&self) -> usize {
         self.end - self.at
     }
+}
+
+/// The same value, of which the compiler no longer knows where it comes from. It would move parts
+/// of the sum to the other side of the comparison, and the verifier then sees arithmetic on the end
+/// of the packet, which is forbidden, or learns nothing.
+#[inline(always)]
+fn opaque(mut value: usize) -> usize {
+    // SAFETY: no instruction at all.
+    unsafe { asm!("/* {0} */", inout(reg) value, options(pure, nomem, nostack)) };
+    value
+}
+
+/// Rewrites a packet.
+pub(crate) struct PacketMut {
+    start: usize,
+    end: usize,
+}
+
+impl PacketMut {
+    /// The frame.
+    #[inline(always)]
+    pub(crate) fn new(context: &XdpContext) -> Self {
+        Self { start: context.data(), end: context.data_end() }
+    }
+}
+
+impl FrameMut for PacketMut {
+    #[inline(always)]
+    fn get<const N: usize>(&self, at: usize) -> Result<[u8; N], Truncated> {
+        let from = self.start + at;
+        if from + N > self.end {
+            return Err(Truncated);
+        }
+        // SAFETY: as in `take`.
+        Ok(unsafe { (from as *const [u8; N]).read() })
+    }
+
+    #[inline(always)]
+    fn put<const N: usize>(&mut self, at: usize, bytes: [u8; N]) -> Result<(), Truncated> {
+        let from = self.start + at;
+        if from + N > self.end {
+            return Err(Truncated);
+        }
+        // SAFETY: as in `take`.
+        unsafe { (from as *mut [u8; N]).write(bytes) };
+        Ok(())
+    }
+}
+
+/// Cuts the packet to `length`; no pointer into it is good any more.
+#[inline(always)]
+pub(crate) fn shorten(context: &XdpContext, length: usize) -> bool {
+    // Pointers have 64 bits; their difference must not be taken in the 32 of what it is used for.
+    let whole = opaque(context.data_end() - context.data());
+    let change = length as i32 - whole as i32;
+    // SAFETY: the helper checks the length; the context is this run's.
+    unsafe { bpf_xdp_adjust_tail(context.ctx, change) == 0 }
 }

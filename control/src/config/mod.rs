@@ -19,6 +19,7 @@ mod value;
 
 use crate::datapath::options::DatapathOptions;
 pub use error::{ConfigError, ConfigErrors, Problem};
+use xdtls_common::front::FrontLimits;
 pub use xdtls_proto::name_pattern::{NamePattern, NamePatternError};
 
 /// Associations that a gateway or client may be configured to hold.
@@ -135,6 +136,10 @@ pub struct Limits {
     pub flow_idle_timeout: Duration,
     /// Backend flows at once: 1 to 1048576. Default: 65536.
     pub backend_flows: u32,
+    /// `hello_replies`, `hello_replies_per_source`, `slow_hellos`: what each CPU may do in a second
+    /// for senders that have not shown a cookie: 0, which is no limit, to 10000000.
+    /// Default: 2000000, 10000, 1000.
+    pub front: FrontLimits,
 }
 
 impl Default for Limits {
@@ -147,6 +152,11 @@ impl Default for Limits {
             idle_timeout: None,
             flow_idle_timeout: Duration::from_secs(120),
             backend_flows: 65_536,
+            front: FrontLimits {
+                replies: 2_000_000,
+                replies_per_source: 10_000,
+                slow_hellos: 1_000,
+            },
         }
     }
 }

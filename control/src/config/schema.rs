@@ -18,10 +18,12 @@ use super::{
     Limits, NamePattern, PATH_MTU, Rule,
 };
 use crate::datapath::options::{Datapath, DatapathOptions};
+use xdtls_common::front::FrontLimits;
 
 const THREADS_MAX: usize = 256;
 const HALF_OPEN: RangeInclusive<u32> = 1..=1_000_000;
 const BACKEND_FLOWS: RangeInclusive<u32> = 1..=1 << 20;
+const HELLOS_PER_SECOND: RangeInclusive<u32> = 0..=10_000_000;
 const HANDSHAKE_DEADLINE: RangeInclusive<Duration> =
     Duration::from_secs(1)..=Duration::from_secs(600);
 const IDLE_TIMEOUT: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(7 * 24 * 3600);
@@ -147,9 +149,19 @@ fn limits(mut table: Section<'_>) -> Limits {
             default.flow_idle_timeout,
         ),
         backend_flows: table.integer("backend_flows", BACKEND_FLOWS, default.backend_flows),
+        front: front_limits(&mut table, default.front),
     };
     table.finish();
     limits
+}
+
+fn front_limits(table: &mut Section<'_>, default: FrontLimits) -> FrontLimits {
+    let mut rate = |key, default| table.integer(key, HELLOS_PER_SECOND, default);
+    FrontLimits {
+        replies: rate("hello_replies", default.replies),
+        replies_per_source: rate("hello_replies_per_source", default.replies_per_source),
+        slow_hellos: rate("slow_hellos", default.slow_hellos),
+    }
 }
 
 /// The names too, in the backends' order: what refers to a name is judged even if its backend has

@@ -6,7 +6,7 @@ use tracing::{info, warn};
 
 use super::interface::Interface;
 use super::options::{Datapath, DatapathOptions};
-use super::xdp::{Program, Steered};
+use super::xdp::{Answering, Program, Steered};
 use crate::node::Shape;
 use crate::xsk::{ChunkSize, ShardXsk, XskOptions, XskSet};
 
@@ -18,16 +18,42 @@ pub struct FastPath {
     pub shards: Vec<ShardXsk>,
     /// How the program runs: native or generic.
     pub mode: &'static str,
+    /// Whether the sockets share memory with the driver.
+    pub zero_copy: bool,
+}
+
+/// What was chosen.
+pub struct Chosen {
+    /// `None` where packets take the socket path.
+    pub fast_path: Option<FastPath>,
+    /// Which it is, why, and what it costs, in words.
+    pub words: String,
 }
 
 /// Opens the fast path for a UDP port that is bound already, or says once why there is none.
-pub async fn open(options: &DatapathOptions, port: u16, shape: &Shape) -> Result<Option<FastPath>> {
+pub async fn open(
+    options: &DatapathOptions,
+    port: u16,
+    shape: &Shape,
+    answering: Option<Answering>,
+) -> Result<Chosen> {
+    let chosen = choose(options, port, shape, answering).await?;
+    info!("datapath: {}", chosen.words);
+    Ok(chosen)
+}
+
+async fn choose(
+    options: &DatapathOptions,
+    port: u16,
+    shape: &Shape,
+    answering: Option<Answering>,
+) -> Result<Chosen> {
     let why_not = match (options.datapath, &options.interface) {
         (Datapath::Socket, _) => "it was asked for".to_owned(),
         (Datapath::Xdp, None) => bail!("xdp needs the name of the outside's interface"),
         (Datapath::Auto, None) => "no interface is named for XDP".to_owned(),
-        (required, Some(name)) => match try_open(options, name, port, shape).await {
-            Ok(fast_path) => return Ok(Some(fast_path)),
+        (required, Some(name)) => match try_open(options, name, port, shape, answering).await {
+            Ok(chosen) => return Ok(chosen),
             Err(error) if required == Datapath::Xdp => return Err(error),
             Err(error) => {
                 warn!("falling back to sockets: {error:#}");
@@ -35,11 +61,11 @@ pub async fn open(options: &DatapathOptions, port: u16, shape: &Shape) -> Result
             }
         },
     };
-    info!(
-        "datapath: sockets with UDP_GRO and UDP_SEGMENT, because {why_not}; every packet passes \
-         through the kernel's network stack"
+    let words = format!(
+        "sockets with UDP_GRO and UDP_SEGMENT, because {why_not}; every packet passes through the \
+         kernel's network stack"
     );
-    Ok(None)
+    Ok(Chosen { fast_path: None, words })
 }
 
 async fn try_open(
@@ -47,7 +73,8 @@ async fn try_open(
     name: &str,
     port: u16,
     shape: &Shape,
-) -> Result<FastPath> {
+    answering: Option<Answering>,
+) -> Result<Chosen> {
     let interface = Interface::find(name).await?;
     let chunk = ChunkSize::for_mtu(interface.mtu as usize).with_context(|| {
         format!(
@@ -57,7 +84,7 @@ async fn try_open(
     })?;
     let shards = shape.layout.shards();
     let queues = interface.queues;
-    let steered = Steered { port, layout: shape.layout, queues };
+    let steered = Steered { port, layout: shape.layout, queues, answering };
     let mut program = Program::load(&interface, &steered)?;
     let sockets = XskOptions { chunk, zero_copy: options.zero_copy, ..XskOptions::default() };
     let mut set = XskSet::open(interface.index, queues, shards, &sockets)
@@ -73,9 +100,10 @@ async fn try_open(
         (false, "native") => "copy mode, the driver has no zero-copy: one copy a packet",
         (false, _) => "copy mode behind the network stack: one allocation and one copy a packet",
     };
-    info!(
-        "datapath: XDP {mode} on {name}, {queues} receive queues for {shards} workers; {copies}; \
-         sending through sockets with UDP_SEGMENT"
+    let words = format!(
+        "XDP {mode} on {name}, {queues} receive queues for {shards} workers; {copies}; sending \
+         through sockets with UDP_SEGMENT"
     );
-    Ok(FastPath { program, shards: taken, mode })
+    let fast_path = FastPath { program, shards: taken, mode, zero_copy: set.is_zero_copy() };
+    Ok(Chosen { fast_path: Some(fast_path), words })
 }

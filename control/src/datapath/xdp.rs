@@ -10,13 +10,17 @@ use aya::{Ebpf, EbpfError, EbpfLoader};
 use thiserror::Error;
 use tracing::debug;
 use xdtls_common::DropReason;
+use xdtls_common::front::{FrontLimits, FrontValue};
 use xdtls_common::id::{IdLayout, LocalId};
 use xdtls_common::map::{AssociationValue, ConfigValue, TagValue};
 use xdtls_common::outcome::Outcome;
+use xdtls_common::siphash::Key;
 use xdtls_common::verdict::{Entry, Phase};
 
 use super::interface::Interface;
 use super::options::XdpMode;
+use crate::cookies::SharedSecrets;
+use crate::random::random_u64;
 
 #[cfg(xdp_object)]
 static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("XDTLS_XDP_OBJECT"));
@@ -74,7 +78,7 @@ pub enum XdpError {
 }
 
 /// What the program is to steer.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone)]
 pub struct Steered {
     /// The UDP port that is ours.
     pub port: u16,
@@ -82,6 +86,17 @@ pub struct Steered {
     pub layout: IdLayout,
     /// Receive queues of the interface.
     pub queues: u32,
+    /// How ClientHellos are answered; clients do not.
+    pub answering: Option<Answering>,
+}
+
+/// How the program answers ClientHellos.
+#[derive(Clone)]
+pub struct Answering {
+    /// What judges cookies.
+    pub secrets: Arc<SharedSecrets>,
+    /// How often it may do what.
+    pub limits: FrontLimits,
 }
 
 /// The program, loaded; it detaches when this is dropped, or when the process ends in any way.
@@ -101,10 +116,11 @@ impl Program {
         if OBJECT.is_empty() {
             return Err(XdpError::NoObject);
         }
-        let config = ConfigValue::new(steered.port, steered.layout);
+        let (config, front) = globals(steered);
         let slots = 1 << steered.layout.slot_bits();
         let mut ebpf = EbpfLoader::new()
             .override_global("CONFIG", bytemuck::bytes_of(&config), true)
+            .override_global("FRONT", bytemuck::bytes_of(&front), true)
             .map_max_entries("TAGS", slots)
             .map_max_entries("ASSOCIATIONS", slots)
             .map_max_entries("SOCKETS", steered.queues * steered.layout.shards())
@@ -114,6 +130,10 @@ impl Program {
             ebpf.program_mut(PROGRAM).ok_or(XdpError::Missing("program"))?.try_into()?;
         program.load()?;
         let sockets = take(&mut ebpf, "SOCKETS", XskMap::try_from)?;
+        let secrets = SecretsMap(take(&mut ebpf, "COOKIE_SECRETS", Array::try_from)?);
+        if let Some(answering) = &steered.answering {
+            answering.secrets.mirror_to(secrets)?;
+        }
         let associations = Associations {
             layout: steered.layout,
             maps: Mutex::new(AssociationMaps {
@@ -174,6 +194,17 @@ impl Program {
     }
 }
 
+/// What is told once, before the program is verified.
+fn globals(steered: &Steered) -> (ConfigValue, FrontValue) {
+    let config = ConfigValue::new(steered.port, steered.layout);
+    match &steered.answering {
+        Some(Answering { limits, .. }) => {
+            (config.answering_hellos(), FrontValue::new(*limits, [random_u64(), random_u64()]))
+        }
+        None => (config, FrontValue::UNSET),
+    }
+}
+
 fn take<T>(
     ebpf: &mut Ebpf,
     name: &'static str,
@@ -190,6 +221,17 @@ fn not_permitted_or(error: EbpfError) -> XdpError {
         return XdpError::NotPermitted { gate: super::gate::closed() };
     }
     XdpError::NotPermitted { gate: text }
+}
+
+/// The program's ring of cookie secrets.
+pub struct SecretsMap(Array<MapData, [u8; 16]>);
+
+impl SecretsMap {
+    /// Writes one secret, which must judge nothing meanwhile.
+    pub fn write(&mut self, index: usize, secret: Key) -> Result<(), XdpError> {
+        let bytes = bytemuck::must_cast::<_, [u8; 16]>(secret);
+        self.0.set(index as u32, bytes, 0).map_err(|error| XdpError::Map("COOKIE_SECRETS", error))
+    }
 }
 
 /// The associations that the program knows.

@@ -31,6 +31,8 @@ pub(crate) const FREE: u32 = id(9);
 pub(crate) const OVERWRITTEN: u32 = id(10);
 /// Its tag is cleared, its association not yet.
 pub(crate) const CLEARED: u32 = id(11);
+/// Its association has ended a moment ago.
+pub(crate) const RESTING: u32 = id(12);
 /// The last slot.
 pub(crate) const LAST: u32 = id(SLOTS - 1);
 
@@ -51,7 +53,7 @@ pub(crate) const fn next_generation(id: u32) -> u32 {
 
 /// What the loader tells the program.
 pub(crate) fn config() -> ConfigValue {
-    ConfigValue::new(PORT, LAYOUT)
+    ConfigValue::new(PORT, LAYOUT).answering_hellos()
 }
 
 /// The content of the tables, by slot.
@@ -76,6 +78,7 @@ impl Slots {
             (OPENING, Phase::Opening, 0),
             (next_generation(OVERWRITTEN), Phase::Established, PEER),
             (CLEARED, Phase::Established, PEER),
+            (RESTING, Phase::Resting, 0),
             (LAST, Phase::Established, PEER),
         ] {
             slots.add(local(LocalId::new(id)), Entry { phase, peer_id });

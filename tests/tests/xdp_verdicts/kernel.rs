@@ -18,6 +18,7 @@ use crate::object;
 pub(crate) mod action {
     pub(crate) const DROP: u32 = 1;
     pub(crate) const PASS: u32 = 2;
+    pub(crate) const TX: u32 = 3;
     pub(crate) const REDIRECT: u32 = 4;
 }
 

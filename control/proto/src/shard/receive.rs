@@ -1,11 +1,11 @@
 //! The way in: from a datagram of the outside to plaintext, an event, or a counted drop.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
 use xdtls_common::DropReason;
 use xdtls_common::client_hello::{ClientHello, HelloError};
-use xdtls_common::cookie::{HelloPath, Judgement};
+use xdtls_common::cookie::{HelloPath, Judgement, judge, mapped};
 use xdtls_common::cursor::SliceCursor;
 use xdtls_common::hello_verify::{HELLO_VERIFY_LEN, hello_verify_request};
 use xdtls_common::id::LocalId;
@@ -77,13 +77,7 @@ impl Shard {
             return Err(DropReason::WrongPeerId);
         }
         let hello =
-            ClientHello::parse(&mut SliceCursor::new(records)).map_err(|error| match error {
-                HelloError::NotAClientHello => DropReason::NotAClientHello,
-                HelloError::Malformed => DropReason::MalformedClientHello,
-            })?;
-        if !may_be_answered(&from, front.local_port) {
-            return Err(DropReason::ReplyForbidden);
-        }
+            ClientHello::parse(&mut SliceCursor::new(records)).map_err(HelloError::reason)?;
         let path = HelloPath {
             peer_address: mapped(from.remote.ip()),
             peer_port: from.remote.port(),
@@ -91,8 +85,11 @@ impl Shard {
             local_port: front.local_port,
             client_id,
         };
+        if !path.may_be_answered() {
+            return Err(DropReason::ReplyForbidden);
+        }
         let mut cursor = SliceCursor::new(records);
-        match front.secrets.judge(front.now_s, &path, &hello, &mut cursor) {
+        match judge(&front.secrets, front.now_s, &path, &hello, &mut cursor) {
             Judgement::Drop(reason) => Err(reason),
             Judgement::Accept => {
                 let datagram = records.to_vec();
@@ -235,22 +232,5 @@ impl Shard {
             PathMessage::Response(_) | PathMessage::Drop(_) => {}
         }
         Ok(())
-    }
-}
-
-/// A reply goes to one host only, and never to ourselves: two gateways must not answer each other.
-fn may_be_answered(from: &Endpoint, local_port: u16) -> bool {
-    let address = from.remote.ip().to_canonical();
-    let broadcast = matches!(address, IpAddr::V4(v4) if v4.is_broadcast());
-    let ours = from.local.is_some_and(|local| from.remote == SocketAddr::new(local, local_port));
-    let nobody = address.is_unspecified() || address.is_multicast() || from.remote.port() == 0;
-    !(broadcast || ours || nobody)
-}
-
-/// An address as 16 bytes, IPv4 as mapped.
-fn mapped(address: IpAddr) -> [u8; 16] {
-    match address {
-        IpAddr::V4(v4) => v4.to_ipv6_mapped().octets(),
-        IpAddr::V6(v6) => v6.octets(),
     }
 }

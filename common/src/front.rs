@@ -1,0 +1,238 @@
+//! What becomes of a ClientHello at the driver: answered, passed to the control plane, or dropped.
+//!
+//! Nothing is answered that the kernel might not have delivered: where only the kernel can tell
+//! (a checksum that an offload may still have to finish, an address that routing decides on) the
+//! ClientHello takes the slow path, where the same cookie code runs, and only at a strict rate.
+
+use bytemuck::{Pod, Zeroable};
+
+use crate::budget::{self, SKETCH_ROWS, cells_of, interval_ns};
+use crate::checksum::Sum;
+use crate::client_hello::{ClientHello, CookieField, HelloError};
+use crate::cookie::{HelloPath, Judgement, Secrets, judge};
+use crate::cursor::{Cursor, Truncated};
+use crate::drop_reason::DropReason;
+use crate::frame::{self, FrameHeaders};
+use crate::prefix::Prefix;
+use crate::reply::HelloReply;
+use crate::siphash::Key;
+
+/// The longest ClientHello that is judged at the driver, in bytes of UDP payload.
+pub const PAYLOAD_MAX: usize = 2048;
+
+const UDP_LEN: usize = 8;
+const IPV4_LEN: usize = 20;
+const IPV4_ADDRESS_LEN: usize = 4;
+const IPV6_ADDRESS_LEN: usize = 16;
+const PROTOCOL_UDP: u8 = 17;
+const NANOSECONDS: u64 = 1_000_000_000;
+
+/// The limits of what happens before a good cookie: the global `FRONT` of the object.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
+pub struct FrontValue {
+    sketch_key: Key,
+    reply_interval_ns: u64,
+    source_interval_ns: u64,
+    slow_interval_ns: u64,
+}
+
+const _: () = assert!(size_of::<FrontValue>() == 40);
+
+/// How often a second and CPU something may happen before a good cookie; 0 is no limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FrontLimits {
+    /// HelloVerifyRequests.
+    pub replies: u32,
+    /// HelloVerifyRequests to one source prefix, /32 of IPv4 or /64 of IPv6.
+    pub replies_per_source: u32,
+    /// ClientHellos that only the kernel can judge.
+    pub slow_hellos: u32,
+}
+
+impl FrontValue {
+    /// No limits.
+    pub const UNSET: Self = Self {
+        sketch_key: [0; 2],
+        reply_interval_ns: 0,
+        source_interval_ns: 0,
+        slow_interval_ns: 0,
+    };
+
+    /// These limits; `sketch_key` is drawn at random at each start.
+    pub const fn new(limits: FrontLimits, sketch_key: Key) -> Self {
+        Self {
+            sketch_key,
+            reply_interval_ns: interval_ns(limits.replies),
+            source_interval_ns: interval_ns(limits.replies_per_source),
+            slow_interval_ns: interval_ns(limits.slow_hellos),
+        }
+    }
+}
+
+/// What a front keeps: budgets, and secrets that others renew.
+pub trait Front: Secrets {
+    /// A coarse monotonic clock, in nanoseconds.
+    fn now_ns(&self) -> u64;
+
+    /// The limits.
+    fn limits(&self) -> FrontValue;
+
+    /// Up to when the budget of all replies is spent.
+    fn replies(&mut self) -> Option<&mut u64>;
+
+    /// Up to when the budget of ClientHellos on the slow path is spent.
+    fn slow_hellos(&mut self) -> Option<&mut u64>;
+
+    /// These cells of the sketch of sources.
+    fn cells(&mut self, cells: [usize; SKETCH_ROWS]) -> Option<[&mut u64; SKETCH_ROWS]>;
+}
+
+/// What becomes of a datagram without receiver id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HelloVerdict {
+    /// Back to where it came from, as a HelloVerifyRequest.
+    Reply(HelloReply),
+    /// To the control plane, to open an association: its cookie is good.
+    Pass,
+    /// To the kernel, which alone can judge it, and then to the control plane.
+    PassSlowly,
+    /// Nowhere.
+    Drop(DropReason),
+}
+
+/// Decides on a frame for which [`crate::steering::steer`] has found that it holds a datagram
+/// without receiver id.
+#[inline(always)]
+pub fn judge_frame(frame: impl Cursor, front: &mut impl Front) -> HelloVerdict {
+    match try_judge_frame(frame, front) {
+        Ok(verdict) => verdict,
+        Err(reason) => HelloVerdict::Drop(reason),
+    }
+}
+
+#[inline(always)]
+fn try_judge_frame(frame: impl Cursor, front: &mut impl Front) -> Result<HelloVerdict, DropReason> {
+    let parsed = frame::parse(frame.clone());
+    let (headers, mut records) = parsed.map_err(|_| DropReason::TooShort)?;
+    let prefix = Prefix::parse(&mut records).map_err(|_| DropReason::TooShort)?;
+    if prefix.sender == 0 {
+        return Err(DropReason::WrongPeerId);
+    }
+    let hello = ClientHello::parse(&mut records.clone()).map_err(HelloError::reason)?;
+    let path = path(&headers, prefix.sender, frame.clone()).map_err(|_| DropReason::TooShort)?;
+    if !path.may_be_answered() || path.is_to_many() || is_group(&headers) {
+        return Err(DropReason::ReplyForbidden);
+    }
+    if path.is_within_host() || headers.payload_len > PAYLOAD_MAX || !is_intact(&headers, frame) {
+        return pass_slowly(front);
+    }
+    let now_ns = front.now_ns();
+    if hello.cookie == CookieField::Empty {
+        spend(&path, now_ns, front)?;
+    }
+    let now_s = (now_ns / NANOSECONDS) as u32;
+    match judge(front, now_s, &path, &hello, &mut records) {
+        Judgement::Drop(reason) => Err(reason),
+        Judgement::Accept => Ok(HelloVerdict::Pass),
+        Judgement::Reply(cookie) => Ok(HelloVerdict::Reply(HelloReply {
+            tagged: headers.vlan.is_some(),
+            ipv6: headers.source.is_ipv6(),
+            client_id: prefix.sender,
+            record_sequence: hello.record_sequence,
+            cookie,
+        })),
+    }
+}
+
+/// Whom the frame is from and to. The addresses are read anew, because words that are taken from
+/// the frame as such are far less for the XDP program to keep than the headers' bytes.
+#[inline(always)]
+fn path(
+    headers: &FrameHeaders,
+    client_id: u32,
+    mut frame: impl Cursor,
+) -> Result<HelloPath, Truncated> {
+    let (peer_address, local_address) = if headers.source.is_ipv6() {
+        frame.skip(headers.payload_at - UDP_LEN - 2 * IPV6_ADDRESS_LEN)?;
+        (frame.take()?, frame.take()?)
+    } else {
+        frame.skip(headers.payload_at - UDP_LEN - 2 * IPV4_ADDRESS_LEN)?;
+        (mapped_v4(frame.u32()?), mapped_v4(frame.u32()?))
+    };
+    let (peer_port, local_port) = (frame.u16()?, frame.u16()?);
+    Ok(HelloPath { peer_address, peer_port, local_address, local_port, client_id })
+}
+
+/// An IPv4 address as 16 bytes (RFC 4291 §2.5.5.2).
+#[inline(always)]
+fn mapped_v4(address: u32) -> [u8; 16] {
+    (0xffff << 32 | u128::from(address)).to_be_bytes()
+}
+
+/// Lets the kernel judge, as often as is allowed.
+#[inline(always)]
+fn pass_slowly(front: &mut impl Front) -> Result<HelloVerdict, DropReason> {
+    let (now_ns, interval_ns) = (front.now_ns(), front.limits().slow_interval_ns);
+    let admitted =
+        front.slow_hellos().is_some_and(|budget| budget::spend(budget, now_ns, interval_ns));
+    if admitted { Ok(HelloVerdict::PassSlowly) } else { Err(DropReason::SlowHelloLimit) }
+}
+
+/// Pays for a reply: the source first, lest one source spend what belongs to all.
+#[inline(always)]
+fn spend(path: &HelloPath, now_ns: u64, front: &mut impl Front) -> Result<(), DropReason> {
+    let FrontValue { sketch_key, reply_interval_ns, source_interval_ns, .. } = front.limits();
+    if source_interval_ns != 0 {
+        let cells = front.cells(cells_of(path.peer_address, sketch_key));
+        let cells = cells.ok_or(DropReason::SourceReplyLimit)?;
+        if !budget::spend_cells(cells, now_ns, source_interval_ns) {
+            return Err(DropReason::SourceReplyLimit);
+        }
+    }
+    let admitted =
+        front.replies().is_some_and(|budget| budget::spend(budget, now_ns, reply_interval_ns));
+    if admitted { Ok(()) } else { Err(DropReason::ReplyLimit) }
+}
+
+/// Whether the frame was sent to, or claims to be from, more than one station.
+#[inline(always)]
+fn is_group(headers: &FrameHeaders) -> bool {
+    (headers.destination_mac[0] | headers.source_mac[0]) & 1 != 0
+}
+
+/// Whether all checksums are there and right.
+#[inline(always)]
+fn is_intact(headers: &FrameHeaders, frame: impl Cursor) -> bool {
+    let right = if headers.source.is_ipv6() {
+        udp_is_intact(headers, frame, 2 * IPV6_ADDRESS_LEN)
+    } else {
+        ipv4_is_intact(headers, frame.clone())
+            .and_then(|ip| Ok(ip && udp_is_intact(headers, frame, 2 * IPV4_ADDRESS_LEN)?))
+    };
+    right == Ok(true)
+}
+
+#[inline(always)]
+fn ipv4_is_intact(headers: &FrameHeaders, mut frame: impl Cursor) -> Result<bool, Truncated> {
+    frame.skip(headers.payload_at - UDP_LEN - IPV4_LEN)?;
+    let mut sum = Sum::default();
+    sum.absorb(&mut frame, IPV4_LEN)?;
+    Ok(sum.is_intact())
+}
+
+/// `addresses` bytes of addresses stand before the UDP header: a part of the pseudo-header.
+#[inline(always)]
+fn udp_is_intact(
+    headers: &FrameHeaders,
+    mut frame: impl Cursor,
+    addresses: usize,
+) -> Result<bool, Truncated> {
+    let length = UDP_LEN + headers.payload_len;
+    let mut sum = Sum::default();
+    sum.pair((length as u16).to_be_bytes());
+    sum.pair([0, PROTOCOL_UDP]);
+    frame.skip(headers.payload_at - UDP_LEN - addresses)?;
+    sum.absorb(&mut frame, addresses + length)?;
+    Ok(sum.is_intact())
+}
