@@ -152,6 +152,12 @@ impl Lab {
         statistics(&self.gateway, OUTSIDE)
     }
 
+    /// The driver's counters of the world's interface: what did not fit into the gateway's receive
+    /// rings is an error of the sender's there.
+    pub fn sent(&self) -> Result<BTreeMap<String, u64>> {
+        statistics(&self.world, WAN)
+    }
+
     /// Gives the receive queues threads, the flood's on the gateway's CPU, or takes them away: then
     /// a frame is received by the CPU that sends it. To be called once XDP is attached.
     pub fn own_core(&self, on: bool) -> Result<()> {
