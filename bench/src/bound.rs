@@ -21,6 +21,8 @@ pub enum Action {
     Reflect,
     /// Drop it
     Discard,
+    /// Leave it to the kernel
+    Pass,
 }
 
 /// Attaches a program that does one thing with every frame, until SIGINT or SIGTERM.
@@ -41,6 +43,7 @@ pub fn run(options: &Options) -> Result<()> {
     let name = match options.action {
         Action::Reflect => "reflect",
         Action::Discard => "discard",
+        Action::Pass => "pass",
     };
     program(&mut ebpf, name)?
         .attach_to_if_index(interface_index(&options.interface)?, XdpMode::Driver)

@@ -8,6 +8,7 @@
 //! ```
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -35,6 +36,9 @@ const WORLD_ADDRESS: &str = "192.0.2.1";
 const BACKEND: &str = "127.0.0.1:9000";
 const SOURCES: &str = "198.18.0.0/15";
 const QUEUES: u32 = 2;
+
+/// Begins a command that gets the CPU before all ordinary ones.
+const FIRST: [&str; 3] = ["chrt", "--fifo", "1"];
 
 /// How long anything but a flood may take.
 pub const PATIENCE: Duration = Duration::from_secs(20);
@@ -78,12 +82,25 @@ impl Lab {
         self.folder.path().join(name)
     }
 
-    /// Starts a gateway with room for so many associations.
-    pub fn start_gateway(&self, datapath: &str, associations: u32) -> Result<Process> {
+    /// Starts a gateway on an AF_XDP datapath, with room for so many associations.
+    pub fn start_gateway(&self, associations: u32) -> Result<Process> {
+        self.run_gateway(self.gateway.command(program("xdtls")?), "xdp", associations)
+    }
+
+    /// Starts a gateway on sockets, with the gateway's CPU for itself.
+    pub fn start_userspace_gateway(&self) -> Result<Process> {
+        self.run_gateway(self.alone(program("xdtls")?.as_os_str()), "socket", 65_536)
+    }
+
+    fn run_gateway(
+        &self,
+        mut command: Command,
+        datapath: &str,
+        associations: u32,
+    ) -> Result<Process> {
         let config = self.file("gateway.toml");
         fs::write(&config, configuration(datapath, associations))
             .context("cannot write the gateway's configuration")?;
-        let mut command = self.gateway.command(program("xdtls")?);
         command.args(["gateway", "--config"]).arg(&config).env("NO_COLOR", "1");
         let process = Process::spawn("xdtls gateway", command)?;
         process.wait_for_line("ready", PATIENCE)?;
@@ -97,13 +114,14 @@ impl Lab {
         Ok(serde_json::from_str(&capture(&mut command)?)?)
     }
 
-    /// Starts an XDP program that does `action` with every frame.
+    /// Starts an XDP program that does `action` with every frame that the gateway's interface gets.
     pub fn start_bound(&self, action: &str) -> Result<Process> {
-        let mut command = self.gateway.command(program("xdtls-bench")?);
-        command.args(["bound", "--interface", OUTSIDE, "--action", action]);
-        let process = Process::spawn("xdtls-bench bound", command)?;
-        process.wait_for_line("ready", PATIENCE)?;
-        Ok(process)
+        start_bound(&self.gateway, OUTSIDE, action)
+    }
+
+    /// Lets the world receive what XDP sends while no flood does.
+    pub fn start_pass(&self) -> Result<Process> {
+        start_bound(&self.world, WAN, "pass")
     }
 
     /// Starts a server of `baselines/openssl-server.c` on the gateway's CPU.
@@ -112,8 +130,7 @@ impl Lab {
         if !server.exists() {
             compile(&server)?;
         }
-        let mut command = self.gateway.command("taskset");
-        command.args(["-c", &GATEWAY_CPU.to_string()]).arg(&server);
+        let mut command = self.alone(server.as_os_str());
         command.args(["192.0.2.2", "4433"]).arg(self.file("gateway.pem"));
         command.arg(self.file("gateway.key")).arg(mode);
         let process = Process::spawn("openssl-server", command)?;
@@ -130,18 +147,37 @@ impl Lab {
         Ok(process)
     }
 
+    /// A program that nothing takes the gateway's CPU from.
+    fn alone(&self, program: &OsStr) -> Command {
+        let mut command = self.gateway.command("taskset");
+        command.args(["-c", &GATEWAY_CPU.to_string()]).args(FIRST).arg(program);
+        command
+    }
+
     /// Begins a flood of `count` frames; its arguments besides are `xdtls-bench flood`'s.
     pub fn begin_flood(&self, kind: &str, count: u64, arguments: &[&str]) -> Result<Process> {
-        let mut command = self.world.command(program("xdtls-bench")?);
+        self.start_flood(self.world.command(program("xdtls-bench")?), kind, count, arguments)
+    }
+
+    fn start_flood(
+        &self,
+        mut command: Command,
+        kind: &str,
+        count: u64,
+        arguments: &[&str],
+    ) -> Result<Process> {
         command.args(["flood", "--interface", WAN, "--target", GATEWAY, "--mac", &self.mac]);
         command.args(["--kind", kind, "--count", &count.to_string(), "--json"]);
         command.args(["--sources", SOURCES, "--cpu", &FLOOD_CPU.to_string()]).args(arguments);
         Process::spawn("xdtls-bench flood", command)
     }
 
-    /// A whole flood and its report.
+    /// A whole flood, which nothing takes its CPU from, and its report.
     pub fn flood(&self, kind: &str, count: u64, arguments: &[&str]) -> Result<Report> {
-        let finished = self.begin_flood(kind, count, arguments)?.wait(6 * PATIENCE)?;
+        let mut command = self.world.command(FIRST[0]);
+        command.args(&FIRST[1..]).arg(program("xdtls-bench")?);
+        let flood = self.start_flood(command, kind, count, arguments)?;
+        let finished = flood.wait(6 * PATIENCE)?;
         ensure!(finished.status.success(), "the flood has failed: {finished}");
         let line = finished.last_stdout_line().context("the flood has no report")?;
         serde_json::from_str(line).with_context(|| line.to_owned())
@@ -159,8 +195,9 @@ impl Lab {
     }
 
     /// Gives the receive queues threads, the flood's on the gateway's CPU, or takes them away: then
-    /// a frame is received by the CPU that sends it. To be called once XDP is attached.
-    pub fn own_core(&self, on: bool) -> Result<()> {
+    /// a frame is received by the CPU that sends it. To be called once XDP is attached. With
+    /// `first`, nothing takes the CPU from the flood's thread, as nothing does from interrupts.
+    pub fn own_core(&self, on: bool, first: bool) -> Result<()> {
         let file = format!("/sys/class/net/{OUTSIDE}/threaded");
         let set = |value: u32| self.gateway.run("sh", &["-c", &format!("echo {value} > {file}")]);
         set(0)?;
@@ -175,6 +212,9 @@ impl Lab {
         let flooded = own.iter().min().context("the receive queues have got no threads")?;
         let (cpu, pid) = (GATEWAY_CPU.to_string(), flooded.1.to_string());
         capture(Command::new("taskset").args(["-pc", &cpu, &pid]))?;
+        if first {
+            capture(Command::new("chrt").args(["--fifo", "--pid", "1", &pid]))?;
+        }
         Ok(())
     }
 
@@ -185,15 +225,22 @@ impl Lab {
         Ok(())
     }
 
-    /// Makes what sockets of the world send arrive on this receive queue of the gateway.
+    /// Makes what sockets of the world send arrive on this receive queue of the gateway. What the
+    /// gateway's sockets send arrives in the world where replies of its own core do not.
     pub fn steer_sockets(&self, queue: u32) -> Result<()> {
-        for number in 0..QUEUES {
-            let cpus = if number == queue { "3" } else { "0" };
-            let file = format!("/sys/class/net/{WAN}/queues/tx-{number}/xps_cpus");
-            self.world.run("sh", &["-c", &format!("echo {cpus} > {file}")])?;
-        }
-        Ok(())
+        steer(&self.world, WAN, queue)?;
+        steer(&self.gateway, OUTSIDE, 0)
     }
+}
+
+/// Makes all CPUs send through one queue.
+fn steer(netns: &Netns, interface: &str, queue: u32) -> Result<()> {
+    for number in 0..QUEUES {
+        let cpus = if number == queue { "3" } else { "0" };
+        let file = format!("/sys/class/net/{interface}/queues/tx-{number}/xps_cpus");
+        netns.run("sh", &["-c", &format!("echo {cpus} > {file}")])?;
+    }
+    Ok(())
 }
 
 /// The kernel threads that serve queues of interfaces named as the gateway's is: the number behind
@@ -206,6 +253,14 @@ fn napi_threads() -> Result<Vec<(u32, u32)>> {
         Some((napi.parse().ok()?, pid.parse().ok()?))
     };
     Ok(listed.lines().filter_map(thread).collect())
+}
+
+fn start_bound(netns: &Netns, interface: &str, action: &str) -> Result<Process> {
+    let mut command = netns.command(program("xdtls-bench")?);
+    command.args(["bound", "--interface", interface, "--action", action]);
+    let process = Process::spawn("xdtls-bench bound", command)?;
+    process.wait_for_line("ready", PATIENCE)?;
+    Ok(process)
 }
 
 fn statistics(netns: &Netns, interface: &str) -> Result<BTreeMap<String, u64>> {

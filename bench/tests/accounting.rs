@@ -122,7 +122,7 @@ fn accounting() -> Result<(), Failed> {
 
 fn account() -> anyhow::Result<()> {
     let lab = Arc::new(Lab::new()?);
-    let gateway = lab.start_gateway("xdp", 1_024)?;
+    let gateway = lab.start_gateway(1_024)?;
     for case in &CASES {
         let before = Counted::now(&lab)?;
         let report = lab.flood(case.kind, case.frames, case.arguments)?;

@@ -118,6 +118,12 @@ fn reflect(context: XdpContext) -> u32 {
     XDP_TX
 }
 
+/// Leaves every frame to the kernel: what XDP sends to a veth arrives only if a program is there.
+#[xdp]
+fn pass(_context: XdpContext) -> u32 {
+    XDP_PASS
+}
+
 /// Drops every frame: the bound of drops.
 #[xdp]
 fn discard(_context: XdpContext) -> u32 {

@@ -60,7 +60,7 @@ impl Bounds {
             compared.xdp_drop.push(window);
         }
         end(discard)?;
-        let gateway = bench.lab.start_gateway("xdp", SLOTS)?;
+        let gateway = bench.lab.start_gateway(SLOTS)?;
         occupy(&gateway)?;
         for (own_core, compared) in self.layouts() {
             let window = measure(bench, own_core, "hello", &hellos, |change| change.replies)?;
@@ -93,7 +93,7 @@ fn measure(
 ) -> Result<Window> {
     bench.interrupt.check()?;
     let lab = bench.lab;
-    lab.own_core(own_core)?;
+    lab.own_core(own_core, true)?;
     // A bound has no status.
     let unknown_ids =
         || lab.status().map_or(0, |it| it["drops"]["unknown_id"].as_u64().unwrap_or(0));
@@ -105,7 +105,7 @@ fn measure(
         let (before, after) = (before.get(&name), after.get(&name));
         Ok(after.with_context(|| format!("veth has no counter {name}"))? - before.unwrap_or(&0))
     };
-    lab.own_core(false)?;
+    lab.own_core(false, false)?;
     let change_of = Change {
         sent_back: change("xdp_tx")?,
         dropped: change("xdp_drops")?,

@@ -43,7 +43,7 @@ impl Cost {
     /// Measures a gateway with cookies in XDP.
     pub fn measure(bench: &Bench) -> Result<Self> {
         let lab = bench.lab;
-        let gateway = lab.start_gateway("xdp", SLOTS)?;
+        let gateway = lab.start_gateway(SLOTS)?;
         let pid = gateway.id();
         let senders = ["--senders", "1048576"];
         lab.flood("hello", WARM_UP, &senders)?;

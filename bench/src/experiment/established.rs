@@ -13,8 +13,8 @@ use crate::numbers::ratio;
 const LOCAL: &str = "127.0.0.1:5000";
 
 /// Datagrams in each situation, how many a second, and from how many local programs.
-const COUNT: &str = "20000";
-const RATE: &str = "4000";
+const COUNT: &str = "10000";
+const RATE: &str = "1000";
 const PROGRAMS: &str = "4";
 
 /// What became of datagrams to an echo behind the gateway.
@@ -69,12 +69,13 @@ impl Established {
     /// Measures all of them, over the same associations.
     pub fn measure(bench: &Bench) -> Result<Self> {
         let lab = bench.lab;
-        let (echo, gateway) = (lab.start_echo()?, lab.start_gateway("xdp", 65_536)?);
-        lab.own_core(true)?;
+        let (echo, gateway) = (lab.start_echo()?, lab.start_gateway(65_536)?);
+        lab.own_core(true, false)?;
         lab.steer_sockets(1)?;
-        let client = start_client(bench)?;
+        let (pass, client) = (lab.start_pass()?, start_client(bench)?);
         bench.step("established traffic without a flood")?;
         let quiet = Traffic::run(bench)?;
+        end(pass)?;
         bench.step("established traffic, the flood on another receive queue")?;
         let flood = bench.background_flood()?;
         let other_queue = Traffic::run(bench)?;
@@ -84,7 +85,7 @@ impl Established {
         for process in [flood, client, echo] {
             end(process)?;
         }
-        lab.own_core(false)?;
+        lab.own_core(false, false)?;
         end(gateway)?;
         Ok(Self { quiet, other_queue, same_queue })
     }

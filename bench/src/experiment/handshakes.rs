@@ -99,11 +99,13 @@ impl UnderFlood {
     /// Does all of them.
     pub fn measure(bench: &Bench) -> Result<Self> {
         let lab = bench.lab;
-        let gateway = lab.start_gateway("xdp", 65_536)?;
-        lab.own_core(true)?;
+        let gateway = lab.start_gateway(65_536)?;
+        lab.own_core(true, false)?;
         lab.steer_sockets(1)?;
         bench.step("handshakes without a flood")?;
+        let pass = lab.start_pass()?;
         let quiet = Handshakes::perform(bench, 20, AT_ONCE)?;
+        end(pass)?;
         bench.step("100 handshakes, the flood on another receive queue")?;
         let flood = bench.background_flood()?;
         let other_queue = Handshakes::perform(bench, 100, AT_ONCE)?;
@@ -114,7 +116,7 @@ impl UnderFlood {
         // Most of them wait for repetitions, so that more at once cost nothing but less time.
         let same_queue = Handshakes::perform(bench, 100, 25)?;
         let second = replies(flood)?;
-        lab.own_core(false)?;
+        lab.own_core(false, false)?;
         end(gateway)?;
         Ok(Self { quiet, other_queue, same_queue, flood_replies: [first, second] })
     }

@@ -58,7 +58,7 @@ impl Servers {
     /// One window of each.
     pub fn round(&mut self, bench: &Bench) -> Result<()> {
         bench.lab.plain_receive(true)?;
-        let gateway = bench.lab.start_gateway("socket", 65_536)?;
+        let gateway = bench.lab.start_userspace_gateway()?;
         self.userspace.serve(bench, gateway, &[])?;
         for (mode, server) in [
             ("listen", &mut self.openssl_listen),
