@@ -11,6 +11,7 @@ use clap::Args;
 use rustix::thread::{CpuSet, sched_setaffinity};
 use serde::{Deserialize, Serialize};
 use xdtls_bench_plan::IDENTITIES_MAX;
+use xdtls_bench_plan::reply::Watched;
 use xdtls_netlab::capture;
 
 use crate::generator::{Generator, Replies, Sent};
@@ -129,15 +130,21 @@ pub fn run(options: &Options) -> Result<()> {
         generation: options.generation,
         seed: options.seed,
     };
-    let plan = kind::plan(options.kind, &route, &shape)?;
+    let script = kind::plan(options.kind, &route, &shape)?;
     let mut generator = Generator::load(&options.interface, options.senders)?;
-    generator.set_plan(&plan)?;
-    generator.watch_replies(&options.interface)?;
+    generator.set_plan(&script)?;
+    let watched = Watched {
+        network: script.plan.network,
+        host_mask: script.plan.host_mask,
+        prefix: script.plan.prefix,
+        keeps_cookies: u32::from(options.kind.needs_cookies()),
+    };
+    generator.watch_replies(&options.interface, &watched)?;
     let mut collecting = None;
     if options.kind.needs_cookies() {
         let hello = kind::plan(Kind::Hello, &route, &shape)?;
         collecting = Some(collect(&mut generator, &hello, options.senders, &interrupt)?);
-        generator.set_plan(&plan)?;
+        generator.set_plan(&script)?;
     }
     let before = generator.replies()?;
     let mut next = Instant::now() + PROGRESS;

@@ -10,7 +10,7 @@ use aya::programs::{ProgramError, TestRun, TestRunAttrs, TestRunOptions, Xdp, xd
 use aya::{Ebpf, EbpfLoader};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
-use xdtls_bench_plan::reply::Reply;
+use xdtls_bench_plan::reply::{Reply, Watched};
 use xdtls_bench_plan::{COOKIE_LEN, FRAME_MAX, Frame, Plan};
 
 use crate::interrupt::Interrupt;
@@ -116,7 +116,9 @@ impl Generator {
 
     /// Counts replies on an interface from now on. Replies that XDP sends reach a veth only if a
     /// program is there.
-    pub fn watch_replies(&mut self, interface: &str) -> Result<()> {
+    pub fn watch_replies(&mut self, interface: &str, watched: &Watched) -> Result<()> {
+        let mut map: Array<_, [u8; 16]> = take(&mut self.ebpf, "WATCHED")?.try_into()?;
+        map.set(0, bytemuck::must_cast::<_, [u8; 16]>(*watched), 0)?;
         let index = interface_index(interface)?;
         program(&mut self.ebpf, "replies")?
             .attach_to_if_index(index, xdp::XdpMode::Driver)

@@ -12,7 +12,7 @@ use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
@@ -104,6 +104,11 @@ impl Lab {
         command.args(["gateway", "--config"]).arg(&config).env("NO_COLOR", "1");
         let process = Process::spawn("xdtls gateway", command)?;
         process.wait_for_line("ready", PATIENCE)?;
+        let deadline = Instant::now() + PATIENCE;
+        while let Err(error) = self.status() {
+            ensure!(Instant::now() < deadline, "the gateway does not answer: {error:#}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
         Ok(process)
     }
 

@@ -12,7 +12,9 @@ use aya_ebpf::helpers::generated::{bpf_xdp_adjust_tail, bpf_xdp_store_bytes};
 use aya_ebpf::macros::{map, xdp};
 use aya_ebpf::maps::{Array, DevMap, PerCpuArray};
 use aya_ebpf::programs::XdpContext;
-use xdtls_bench_plan::reply::{self, REPLY_ADDRESS_LEN, REPLY_COOKIE_AT, REPLY_KIND_LEN, Reply};
+use xdtls_bench_plan::reply::{
+    self, REPLY_ADDRESS_LEN, REPLY_COOKIE_AT, REPLY_KIND_LEN, Reply, Watched,
+};
 use xdtls_bench_plan::{COOKIE_LEN, FRAME_MAX, Frame, IDENTITIES_MAX, PAYLOAD_AT, Plan};
 
 /// Some helpers are for programs under the GPL only; the kernel compares this very string.
@@ -31,6 +33,10 @@ static FRAME: Array<Frame> = Array::with_max_entries(1, 0);
 /// The cookies by identity. The loader makes it as large as it needs.
 #[map]
 static COOKIES: Array<[u8; COOKIE_LEN]> = Array::with_max_entries(IDENTITIES_MAX, 0);
+
+/// Whose replies are counted.
+#[map]
+static WATCHED: Array<Watched> = Array::with_max_entries(1, 0);
 
 /// The interface that frames leave by.
 #[map]
@@ -51,7 +57,10 @@ fn generate(context: XdpContext) -> u32 {
     let (plan, frame) = unsafe { (&mut *plan, &mut *frame) };
     let number = plan.next;
     plan.next += 1;
-    let cookie = COOKIES.get(plan.identity_number(number));
+    let cookie = match plan.cookie_at {
+        0 => None,
+        _ => COOKIES.get(plan.identity_number(number)),
+    };
     plan.write(frame, number, cookie);
     let length = plan.length;
     if length == 0 || length as usize > FRAME_MAX {
@@ -74,14 +83,12 @@ fn generate(context: XdpContext) -> u32 {
 /// Counts what comes back and ends it here; all else goes on.
 #[xdp]
 fn replies(context: XdpContext) -> u32 {
-    let Some(plan) = PLAN.get_ptr(0) else { return XDP_PASS };
-    // SAFETY: these fields are written before the program is attached, and by nobody after that.
-    let (network, mask, prefix) =
-        unsafe { ((*plan).network, (*plan).host_mask, (*plan).prefix != 0) };
+    let Some(watched) = WATCHED.get(0).copied() else { return XDP_PASS };
+    let Watched { network, host_mask, prefix, keeps_cookies } = watched;
     let Some(head) = bytes_at::<REPLY_ADDRESS_LEN>(&context, 0) else { return XDP_PASS };
     let Some((source, destination)) = reply::addresses(head) else { return XDP_PASS };
     // What an XDP program merely sends back still has the sender's address as its source.
-    if destination & !mask != network && source & !mask != network {
+    if destination & !host_mask != network && source & !host_mask != network {
         return XDP_PASS;
     }
     let bytes = (context.data_end() - context.data()) as u64;
@@ -89,10 +96,10 @@ fn replies(context: XdpContext) -> u32 {
         count(Reply::Other, bytes);
         return XDP_DROP;
     };
-    let kind = reply::kind(payload, prefix);
+    let kind = reply::kind(payload, prefix != 0);
     count(kind, bytes);
     if kind == Reply::HelloVerifyRequest
-        && prefix
+        && keeps_cookies != 0
         && let Some(cookie) = bytes_at::<COOKIE_LEN>(&context, REPLY_COOKIE_AT)
         && let Some(kept) = COOKIES.get_ptr_mut(reply::identity(payload))
     {

@@ -1,5 +1,7 @@
 //! What comes back to a generator: told apart by its first bytes.
 
+use bytemuck::{Pod, Zeroable};
+
 use crate::{COOKIE_LEN, IP_AT, PAYLOAD_AT, PREFIX_LEN, identity_of};
 
 /// How many bytes of a reply's frame name its receiver: all before the UDP header.
@@ -14,6 +16,23 @@ pub const REPLY_COOKIE_AT: usize = PAYLOAD_AT + PREFIX_LEN + 13 + 12 + 2 + 1;
 
 /// The length of a frame with the gateway's HelloVerifyRequest.
 pub const HELLO_VERIFY_FRAME_LEN: usize = REPLY_COOKIE_AT + COOKIE_LEN;
+
+/// What the program that counts replies must know: the one value of the map `WATCHED`. It is not
+/// part of the plan, which another core writes to with every frame.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+pub struct Watched {
+    /// The network of the senders.
+    pub network: u32,
+    /// The bits of an address that vary in it.
+    pub host_mask: u32,
+    /// Whether a prefix begins the replies: 0 or 1.
+    pub prefix: u32,
+    /// Whether cookies are kept: 0 or 1.
+    pub keeps_cookies: u32,
+}
+
+const _: () = assert!(size_of::<Watched>() == 16);
 
 /// A kind of reply: where the map `REPLIES` counts it, with its bytes [`Reply::COUNT`] further.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
