@@ -106,7 +106,7 @@ drop_reasons! {
     InsideSend = "inside_send",
     /// The kernel would not send a datagram to the peer.
     OutsideSend = "outside_send",
-    /// The datagram came for an association that has just been closed.
+    /// The datagram came for an association that has ended less than two minutes ago.
     Closed = "closed",
 }
 

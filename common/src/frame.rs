@@ -9,6 +9,10 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use crate::cursor::{Bounded, Cursor, Truncated};
 
+mod build;
+
+pub use build::LinkHeader;
+
 const ETHERNET_LEN: usize = 14;
 const VLAN_LEN: usize = 4;
 const IPV4_LEN: usize = 20;

@@ -107,6 +107,7 @@ const _: () = assert!(size_of::<AssociationValue>() == 16);
 const OPENING: u32 = 1;
 const HALF_OPEN: u32 = 2;
 const ESTABLISHED: u32 = 3;
+const RESTING: u32 = 4;
 
 impl AssociationValue {
     /// No association.
@@ -118,6 +119,7 @@ impl AssociationValue {
             Phase::Opening => OPENING,
             Phase::HalfOpen => HALF_OPEN,
             Phase::Established => ESTABLISHED,
+            Phase::Resting => RESTING,
         };
         let shard = layout.shard_of(id.value());
         Self { local_id: id.value(), peer_id: entry.peer_id, shard, phase }
@@ -131,6 +133,7 @@ impl AssociationValue {
             OPENING => Phase::Opening,
             HALF_OPEN => Phase::HalfOpen,
             ESTABLISHED => Phase::Established,
+            RESTING => Phase::Resting,
             _ => return None,
         };
         // The slot may have been given to another association since its tag was read.
@@ -176,7 +179,7 @@ mod tests {
     #[test]
     fn an_association_is_found_under_its_own_id_only() {
         let id = LAYOUT.id(5, 77).unwrap();
-        for phase in [Phase::Opening, Phase::HalfOpen, Phase::Established] {
+        for phase in [Phase::Opening, Phase::HalfOpen, Phase::Established, Phase::Resting] {
             let entry = Entry { phase, peer_id: 9 };
             let value = AssociationValue::new(LAYOUT, id, entry);
             assert_eq!(value.entry(id.value()), Some(entry));

@@ -20,6 +20,8 @@ pub enum Phase {
     HalfOpen,
     /// A worker has its keys.
     Established,
+    /// It has ended a moment ago, and its slot rests.
+    Resting,
 }
 
 /// What the table of associations says of a receiver id.
@@ -27,7 +29,7 @@ pub enum Phase {
 pub struct Entry {
     /// How far the association has come.
     pub phase: Phase,
-    /// The peer's id; of no meaning while opening.
+    /// The peer's id; of no meaning while opening or resting.
     pub peer_id: u32,
 }
 
@@ -57,10 +59,12 @@ pub fn verdict(prefix: Prefix, entry: Option<Entry>, cursor: &mut impl Cursor) -
     let Some(entry) = entry else {
         return Verdict::Drop(DropReason::UnknownId);
     };
-    if entry.phase != Phase::Opening && entry.peer_id != prefix.sender {
-        return Verdict::Drop(DropReason::WrongPeerId);
-    }
+    let right_peer = entry.peer_id == prefix.sender;
     match entry.phase {
+        Phase::Resting => Verdict::Drop(DropReason::Closed),
+        Phase::HalfOpen | Phase::Established if !right_peer => {
+            Verdict::Drop(DropReason::WrongPeerId)
+        }
         Phase::Established => established(cursor),
         Phase::Opening | Phase::HalfOpen => in_handshake(cursor),
     }
@@ -148,9 +152,9 @@ mod tests {
     #[test]
     fn each_state_epoch_and_type_has_its_verdict() {
         use DropReason::{
-            HandshakeRecordType, UnknownId, WrongEpoch, WrongPeerId, WrongRecordType,
+            Closed, HandshakeRecordType, UnknownId, WrongEpoch, WrongPeerId, WrongRecordType,
         };
-        use Phase::{Established, HalfOpen, Opening};
+        use Phase::{Established, HalfOpen, Opening, Resting};
         use Verdict::{Drop, Handshake, Worker};
         #[rustfmt::skip]
         let table = [
@@ -178,6 +182,9 @@ mod tests {
             (Some(Established), PEER, 27, 1, Worker),
             (Some(Established), PEER, 99, 1, Drop(WrongRecordType)),
             (Some(Established), PEER, 23, 2, Drop(WrongEpoch)),
+            (Some(Resting), PEER, 21, 1, Drop(Closed)),
+            (Some(Resting), PEER, 22, 0, Drop(Closed)),
+            (Some(Resting), 1, 23, 1, Drop(Closed)),
         ];
         for (phase, sender, content_type, epoch, expected) in table {
             let verdict = decide(phase, sender, &[record(content_type, epoch)]);

@@ -1,6 +1,7 @@
 //! `xdtls connect`: offers a gateway's backends to local programs as a UDP port on loopback.
 
 use std::net::{SocketAddr, ToSocketAddrs};
+use std::sync::Arc;
 
 use anyhow::{Context, Result, bail, ensure};
 use tracing::info;
@@ -9,7 +10,7 @@ use xdtls_proto::handshakes::Limits;
 use xdtls_proto::handshakes::initiators::Initiators;
 use xdtls_proto::shard::Shard;
 
-use crate::admin::{self, Report};
+use crate::admin::{self, About, Node};
 use crate::cli::{Connect, MAX_PROGRAMS};
 use crate::config::Limits as Defaults;
 use crate::datapath::fast_path;
@@ -32,13 +33,14 @@ const IPV6_MIN_MTU: u16 = 1280;
 /// Runs until told to stop by SIGTERM or SIGINT.
 pub async fn run(arguments: Connect) -> Result<()> {
     let gateway = resolve(&arguments)?;
-    let (running, report) = start(&arguments, gateway).await?;
-    let address = report.address;
+    let (running, about) = start(&arguments, gateway).await?;
+    let address = about.address;
     info!(%address, %gateway, "ready: datagrams to this port go to the gateway's backend");
+    let node = Arc::new(Node::new(about, running.handle()));
     let socket = arguments.admin_socket.as_deref();
     let outcome = tokio::select! {
-        outcome = admin::serve(socket, report, running.totals()) => outcome,
-        outcome = admin::until_told_to_stop(&running) => outcome,
+        outcome = admin::serve(socket, node) => outcome,
+        outcome = running.until_told_to_stop() => outcome,
     };
     running.stop();
     outcome
@@ -57,7 +59,7 @@ fn resolve(arguments: &Connect) -> Result<SocketAddr> {
     Ok(address)
 }
 
-async fn start(arguments: &Connect, gateway: SocketAddr) -> Result<(Running, Report)> {
+async fn start(arguments: &Connect, gateway: SocketAddr) -> Result<(Running, About)> {
     let connector = connector(arguments)?;
     let shape = Shape::new(SLOTS, 1, 1)?;
     let any: SocketAddr =
@@ -69,9 +71,9 @@ async fn start(arguments: &Connect, gateway: SocketAddr) -> Result<(Running, Rep
 
     let outside_port = channel.local_address()?.port();
     let options = arguments.datapath.clone().over(DatapathOptions::default());
-    let fast_path = fast_path::open(&options, outside_port, &shape, None).await?;
-    let report = Report::new("client", address, fast_path.as_ref());
-    let (program, shards) = fast_path.map(|fast| (fast.program, fast.shards)).unzip();
+    let chosen = fast_path::open(&options, outside_port, &shape, None).await?;
+    let about = About::new("client", address, &chosen);
+    let (program, shards) = chosen.fast_path.map(|fast| (fast.program, fast.shards)).unzip();
 
     let mut wiring = Wiring::new(shape)?;
     let limits = Limits {
@@ -105,7 +107,7 @@ async fn start(arguments: &Connect, gateway: SocketAddr) -> Result<(Running, Rep
         counters,
     };
     let worker = start_worker(0, parts)?;
-    Ok((wiring.running(vec![worker], handshakes, program), report))
+    Ok((wiring.running(vec![worker], handshakes, program), about))
 }
 
 fn connector(arguments: &Connect) -> Result<OpensslConnector> {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use xdtls_common::{DropReason, Outcome};
 use xdtls_proto::shard::ShardCounters;
 
@@ -69,7 +69,7 @@ impl Counters {
 }
 
 /// The sum over all threads at one moment.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Totals {
     /// Plaintext datagrams opened: outside to inside.
     pub opened: u64,
@@ -92,9 +92,9 @@ pub struct Totals {
     /// Datagrams of the outside that AF_XDP sockets have delivered.
     pub fast_path: u64,
     /// Drops by reason, in the XDP program and here; reasons that did not occur are left out.
-    pub drops: BTreeMap<&'static str, u64>,
+    pub drops: BTreeMap<String, u64>,
     /// What became of packets that the XDP program did not drop.
-    pub xdp: BTreeMap<&'static str, u64>,
+    pub xdp: BTreeMap<String, u64>,
 }
 
 impl Totals {
@@ -118,12 +118,12 @@ impl Totals {
         }
         let outcomes = program.into_iter().flat_map(XdpCounters::outcomes);
         let xdp: BTreeMap<_, _> =
-            outcomes.map(|(outcome, count)| (outcome.as_str(), count)).collect();
+            outcomes.map(|(outcome, count)| (outcome.as_str().to_owned(), count)).collect();
         let answered = xdp.get(Outcome::HelloVerifyRequest.as_str()).copied().unwrap_or(0);
         let [opened, opened_bytes, sealed, sealed_bytes, rest @ ..] = traffic;
         let [hello_verify_requests, final_flights_repeated, associations, ok, failed, fast_path] =
             rest;
-        let named = DropReason::ALL.iter().map(|reason| reason.as_str()).zip(drops);
+        let named = DropReason::ALL.iter().map(|reason| reason.as_str().to_owned()).zip(drops);
         Self {
             opened,
             opened_bytes,
@@ -158,6 +158,6 @@ mod tests {
         let totals = Totals::of([&first, &second], None);
         assert_eq!((totals.opened, totals.sealed_bytes, totals.associations), (6, 18, 5));
         assert_eq!((totals.handshakes_ok, totals.handshakes_failed), (1, 1));
-        assert_eq!(totals.drops, [("too_big", 3)].into());
+        assert_eq!(totals.drops, [("too_big".to_owned(), 3)].into());
     }
 }

@@ -11,7 +11,7 @@ use xdtls_proto::handshakes::{Limits, RoutePolicy};
 use xdtls_proto::policy::{Policy, Rule};
 use xdtls_proto::shard::{Shard, ShardConfig};
 
-use crate::admin::{self, Report};
+use crate::admin::{self, About, Node};
 use crate::config::Config;
 use crate::cookies::SharedSecrets;
 use crate::datapath::fast_path;
@@ -34,13 +34,14 @@ const RENEW_EVERY: Duration = Duration::from_secs(xdtls_common::cookie::PERIOD_S
 pub async fn run(config: Config) -> Result<()> {
     raise_descriptor_limit();
     let secrets = Arc::new(SharedSecrets::new());
-    let (running, report) = start(&config, &secrets).await?;
+    let (running, about) = start(&config, &secrets).await?;
     info!(
-        address = %report.address,
+        address = %about.address,
         workers = config.gateway.workers,
         handshake_workers = config.gateway.handshake_workers,
         "gateway is ready",
     );
+    let node = Arc::new(Node::new(about, running.handle()));
     let renewing = secrets.clone();
     let renewal = async move {
         let mut timer = tokio::time::interval(RENEW_EVERY);
@@ -50,8 +51,8 @@ pub async fn run(config: Config) -> Result<()> {
         }
     };
     let outcome = tokio::select! {
-        outcome = admin::serve(config.admin.socket.as_deref(), report, running.totals()) => outcome,
-        outcome = admin::until_told_to_stop(&running) => outcome,
+        outcome = admin::serve(config.admin.socket.as_deref(), node) => outcome,
+        outcome = running.until_told_to_stop() => outcome,
         () = renewal => Ok(()),
     };
     running.stop();
@@ -67,7 +68,7 @@ fn raise_descriptor_limit() {
     }
 }
 
-async fn start(config: &Config, secrets: &Arc<SharedSecrets>) -> Result<(Running, Report)> {
+async fn start(config: &Config, secrets: &Arc<SharedSecrets>) -> Result<(Running, About)> {
     let acceptor = acceptor(config)?;
     let shape = Shape::new(
         config.limits.associations,
@@ -79,9 +80,13 @@ async fn start(config: &Config, secrets: &Arc<SharedSecrets>) -> Result<(Running
     let address = channels[0].local_address()?;
     let answering = Answering { secrets: secrets.clone(), limits: config.limits.front };
     let datapath = &config.gateway.datapath;
-    let fast_path = fast_path::open(datapath, address.port(), &shape, Some(answering)).await?;
-    let report = Report::new("gateway", address, fast_path.as_ref());
-    let (program, shards) = fast_path.map(|fast| (fast.program, fast.shards)).unzip();
+    let chosen = fast_path::open(datapath, address.port(), &shape, Some(answering)).await?;
+    let about = About {
+        workers: config.gateway.workers,
+        handshake_workers: config.gateway.handshake_workers,
+        ..About::new("gateway", address, &chosen)
+    };
+    let (program, shards) = chosen.fast_path.map(|fast| (fast.program, fast.shards)).unzip();
     let mut shards = shards.into_iter().flatten();
 
     let mut wiring = Wiring::new(shape)?;
@@ -117,7 +122,7 @@ async fn start(config: &Config, secrets: &Arc<SharedSecrets>) -> Result<(Running
         };
         workers.push(start_worker(index, parts)?);
     }
-    Ok((wiring.running(workers, handshakes, program), report))
+    Ok((wiring.running(workers, handshakes, program), about))
 }
 
 fn acceptor(config: &Config) -> Result<OpensslAcceptor> {

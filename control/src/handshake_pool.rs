@@ -15,6 +15,7 @@ use xdtls_common::DropReason;
 use xdtls_common::id::{IdLayout, LocalId, PeerId};
 use xdtls_common::verdict::Phase;
 use xdtls_proto::endpoint::Endpoint;
+use xdtls_proto::failure::Failure;
 use xdtls_proto::handshakes::{Action, Ended, Handshakes, Hello, Start};
 
 use crate::counters::Counters;
@@ -165,7 +166,9 @@ impl Surroundings {
     fn carry_out(&self, action: Action) {
         match action {
             Action::Count(reason) => self.counters.dropped(reason),
-            Action::Retrying(reason) => info!(reason, "cannot open an association: trying again"),
+            Action::Retrying(failure) => {
+                info!(reason = failure.reason, "cannot open an association: trying again");
+            }
             Action::Ended(ended) => self.ended(ended),
             Action::Transmit(to, datagram) => {
                 if let Err(error) = self.channel.send(to.remote, to.local, &datagram) {
@@ -181,11 +184,17 @@ impl Surroundings {
                     associations.set(id, phase, peer.map_or(0, PeerId::value));
                 }
             }
-            Action::Remove(id) => {
+            Action::Rest(id) => {
+                if let Some(associations) = &self.associations {
+                    associations.set(id, Phase::Resting, 0);
+                }
+                self.post(id.value(), ToWorker::Rest(id));
+            }
+            Action::Forget(id) => {
                 if let Some(associations) = &self.associations {
                     associations.clear(id);
                 }
-                self.post(id.value(), ToWorker::Remove(id));
+                self.post(id.value(), ToWorker::Forget(id));
             }
             Action::Install(installation) => {
                 self.post(installation.local.value(), ToWorker::Install(installation));
@@ -213,8 +222,9 @@ impl Surroundings {
         let milliseconds = ended.took.as_millis() as u64;
         match ended.outcome {
             Ok(()) => info!(%association, milliseconds, "association established"),
-            Err(reason) => {
-                info!(%association, milliseconds, reason, "handshake failed");
+            Err(Failure { class, reason }) => {
+                let class = class.as_str();
+                info!(%association, milliseconds, class, reason, "handshake failed");
                 if let Some(token) = ended.token {
                     self.workers.iter().for_each(|worker| {
                         worker.post(ToWorker::Failed(token, reason.clone()));

@@ -5,9 +5,10 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::Parser;
+use xdtls::admin::commands;
 use xdtls::cli::{Cli, Command};
 use xdtls::config::Config;
-use xdtls::{admin, connect, dev_certs, gateway};
+use xdtls::{connect, dev_certs, gateway};
 
 fn main() -> ExitCode {
     let arguments = Cli::parse();
@@ -45,12 +46,8 @@ fn run(command: Command) -> Result<()> {
             Ok(())
         }
         Command::Status(arguments) => {
-            let status = runtime.block_on(admin::ask(&arguments.socket))?;
-            if arguments.json {
-                println!("{}", serde_json::Value::Object(status));
-            } else {
-                print!("{}", admin::in_words(&status));
-            }
+            let status = commands::status(&arguments.socket, arguments.json);
+            print!("{}", runtime.block_on(status)?);
             Ok(())
         }
     }

@@ -10,8 +10,10 @@ pub enum ToWorker {
     Reserve(LocalId, Option<PeerId>),
     /// Take this association over.
     Install(Box<Installation>),
-    /// A handshake has failed: forget its id.
-    Remove(LocalId),
+    /// A handshake has failed: what still comes for its id comes too late.
+    Rest(LocalId),
+    /// An id has rested: forget it.
+    Forget(LocalId),
     /// A datagram, prefix included, that another thread has received.
     Datagram(Endpoint, Vec<u8>),
     /// What a request of the inside came to.

@@ -3,7 +3,9 @@
 use std::io;
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
+use tokio::signal::unix::{SignalKind, signal};
 use tracing::{error, info};
 use xdtls_common::id::IdLayout;
 use xdtls_proto::handshakes::Handshakes;
@@ -12,7 +14,7 @@ use xdtls_proto::shard::ShardConfig;
 
 use crate::counters::{Counters, Totals};
 use crate::datapath::socket::Channel;
-use crate::datapath::xdp::Program;
+use crate::datapath::xdp::{Program, XdpCounters};
 use crate::handshake_pool::{self, Pool};
 use crate::inside::Inside;
 use crate::mailbox::{Mailbox, Postbox, mailbox};
@@ -54,6 +56,9 @@ impl Shape {
 
 /// Expanded keys that one worker keeps at hand, in associations: about 1.1 KB each.
 const CACHED_KEYS: usize = 4096;
+
+/// How often the threads are looked after.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// The queues between the threads, made before any of them.
 pub struct Wiring {
@@ -135,6 +140,20 @@ pub fn start_worker<I: Inside + Send + 'static>(
     })
 }
 
+/// A way to a running node's threads.
+#[derive(Clone)]
+pub struct Handle {
+    counters: Arc<[Arc<Counters>]>,
+    program: Option<Arc<XdpCounters>>,
+}
+
+impl Handle {
+    /// What the node has counted so far.
+    pub fn totals(&self) -> Totals {
+        Totals::of(self.counters.iter().map(|counters| &**counters), self.program.as_deref())
+    }
+}
+
 /// All threads of a node.
 pub struct Running {
     postboxes: Vec<Postbox<ToWorker>>,
@@ -146,22 +165,37 @@ pub struct Running {
 }
 
 impl Running {
-    /// What can be asked for the node's totals at any time.
-    pub fn totals(&self) -> impl Fn() -> Totals + Send + Sync + 'static {
-        let counters = self.counters.clone();
+    /// A way to the threads for whoever looks into the node.
+    pub fn handle(&self) -> Handle {
         let program = self.program.as_ref().map(Program::counters);
-        move || Totals::of(counters.iter().map(|counters| &**counters), program.as_deref())
+        Handle { counters: self.counters.clone(), program }
+    }
+
+    /// Waits for SIGTERM or SIGINT, or for a worker that has ended by itself, which is an error.
+    pub async fn until_told_to_stop(&self) -> anyhow::Result<()> {
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let mut look = tokio::time::interval(LOOK_EVERY);
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => break,
+                _ = interrupt.recv() => break,
+                _ = look.tick() => if self.has_failed() { anyhow::bail!("a worker has stopped") },
+            }
+        }
+        info!("stopping: closing all associations");
+        Ok(())
     }
 
     /// Whether a worker has ended without being told to.
-    pub fn has_failed(&self) -> bool {
+    fn has_failed(&self) -> bool {
         self.workers.iter().any(JoinHandle::is_finished)
     }
 
     /// Closes every association with close_notify and ends all threads.
     pub fn stop(self) {
-        let totals = self.totals();
-        let associations = totals().associations;
+        let handle = self.handle();
+        let associations = handle.totals().associations;
         self.postboxes.iter().for_each(|worker| worker.post(ToWorker::Stop));
         for worker in self.workers {
             if worker.join().is_err() {
@@ -174,7 +208,7 @@ impl Running {
                 error!("a handshake thread has panicked");
             }
         }
-        let totals = totals();
+        let totals = handle.totals();
         info!(closed = associations, opened = totals.opened, sealed = totals.sealed, "stopped");
     }
 }

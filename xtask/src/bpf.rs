@@ -1,4 +1,4 @@
-//! The eBPF object: how cargo is called for it, and where the result lies.
+//! The eBPF objects: how cargo is called for them, and where the results lie.
 
 use std::fs;
 use std::io;
@@ -11,13 +11,16 @@ use crate::{bpf_budget, bpf_size, cmd};
 
 const TARGET: &str = "bpfel-unknown-none";
 const PROFILE: &str = "bpf";
-const PACKAGE: &str = "xdtls-datapath-ebpf";
-const BINARY: &str = "xdtls-datapath";
+
+/// The gateway's object: the package that it is built from, and its name.
+const DATAPATH: (&str, &str) = ("xdtls-datapath-ebpf", "xdtls-datapath");
+/// The bench's.
+const BENCH: (&str, &str) = ("xdtls-bench-ebpf", "xdtls-bench");
 
 /// Misaligned access turns loads that would go byte by byte into single ones.
 const RUSTFLAGS: &str = "-C target-cpu=v3 -C target-feature=+allows-misaligned-mem-access";
 
-/// `cargo <subcommand>` for the eBPF crate on its target.
+/// `cargo <subcommand>` for the eBPF crates on their target.
 pub(crate) fn cargo(subcommand: &str) -> Command {
     let mut command = cmd::cargo();
     // The pinned stable compiler does everything; only `-Z build-std` needs the bootstrap switch.
@@ -25,18 +28,24 @@ pub(crate) fn cargo(subcommand: &str) -> Command {
     // It would outrank RUSTFLAGS.
     command.env_remove("CARGO_ENCODED_RUSTFLAGS");
     command.args([subcommand, "--profile", PROFILE, "--target", TARGET]);
-    command.args(["-Z", "build-std=core", "--package", PACKAGE]);
+    command.args(["-Z", "build-std=core", "--package", DATAPATH.0, "--package", BENCH.0]);
     command
 }
 
-/// Builds the eBPF object, holds it to its budget and returns the path at which tests and the gateway's build find it.
+/// Builds the eBPF objects, holds the gateway's to its budget and returns the path at which tests
+/// and the gateway's build find it.
 pub(crate) fn build() -> Result<PathBuf> {
     cmd::run(&mut cargo("build"))?;
     let target = cmd::target_dir();
-    let built = target.join(TARGET).join(PROFILE).join(BINARY);
-    let object = target.join("bpf").join(BINARY).with_extension("o");
-    copy_if_changed(&built, &object)
-        .with_context(|| format!("cannot copy {} to {}", built.display(), object.display()))?;
+    let place = |(_, name)| -> Result<PathBuf> {
+        let built = target.join(TARGET).join(PROFILE).join(name);
+        let object = target.join("bpf").join(name).with_extension("o");
+        copy_if_changed(&built, &object)
+            .with_context(|| format!("cannot copy {} to {}", built.display(), object.display()))?;
+        Ok(object)
+    };
+    place(BENCH)?;
+    let object = place(DATAPATH)?;
     bpf_budget::hold(&bpf_size::measure(&object)?)?;
     Ok(object)
 }

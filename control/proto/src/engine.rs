@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use zeroize::Zeroizing;
 
+use crate::failure::Failure;
 use crate::suite::CipherSuite;
 
 /// How far a handshake has come.
@@ -18,7 +19,7 @@ pub enum Progress {
     /// The peer's Finished has been verified and ours is written.
     Complete,
     /// The handshake has failed for the reason given; an alert may be waiting in the queue.
-    Failed(String),
+    Failed(Failure),
 }
 
 /// One handshake of one association, in one role for life.
@@ -40,7 +41,7 @@ pub trait Engine {
 
     /// Takes what the record plane needs and frees the engine's own state. Fails unless
     /// [`Progress::Complete`], or when what was negotiated is not acceptable.
-    fn finish(self) -> Result<Finished, String>;
+    fn finish(self) -> Result<Finished, Failure>;
 }
 
 /// Makes engines that answer.
@@ -55,7 +56,7 @@ pub trait AcceptEngine {
         now: Instant,
         client_hello: &[u8],
         max_datagram: usize,
-    ) -> Result<Self::Engine, String>;
+    ) -> Result<Self::Engine, Failure>;
 }
 
 /// Makes engines that open.
@@ -64,7 +65,7 @@ pub trait ConnectEngine {
     type Engine: Engine;
 
     /// Starts a handshake; its ClientHello is waiting in the queue.
-    fn connect(&self, now: Instant, max_datagram: usize) -> Result<Self::Engine, String>;
+    fn connect(&self, now: Instant, max_datagram: usize) -> Result<Self::Engine, Failure>;
 }
 
 /// What a finished handshake hands to the record plane.

@@ -10,6 +10,7 @@ use xdtls_common::DropReason;
 use xdtls_common::record::{HEADER_LEN, RecordHeader, content_type, records};
 
 use crate::engine::{Engine, PeerIdentity, Progress};
+use crate::failure::{Failure, FailureClass};
 use crate::filter::{Filter, Filtered};
 use crate::keys::{DirectionKeys, KeyPair, Role};
 use crate::record_plane::{ExpandedKey, SealState, open};
@@ -170,9 +171,10 @@ impl<E: Engine> Exchange<E> {
     }
 
     /// Frees the engine and yields what the record plane continues with. Fails unless complete.
-    pub fn take_over(self) -> Result<TakenOver, String> {
-        let (sequence, nonce) =
-            self.last_sealed.ok_or("the engine has written no encrypted record")?;
+    pub fn take_over(self) -> Result<TakenOver, Failure> {
+        let (sequence, nonce) = self.last_sealed.ok_or_else(|| {
+            FailureClass::Internal.because("the engine has written no encrypted record")
+        })?;
         let finished = self.engine.finish()?;
         let pair = KeyPair::derive(
             finished.suite,
@@ -181,8 +183,11 @@ impl<E: Engine> Exchange<E> {
             &finished.server_random,
         );
         let (seal_keys, open_keys) = pair.into_seal_and_open(self.role);
-        let window = window_behind_finished(&open_keys, self.filter.into_encrypted())
-            .ok_or("the peer's Finished does not open with the derived keys")?;
+        let window =
+            window_behind_finished(&open_keys, self.filter.into_encrypted()).ok_or_else(|| {
+                let reason = "the peer's Finished does not open with the derived keys";
+                FailureClass::Internal.because(reason)
+            })?;
         Ok(TakenOver {
             suite: finished.suite,
             seal_state: SealState::after(

@@ -19,24 +19,23 @@ pub struct IdAllocator {
     fresh: Range<u32>,
     /// Slots that were given back: until when they rest, and the id that is not to come again.
     resting: VecDeque<(Instant, LocalId)>,
+    /// The ids of slots that have rested or need not.
+    rested: VecDeque<LocalId>,
 }
 
 impl IdAllocator {
     /// An allocator for `slots`, all of them free.
     pub fn new(layout: IdLayout, slots: Range<u32>) -> Self {
-        Self { layout, fresh: slots, resting: VecDeque::new() }
+        Self { layout, fresh: slots, resting: VecDeque::new(), rested: VecDeque::new() }
     }
 
-    /// A new id, or `None` when no slot is free or rested. `random` is called for 32 random bits.
-    pub fn allocate(&mut self, now: Instant, random: impl FnMut() -> u32) -> Option<LocalId> {
+    /// A new id, or `None` when no slot is free. Those that rest are free once
+    /// [`IdAllocator::poll_rested`] has yielded them. `random` is called for 32 random bits.
+    pub fn allocate(&mut self, random: impl FnMut() -> u32) -> Option<LocalId> {
         if let Some(slot) = self.fresh.next() {
             return Some(self.draw(slot, 0, random));
         }
-        let (until, old) = *self.resting.front()?;
-        if now < until {
-            return None;
-        }
-        self.resting.pop_front();
+        let old = self.rested.pop_front()?;
         let slot = self.layout.slot_of(old.value());
         Some(self.draw(slot, self.layout.generation_of(old.value()), random))
     }
@@ -47,8 +46,24 @@ impl IdAllocator {
     }
 
     /// Gives an id back that no peer has seen: its slot needs no rest.
-    pub fn release_unused(&mut self, now: Instant, id: LocalId) {
-        self.resting.push_front((now, id));
+    pub fn release_unused(&mut self, id: LocalId) {
+        self.rested.push_front(id);
+    }
+
+    /// An id whose slot has rested: nobody needs to know it any more.
+    pub fn poll_rested(&mut self, now: Instant) -> Option<LocalId> {
+        let (until, id) = *self.resting.front()?;
+        if now < until {
+            return None;
+        }
+        self.resting.pop_front();
+        self.rested.push_back(id);
+        Some(id)
+    }
+
+    /// When [`IdAllocator::poll_rested`] has something to say.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.resting.front().map(|(until, _)| *until)
     }
 
     /// A random generation that is neither 0, which could make the id 0, nor the previous one.
@@ -83,12 +98,12 @@ mod tests {
     fn ids_are_distinct_and_in_range() {
         let layout = IdLayout::for_capacity(100, 2).unwrap();
         let mut ids = IdAllocator::new(layout, 50..100);
-        let (now, mut random) = (Instant::now(), counter());
+        let mut random = counter();
         let drawn: HashSet<_> =
-            (0..50).map(|_| ids.allocate(now, &mut random).unwrap().value()).collect();
+            (0..50).map(|_| ids.allocate(&mut random).unwrap().value()).collect();
         assert_eq!(drawn.len(), 50);
         assert!(drawn.iter().all(|id| (50..100).contains(&layout.slot_of(*id))));
-        assert_eq!(ids.allocate(now, &mut random), None);
+        assert_eq!(ids.allocate(&mut random), None);
     }
 
     #[test]
@@ -96,12 +111,16 @@ mod tests {
         let layout = IdLayout::for_capacity(1, 1).unwrap();
         let mut ids = IdAllocator::new(layout, 0..1);
         let now = Instant::now();
-        let first = ids.allocate(now, || 7).unwrap();
+        let first = ids.allocate(|| 7).unwrap();
         ids.release(now, first);
         let almost = now + QUARANTINE - Duration::from_millis(1);
-        assert_eq!(ids.allocate(almost, || 8), None);
+        assert_eq!(ids.poll_rested(almost), None);
+        assert_eq!(ids.allocate(|| 8), None);
+        assert_eq!(ids.deadline(), Some(now + QUARANTINE));
+        assert_eq!(ids.poll_rested(now + QUARANTINE), Some(first));
+        assert_eq!(ids.deadline(), None);
         let mut draws = [0, 7, 9].into_iter();
-        let second = ids.allocate(now + QUARANTINE, || draws.next().unwrap()).unwrap();
+        let second = ids.allocate(|| draws.next().unwrap()).unwrap();
         assert_eq!((first.value(), second.value()), (7, 9));
     }
 }

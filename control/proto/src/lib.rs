@@ -8,6 +8,7 @@ pub mod association;
 pub mod endpoint;
 pub mod engine;
 pub mod exchange;
+pub mod failure;
 pub mod filter;
 pub mod handshakes;
 pub mod ids;

@@ -18,6 +18,16 @@ pub struct FastPath {
     pub shards: Vec<ShardXsk>,
     /// How the program runs: native or generic.
     pub mode: &'static str,
+    /// Whether the sockets share memory with the driver.
+    pub zero_copy: bool,
+}
+
+/// What was chosen.
+pub struct Chosen {
+    /// `None` where packets take the socket path.
+    pub fast_path: Option<FastPath>,
+    /// Which it is, why, and what it costs, in words.
+    pub words: String,
 }
 
 /// Opens the fast path for a UDP port that is bound already, or says once why there is none.
@@ -26,13 +36,24 @@ pub async fn open(
     port: u16,
     shape: &Shape,
     answering: Option<Answering>,
-) -> Result<Option<FastPath>> {
+) -> Result<Chosen> {
+    let chosen = choose(options, port, shape, answering).await?;
+    info!("datapath: {}", chosen.words);
+    Ok(chosen)
+}
+
+async fn choose(
+    options: &DatapathOptions,
+    port: u16,
+    shape: &Shape,
+    answering: Option<Answering>,
+) -> Result<Chosen> {
     let why_not = match (options.datapath, &options.interface) {
         (Datapath::Socket, _) => "it was asked for".to_owned(),
         (Datapath::Xdp, None) => bail!("xdp needs the name of the outside's interface"),
         (Datapath::Auto, None) => "no interface is named for XDP".to_owned(),
         (required, Some(name)) => match try_open(options, name, port, shape, answering).await {
-            Ok(fast_path) => return Ok(Some(fast_path)),
+            Ok(chosen) => return Ok(chosen),
             Err(error) if required == Datapath::Xdp => return Err(error),
             Err(error) => {
                 warn!("falling back to sockets: {error:#}");
@@ -40,11 +61,11 @@ pub async fn open(
             }
         },
     };
-    info!(
-        "datapath: sockets with UDP_GRO and UDP_SEGMENT, because {why_not}; every packet passes \
-         through the kernel's network stack"
+    let words = format!(
+        "sockets with UDP_GRO and UDP_SEGMENT, because {why_not}; every packet passes through the \
+         kernel's network stack"
     );
-    Ok(None)
+    Ok(Chosen { fast_path: None, words })
 }
 
 async fn try_open(
@@ -53,7 +74,7 @@ async fn try_open(
     port: u16,
     shape: &Shape,
     answering: Option<Answering>,
-) -> Result<FastPath> {
+) -> Result<Chosen> {
     let interface = Interface::find(name).await?;
     let chunk = ChunkSize::for_mtu(interface.mtu as usize).with_context(|| {
         format!(
@@ -79,9 +100,10 @@ async fn try_open(
         (false, "native") => "copy mode, the driver has no zero-copy: one copy a packet",
         (false, _) => "copy mode behind the network stack: one allocation and one copy a packet",
     };
-    info!(
-        "datapath: XDP {mode} on {name}, {queues} receive queues for {shards} workers; {copies}; \
-         sending through sockets with UDP_SEGMENT"
+    let words = format!(
+        "XDP {mode} on {name}, {queues} receive queues for {shards} workers; {copies}; sending \
+         through sockets with UDP_SEGMENT"
     );
-    Ok(FastPath { program, shards: taken, mode })
+    let fast_path = FastPath { program, shards: taken, mode, zero_copy: set.is_zero_copy() };
+    Ok(Chosen { fast_path: Some(fast_path), words })
 }

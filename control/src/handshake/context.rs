@@ -12,6 +12,7 @@ use openssl::ssl::{
 use openssl::x509::verify::X509CheckFlags;
 use thiserror::Error;
 use xdtls_proto::engine::{AcceptEngine, ConnectEngine};
+use xdtls_proto::failure::Failure;
 
 use super::credentials::{Identity, authorities, store, subjects, use_identity};
 use super::engine::OpensslEngine;
@@ -98,7 +99,7 @@ impl AcceptEngine for OpensslAcceptor {
         _now: Instant,
         client_hello: &[u8],
         max_datagram: usize,
-    ) -> Result<OpensslEngine, String> {
+    ) -> Result<OpensslEngine, Failure> {
         OpensslEngine::accept(&self.context, client_hello, max_datagram)
     }
 }
@@ -131,7 +132,7 @@ impl OpensslConnector {
 impl ConnectEngine for OpensslConnector {
     type Engine = OpensslEngine;
 
-    fn connect(&self, _now: Instant, max_datagram: usize) -> Result<OpensslEngine, String> {
+    fn connect(&self, _now: Instant, max_datagram: usize) -> Result<OpensslEngine, Failure> {
         OpensslEngine::connect(&self.context, self.asked_name.as_deref(), max_datagram)
     }
 }

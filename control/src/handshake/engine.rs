@@ -2,13 +2,15 @@
 
 use std::time::Instant;
 
-use openssl::error::ErrorStack;
+use openssl::error::{Error, ErrorStack};
 use openssl::ssl::{ErrorCode, Ssl, SslContextRef, SslRef, SslStream};
 use openssl::x509::X509VerifyResult;
 use xdtls_common::client_hello::ClientHello;
 use xdtls_common::cursor::SliceCursor;
 use xdtls_common::record::RecordHeader;
 use xdtls_proto::engine::{Engine, Finished, Progress};
+use xdtls_proto::failure::FailureClass::{Authentication, Internal, NothingInCommon, Protocol};
+use xdtls_proto::failure::{Failure, FailureClass};
 use xdtls_proto::suite::CipherSuite;
 use zeroize::Zeroizing;
 
@@ -34,20 +36,24 @@ impl OpensslEngine {
         context: &SslContextRef,
         client_hello: &[u8],
         max_datagram: usize,
-    ) -> Result<Self, String> {
+    ) -> Result<Self, Failure> {
         match ClientHello::parse(&mut SliceCursor::new(client_hello)) {
             // Behind `DTLSv1_listen` OpenSSL waits for 1, and would drop 0 as a repetition.
             Ok(hello) if hello.message_seq == 1 => (),
-            Ok(_) => return Err("a ClientHello with a cookie has message_seq 1".to_owned()),
-            Err(_) => return Err("the record is not one whole ClientHello".to_owned()),
+            Ok(_) => {
+                return Err(Protocol.because("a ClientHello with a cookie has message_seq 1"));
+            }
+            Err(_) => return Err(Protocol.because("the record is not one whole ClientHello")),
         }
         let mut ssl = new_ssl(context, max_datagram)?;
         ssl.set_accept_state();
         let mut engine = Self::new(ssl)?;
         engine.stream.get_mut().push(client_hello);
         // A plain accept cannot start behind a HelloVerifyRequest that somebody else has sent.
-        ffi::listen(&mut engine.stream)
-            .map_err(|errors| format!("the ClientHello is not acceptable: {}", words(&errors)))?;
+        ffi::listen(&mut engine.stream).map_err(|errors| {
+            let reason = format!("the ClientHello is not acceptable: {}", words(&errors));
+            class_of(&errors).because(reason)
+        })?;
         engine.drive();
         Ok(engine)
     }
@@ -57,19 +63,20 @@ impl OpensslEngine {
         context: &SslContextRef,
         server_name: Option<&str>,
         max_datagram: usize,
-    ) -> Result<Self, String> {
+    ) -> Result<Self, Failure> {
         let mut ssl = new_ssl(context, max_datagram)?;
         ssl.set_connect_state();
         if let Some(name) = server_name {
-            ssl.set_hostname(name).map_err(|errors| words(&errors))?;
+            ssl.set_hostname(name).map_err(|errors| internal(&errors))?;
         }
         let mut engine = Self::new(ssl)?;
         engine.drive();
         Ok(engine)
     }
 
-    fn new(ssl: Ssl) -> Result<Self, String> {
-        let stream = SslStream::new(ssl, Datagrams::default()).map_err(|errors| words(&errors))?;
+    fn new(ssl: Ssl) -> Result<Self, Failure> {
+        let stream =
+            SslStream::new(ssl, Datagrams::default()).map_err(|errors| internal(&errors))?;
         Ok(Self { stream, progress: Progress::Pending })
     }
 
@@ -92,7 +99,7 @@ impl OpensslEngine {
     fn settle(&mut self, progress: Progress) {
         ErrorStack::get();
         self.progress = if self.stream.get_ref().overflowed() {
-            Progress::Failed("too many datagrams are waiting".to_owned())
+            Progress::Failed(Internal.because("too many datagrams are waiting"))
         } else {
             progress
         };
@@ -103,8 +110,9 @@ impl OpensslEngine {
         let verified = self.stream.ssl().verify_result();
         if verified != X509VerifyResult::OK {
             reason = format!("{reason} ({})", verified.error_string());
+            return Progress::Failed(Authentication.because(reason));
         }
-        Progress::Failed(reason)
+        Progress::Failed(class_of(errors).because(reason))
     }
 }
 
@@ -139,9 +147,9 @@ impl Engine for OpensslEngine {
         self.progress.clone()
     }
 
-    fn finish(self) -> Result<Finished, String> {
+    fn finish(self) -> Result<Finished, Failure> {
         if self.progress != Progress::Complete {
-            return Err("the handshake is not complete".to_owned());
+            return Err(Internal.because("the handshake is not complete"));
         }
         finished(self.stream.ssl())
     }
@@ -152,35 +160,64 @@ fn is_fatal_noise(record: &[u8]) -> bool {
     header.is_ok_and(|header| header.epoch > 0 && header.length < MIN_PROTECTED_FRAGMENT)
 }
 
-fn new_ssl(context: &SslContextRef, max_datagram: usize) -> Result<Ssl, String> {
+fn new_ssl(context: &SslContextRef, max_datagram: usize) -> Result<Ssl, Failure> {
     let mtu = max_datagram.saturating_sub(MTU_OVERRUN).try_into().unwrap_or(u32::MAX);
-    let mut ssl = Ssl::new(context).map_err(|errors| words(&errors))?;
-    ssl.set_mtu(mtu).map_err(|_| format!("datagrams of {max_datagram} bytes are too small"))?;
+    let mut ssl = Ssl::new(context).map_err(|errors| internal(&errors))?;
+    ssl.set_mtu(mtu).map_err(|_| {
+        Internal.because(format!("datagrams of {max_datagram} bytes are too small"))
+    })?;
     ffi::set_retransmission_timer(&mut ssl);
     Ok(ssl)
 }
 
 /// Copies what outlives the OpenSSL object.
-fn finished(ssl: &SslRef) -> Result<Finished, String> {
+fn finished(ssl: &SslRef) -> Result<Finished, Failure> {
+    let lacks = |what: &str| Internal.because(what);
     if !ffi::has_extended_master_secret(ssl) {
-        return Err("the peer lacks the extended master secret".to_owned());
+        return Err(NothingInCommon.because("the peer lacks the extended master secret"));
     }
-    let cipher = ssl.current_cipher().ok_or("no cipher suite was negotiated")?;
+    let cipher = ssl.current_cipher().ok_or_else(|| lacks("no cipher suite was negotiated"))?;
     let suite = CipherSuite::from_iana(u16::from_be_bytes(cipher.protocol_id()))
-        .ok_or_else(|| format!("{} is not one of our cipher suites", cipher.name()))?;
-    let session = ssl.session().ok_or("the handshake left no session")?;
+        .ok_or_else(|| lacks(&format!("{} is not one of our cipher suites", cipher.name())))?;
+    let session = ssl.session().ok_or_else(|| lacks("the handshake left no session"))?;
     let mut master_secret = Zeroizing::new([0; 48]);
     if session.master_key_len() != master_secret.len() {
-        return Err("the master secret is not 48 bytes long".to_owned());
+        return Err(lacks("the master secret is not 48 bytes long"));
     }
     session.master_key(&mut *master_secret);
     let (mut client_random, mut server_random) = ([0; 32], [0; 32]);
     ssl.client_random(&mut client_random);
     ssl.server_random(&mut server_random);
-    let certificate = ssl.peer_certificate().ok_or("the peer has shown no certificate")?;
-    let identity = peer::identity_of(&certificate).map_err(|errors| words(&errors))?;
+    let certificate = ssl
+        .peer_certificate()
+        .ok_or_else(|| Authentication.because("the peer has shown no certificate"))?;
+    let identity =
+        peer::identity_of(&certificate).map_err(|errors| Authentication.because(words(&errors)))?;
     let extension = extension::negotiated(ssl);
     Ok(Finished { suite, master_secret, client_random, server_random, extension, identity })
+}
+
+/// What OpenSSL's reason amounts to (`sslerr.h`).
+fn class_of(errors: &ErrorStack) -> FailureClass {
+    const CERTIFICATE_VERIFY_FAILED: i32 = 134;
+    const PEER_DID_NOT_RETURN_A_CERTIFICATE: i32 = 199;
+    const NO_SUITABLE_SIGNATURE_ALGORITHM: i32 = 118;
+    const NO_SHARED_CIPHER: i32 = 193;
+    const NO_SHARED_GROUPS: i32 = 410;
+    const UNSUPPORTED_PROTOCOL: i32 = 258;
+    let code = errors.errors().first().map_or(0, Error::reason_code);
+    match code {
+        CERTIFICATE_VERIFY_FAILED | PEER_DID_NOT_RETURN_A_CERTIFICATE => Authentication,
+        NO_SUITABLE_SIGNATURE_ALGORITHM
+        | NO_SHARED_CIPHER
+        | NO_SHARED_GROUPS
+        | UNSUPPORTED_PROTOCOL => NothingInCommon,
+        _ => Protocol,
+    }
+}
+
+fn internal(errors: &ErrorStack) -> Failure {
+    Internal.because(words(errors))
 }
 
 /// OpenSSL's reasons, without its file names and numbers.

@@ -220,7 +220,8 @@ impl<I: Inside> Worker<I> {
             let Some(message) = self.parts.mailbox.take() else { return };
             match message {
                 ToWorker::Reserve(id, peer) => self.parts.shard.reserve(id, peer),
-                ToWorker::Remove(id) => self.parts.shard.release(id),
+                ToWorker::Rest(id) => self.parts.shard.rest(id),
+                ToWorker::Forget(id) => self.parts.shard.release(id),
                 ToWorker::Install(installation) => self.install(now, *installation),
                 ToWorker::Datagram(from, mut datagram) => {
                     let front = self.front();

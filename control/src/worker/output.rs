@@ -71,7 +71,7 @@ impl<I: Inside> Output for WorkerOutput<'_, I> {
             ShardEvent::Closed(id, cause) => {
                 info!(association = %id, "association ended: {}", cause.as_str());
                 if let Some(associations) = self.associations {
-                    associations.clear(id);
+                    associations.set(id, Phase::Resting, 0);
                 }
                 self.inside.closed(self.now, id, cause);
                 self.pool.closed(id);

@@ -6,6 +6,7 @@ use openssl::ssl::{SslContextBuilder, SslOptions};
 use xdtls::handshake::{ContextError, Identity, OpensslAcceptor, OpensslConnector};
 use xdtls_common::record::{HEADER_LEN, content_type};
 use xdtls_proto::engine::{AcceptEngine, ConnectEngine, Engine, Progress};
+use xdtls_proto::failure::{Failure, FailureClass};
 
 use crate::World;
 use crate::foreign;
@@ -15,9 +16,9 @@ use crate::pki::{Authority, KeyType, Usage};
 /// `SSL_OP_NO_EXTENDED_MASTER_SECRET`, which the `openssl` crate does not name.
 const NO_EXTENDED_MASTER_SECRET: u64 = 1;
 
-fn reason(progress: &Progress) -> &str {
-    let Progress::Failed(reason) = progress else { panic!("{progress:?}") };
-    reason
+fn failure(progress: &Progress) -> &Failure {
+    let Progress::Failed(failure) = progress else { panic!("{progress:?}") };
+    failure
 }
 
 /// Whether the last thing said in this direction is an alert in the clear.
@@ -26,23 +27,32 @@ fn alerted<C: Engine>(pair: &Pair<C>, to: To) -> bool {
     last.is_some_and(|(header, _)| header.content_type == content_type::ALERT && header.epoch == 0)
 }
 
-/// Lets `connector` meet `acceptor` and returns the client's reason.
+/// Lets `connector` meet `acceptor` and returns the words of the client's failure to authenticate.
 fn client_reason(connector: &OpensslConnector, acceptor: &OpensslAcceptor) -> String {
     let client = connector.connect(Instant::now(), MAX_DATAGRAM).unwrap();
     let mut pair = Pair::new(client, acceptor);
     pair.run();
     assert_eq!(pair.server_progress(), Progress::Pending, "nobody acts on an alert");
     assert!(alerted(&pair, To::Server));
-    reason(&pair.client.progress()).to_owned()
+    let Failure { class, reason } = failure(&pair.client.progress()).clone();
+    assert_eq!(class, FailureClass::Authentication, "{reason}");
+    reason
 }
 
-/// Lets a foreign client meet `acceptor` and returns the server's reason.
-fn server_reason<C: Engine>(client: C, acceptor: &OpensslAcceptor) -> String {
+/// Lets a foreign client meet `acceptor` and returns the words of the server's failure, which is of
+/// this class.
+fn server_reason<C: Engine>(
+    client: C,
+    acceptor: &OpensslAcceptor,
+    expected: FailureClass,
+) -> String {
     let mut pair = Pair::new(client, acceptor);
     pair.run();
     assert_eq!(pair.client.progress(), Progress::Pending, "nobody acts on an alert");
     assert!(alerted(&pair, To::Client));
-    reason(&pair.server_progress()).to_owned()
+    let Failure { class, reason } = failure(&pair.server_progress()).clone();
+    assert_eq!(class, expected, "{reason}");
+    reason
 }
 
 #[test]
@@ -81,7 +91,7 @@ fn client_certificate_is_no_server_certificate() {
 fn server_certificate_is_no_client_certificate() {
     let world = World::new(KeyType::Ecdsa);
     let client = foreign::client(Some(&world.server), |_| ());
-    let reason = server_reason(client, &world.acceptor());
+    let reason = server_reason(client, &world.acceptor(), FailureClass::Authentication);
     assert!(reason.contains("certificate purpose"), "{reason}");
 }
 
@@ -89,7 +99,7 @@ fn server_certificate_is_no_client_certificate() {
 fn client_without_certificate_is_refused() {
     let world = World::new(KeyType::Ecdsa);
     let client = foreign::client(None, |_| ());
-    let reason = server_reason(client, &world.acceptor());
+    let reason = server_reason(client, &world.acceptor(), FailureClass::Authentication);
     assert_eq!(reason, "peer did not return a certificate");
 }
 
@@ -98,7 +108,7 @@ fn client_of_a_foreign_authority_is_refused() {
     let world = World::new(KeyType::Ecdsa);
     let stranger = Authority::new("stranger").issue(&["c"], KeyType::Ecdsa, Usage::Client);
     let client = foreign::client(Some(&stranger), |_| ());
-    let reason = server_reason(client, &world.acceptor());
+    let reason = server_reason(client, &world.acceptor(), FailureClass::Authentication);
     assert!(reason.starts_with("certificate verify failed ("), "{reason}");
 }
 
@@ -109,7 +119,8 @@ fn client_without_a_common_suite_is_refused() {
         context.set_cipher_list("ECDHE-ECDSA-AES256-SHA384:DHE-RSA-AES128-GCM-SHA256").unwrap();
     };
     let client = foreign::client(Some(&world.client), other);
-    assert_eq!(server_reason(client, &world.acceptor()), "no shared cipher");
+    let reason = server_reason(client, &world.acceptor(), FailureClass::NothingInCommon);
+    assert_eq!(reason, "no shared cipher");
 }
 
 #[test]
@@ -121,7 +132,10 @@ fn missing_extended_master_secret_is_noticed_at_the_end() {
     let mut pair = Pair::new(foreign::client(Some(&world.client), without), &world.acceptor());
     pair.run();
     let finished = pair.server.unwrap().finish().map(|_| ());
-    assert_eq!(finished, Err("the peer lacks the extended master secret".to_owned()));
+    assert_eq!(
+        finished,
+        Err(FailureClass::NothingInCommon.because("the peer lacks the extended master secret"))
+    );
 }
 
 #[test]
@@ -130,7 +144,7 @@ fn only_a_second_client_hello_makes_an_engine() {
     let mut hello = world.connect().poll_transmit().unwrap();
     let accept = |record: &[u8], max_datagram| {
         let engine = world.acceptor().accept(Instant::now(), record, max_datagram);
-        engine.map(|_| ()).unwrap_err()
+        engine.map(|_| ()).unwrap_err().reason
     };
     let message_seq_0 = "a ClientHello with a cookie has message_seq 1";
     assert_eq!(accept(&hello, MAX_DATAGRAM), message_seq_0);
@@ -144,7 +158,7 @@ fn only_a_second_client_hello_makes_an_engine() {
 #[test]
 fn unfinished_handshakes_have_no_keys() {
     let finished = World::new(KeyType::Ecdsa).connect().finish().map(|_| ());
-    assert_eq!(finished, Err("the handshake is not complete".to_owned()));
+    assert_eq!(finished, Err(FailureClass::Internal.because("the handshake is not complete")));
 }
 
 #[test]

@@ -9,6 +9,7 @@ use openssl::ssl::{
 };
 use xdtls_common::extension::EXTENSION_TYPE;
 use xdtls_proto::engine::{Engine, Finished, Progress};
+use xdtls_proto::failure::{Failure, FailureClass};
 
 use crate::pki::Leaf;
 
@@ -86,7 +87,7 @@ impl Engine for ForeignClient {
         self.progress = match self.stream.do_handshake() {
             Ok(()) => Progress::Complete,
             Err(error) if error.code() == ErrorCode::WANT_READ => Progress::Pending,
-            Err(error) => Progress::Failed(error.to_string()),
+            Err(error) => Progress::Failed(FailureClass::Protocol.because(error.to_string())),
         };
     }
 
@@ -104,7 +105,7 @@ impl Engine for ForeignClient {
         self.progress.clone()
     }
 
-    fn finish(self) -> Result<Finished, String> {
-        Err("nobody asks a foreign client".to_owned())
+    fn finish(self) -> Result<Finished, Failure> {
+        Err(FailureClass::Internal.because("nobody asks a foreign client"))
     }
 }

@@ -203,7 +203,7 @@ fn changed(bytes: &[u8], at: usize, value: u8) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use xdtls_common::client_hello::{ClientHello, HelloError};
-    use xdtls_common::cookie::{CookieSecrets, HelloPath, Judgement};
+    use xdtls_common::cookie::{CookieSecrets, HelloPath, Judgement, judge};
     use xdtls_common::cursor::SliceCursor;
     use xdtls_common::verdict::{Verdict, verdict};
 
@@ -233,7 +233,7 @@ mod tests {
             local_port: 2,
             client_id: prefix.sender,
         };
-        match CookieSecrets([[3; 2]; 4]).judge(now_s, &path, &hello, &mut cursor) {
+        match judge(&CookieSecrets([[3; 2]; 4]), now_s, &path, &hello, &mut cursor) {
             Judgement::Drop(reason) => Some(reason),
             Judgement::Reply(_) | Judgement::Accept => None,
         }

@@ -1,7 +1,7 @@
 //! Which datagram goes where, whatever frame it came in.
 
 use xdtls_common::DropReason::{
-    HandshakeRecordType, MalformedRecord, NotAClientHello, TooShort, UnknownId, WrongEpoch,
+    Closed, HandshakeRecordType, MalformedRecord, NotAClientHello, TooShort, UnknownId, WrongEpoch,
     WrongPeerId, WrongRecordType,
 };
 use xdtls_common::steering::Steering::{Drop, Handshake, Worker};
@@ -10,7 +10,7 @@ use xdtls_common::verdict::MAX_LEADING_RECORDS;
 use crate::cases::Row;
 use crate::fixture::{
     CLEARED, ESTABLISHED, ESTABLISHED_TOO, FREE, HALF_OPEN, LAST, OPENING, OVERWRITTEN, PEER,
-    SLOTS, next_generation,
+    RESTING, SLOTS, next_generation,
 };
 use crate::frames::{datagram, record};
 
@@ -39,6 +39,8 @@ fn ids() -> Vec<Row> {
         ("all ones", data(PEER, u32::MAX), Drop(UnknownId)),
         ("a slot just overwritten", data(PEER, OVERWRITTEN), Drop(UnknownId)),
         ("a slot just cleared", data(PEER, CLEARED), Drop(UnknownId)),
+        ("a slot that rests", data(PEER, RESTING), Drop(Closed)),
+        ("a slot that rests, a wrong peer", data(PEER + 1, RESTING), Drop(Closed)),
         ("an established id", data(PEER, ESTABLISHED), Worker(1)),
         ("another established id", data(PEER, ESTABLISHED_TOO), Worker(0)),
         ("the last slot", data(PEER, LAST), Worker(1)),

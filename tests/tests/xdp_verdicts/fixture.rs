@@ -38,6 +38,8 @@ pub(crate) const FREE: u32 = id(9);
 pub(crate) const OVERWRITTEN: u32 = id(10);
 /// Its tag is cleared, its association not yet.
 pub(crate) const CLEARED: u32 = id(11);
+/// Its association has ended a moment ago.
+pub(crate) const RESTING: u32 = id(12);
 /// The last slot.
 pub(crate) const LAST: u32 = id(SLOTS - 1);
 
@@ -83,6 +85,7 @@ impl Slots {
             (OPENING, Phase::Opening, 0),
             (next_generation(OVERWRITTEN), Phase::Established, PEER),
             (CLEARED, Phase::Established, PEER),
+            (RESTING, Phase::Resting, 0),
             (LAST, Phase::Established, PEER),
         ] {
             slots.add(local(LocalId::new(id)), Entry { phase, peer_id });

@@ -20,6 +20,7 @@ use super::{Action, Ended, Handshakes, Installation, Limits, Random, Start, pref
 use crate::endpoint::Endpoint;
 use crate::engine::{ConnectEngine, Progress};
 use crate::exchange::Exchange;
+use crate::failure::{Failure, FailureClass};
 use crate::filter::Filter;
 use crate::ids::IdAllocator;
 use crate::keys::Role;
@@ -36,7 +37,7 @@ struct Wish {
     token: u64,
     since: Instant,
     failed_attempts: u32,
-    last_failure: Option<String>,
+    last_failure: Option<Failure>,
 }
 
 /// How far an attempt has come.
@@ -88,7 +89,8 @@ impl<C: ConnectEngine> Initiators<C> {
         let wish = Wish { endpoint, token, since: now, failed_attempts: 0, last_failure: None };
         if self.opening.len() >= self.limits.half_open {
             self.actions.push_back(Action::Count(DropReason::HalfOpenLimit));
-            return self.ended(None, &wish, now, Err("too many are opening already".to_owned()));
+            let failure = FailureClass::Limit.because("too many are opening already");
+            return self.ended(None, &wish, now, Err(failure));
         }
         if let Some(local) = self.schedule(now, wish, now) {
             self.begin(now, local);
@@ -97,9 +99,9 @@ impl<C: ConnectEngine> Initiators<C> {
 
     /// Gives the wish a new id and lets its next attempt begin at `at`.
     fn schedule(&mut self, now: Instant, wish: Wish, at: Instant) -> Option<LocalId> {
-        let Some(local) = self.ids.allocate(now, &mut self.random) else {
+        let Some(local) = self.ids.allocate(&mut self.random) else {
             self.actions.push_back(Action::Count(DropReason::NoFreeId));
-            self.ended(None, &wish, now, Err("no id is free".to_owned()));
+            self.ended(None, &wish, now, Err(FailureClass::Limit.because("no id is free")));
             return None;
         };
         self.opening.insert(local, Opening { wish, stage: Stage::Waiting });
@@ -111,7 +113,7 @@ impl<C: ConnectEngine> Initiators<C> {
         let Some(opening) = self.opening.get_mut(&local) else { return };
         let engine = match self.connector.connect(now, self.limits.max_datagram) {
             Ok(engine) => engine,
-            Err(reason) => return self.give_up(now, local, reason),
+            Err(failure) => return self.give_up(now, local, failure),
         };
         opening.stage = Stage::Exchanging {
             exchange: Exchange::new(Role::Client, engine, Filter::new(0, 0)),
@@ -171,21 +173,21 @@ impl<C: ConnectEngine> Initiators<C> {
         match &mut opening.stage {
             Stage::Installing => {}
             Stage::Waiting if out_of_time => {
-                let reason = timed_out(opening.wish.since, now, None);
-                self.give_up(now, local, reason);
+                let failure = timed_out(opening.wish.since, now, None);
+                self.give_up(now, local, failure);
             }
             Stage::Waiting => self.begin(now, local),
             Stage::Exchanging { exchange, .. } if out_of_time => {
-                let reason = timed_out(opening.wish.since, now, exchange.alert_seen());
-                self.give_up(now, local, reason);
+                let failure = timed_out(opening.wish.since, now, exchange.alert_seen());
+                self.give_up(now, local, failure);
             }
             Stage::Exchanging { exchange, messages_seen, silent_timeouts, .. } => {
                 if exchange.deadline(now).is_some_and(|deadline| deadline <= now) {
                     *silent_timeouts += 1;
                 }
                 if *messages_seen > 0 && *silent_timeouts >= SILENT_TIMEOUTS {
-                    let reason = fell_silent(exchange.alert_seen());
-                    return self.retry(now, local, reason);
+                    let failure = fell_silent(exchange.alert_seen());
+                    return self.retry(now, local, failure);
                 }
                 exchange.handle_timeout(now);
                 self.pump(now, local);
@@ -211,7 +213,7 @@ impl<C: ConnectEngine> Initiators<C> {
                 let next = exchange.deadline(now).map_or(end, |deadline| deadline.min(end));
                 self.deadlines.set(local, Some(next));
             }
-            Progress::Failed(reason) => self.retry(now, local, reason),
+            Progress::Failed(failure) => self.retry(now, local, failure),
             Progress::Complete => self.complete(now, local),
         }
     }
@@ -222,11 +224,12 @@ impl<C: ConnectEngine> Initiators<C> {
         let stage = std::mem::replace(&mut opening.stage, Stage::Installing);
         let Stage::Exchanging { exchange, server, .. } = stage else { return };
         let completed = exchange.take_over().and_then(|taken_over| {
-            let peer = server.ok_or("the server has given no id")?;
+            let no_id = || FailureClass::Protocol.because("the server has given no id");
+            let peer = server.ok_or_else(no_id)?;
             Ok((taken_over, peer))
         });
         match completed {
-            Err(reason) => self.retry(now, local, reason),
+            Err(failure) => self.retry(now, local, failure),
             Ok((taken_over, peer)) => {
                 let installation = Installation {
                     local,
@@ -243,28 +246,28 @@ impl<C: ConnectEngine> Initiators<C> {
     }
 
     /// Throws the attempt away; the next begins a little later under another id.
-    fn retry(&mut self, now: Instant, local: LocalId, reason: String) {
+    fn retry(&mut self, now: Instant, local: LocalId, failure: Failure) {
         let Some(mut wish) = self.discard(now, local) else { return };
         let delay = RETRY_DELAY * (1 << wish.failed_attempts.min(6));
         wish.failed_attempts += 1;
-        self.actions.push_back(Action::Retrying(reason.clone()));
-        wish.last_failure = Some(reason);
+        self.actions.push_back(Action::Retrying(failure.clone()));
+        wish.last_failure = Some(failure);
         let end = wish.since + self.limits.deadline;
         self.schedule(now, wish, end.min(now + delay));
     }
 
-    fn give_up(&mut self, now: Instant, local: LocalId, mut reason: String) {
+    fn give_up(&mut self, now: Instant, local: LocalId, mut failure: Failure) {
         let Some(wish) = self.discard(now, local) else { return };
-        if let Some(failure) = &wish.last_failure {
-            reason = format!("{reason}; the last attempt failed: {failure}");
+        if let Some(last) = &wish.last_failure {
+            failure.reason = format!("{failure}; the last attempt failed: {last}");
         }
-        self.ended(Some(local), &wish, now, Err(reason));
+        self.ended(Some(local), &wish, now, Err(failure));
     }
 
     fn discard(&mut self, now: Instant, local: LocalId) -> Option<Wish> {
         let opening = self.opening.remove(&local)?;
         self.deadlines.set(local, None);
-        self.actions.push_back(Action::Remove(local));
+        self.actions.push_back(Action::Rest(local));
         self.ids.release(now, local);
         Some(opening.wish)
     }
@@ -274,7 +277,7 @@ impl<C: ConnectEngine> Initiators<C> {
         local: Option<LocalId>,
         wish: &Wish,
         now: Instant,
-        outcome: Result<(), String>,
+        outcome: Result<(), Failure>,
     ) {
         let (token, took) = (Some(wish.token), now.duration_since(wish.since));
         self.actions.push_back(Action::Ended(Ended { local, token, took, outcome }));
@@ -297,6 +300,9 @@ impl<C: ConnectEngine> Handshakes for Initiators<C> {
     }
 
     fn handle_timeout(&mut self, now: Instant) {
+        while let Some(local) = self.ids.poll_rested(now) {
+            self.actions.push_back(Action::Forget(local));
+        }
         while let Some(local) = self.deadlines.pop_expired(now) {
             self.due(now, local);
         }
@@ -318,19 +324,19 @@ impl<C: ConnectEngine> Handshakes for Initiators<C> {
     }
 
     fn deadline(&self) -> Option<Instant> {
-        self.deadlines.next()
+        [self.deadlines.next(), self.ids.deadline()].into_iter().flatten().min()
     }
 }
 
-/// The words of an attempt that brought nothing new. The alert may explain the whole failure, as a
+/// An attempt that brought nothing new. The alert may explain the whole failure, as a
 /// server that refuses says so once and then keeps silent.
-fn fell_silent(alert_seen: Option<u8>) -> String {
-    match alert_seen {
+fn fell_silent(alert_seen: Option<u8>) -> Failure {
+    FailureClass::Silent.because(match alert_seen {
         None => "the server fell silent".to_owned(),
         Some(alert) => {
             format!("the server fell silent; an unauthenticated alert {alert} was seen")
         }
-    }
+    })
 }
 
 /// Whether a datagram of ours, without prefix, begins with a ClientHello.

@@ -19,6 +19,7 @@ use xdtls_common::prefix::Prefix;
 use crate::endpoint::Endpoint;
 use crate::engine::PeerIdentity;
 use crate::exchange::TakenOver;
+use crate::failure::{Failure, FailureClass};
 use crate::keys::Role;
 
 /// A cookie-bearing ClientHello, as it came.
@@ -79,12 +80,14 @@ pub enum Action {
     Install(Box<Installation>),
     /// Give an already established association's datagram, prefix included, to its worker.
     Forward(LocalId, Endpoint, Vec<u8>),
-    /// Forget a reserved id.
-    Remove(LocalId),
+    /// Nothing more comes of a reserved id: datagrams for it come too late from now on.
+    Rest(LocalId),
+    /// Forget an id that has rested.
+    Forget(LocalId),
     /// Count a drop.
     Count(DropReason),
     /// Tell the operator why an attempt to open an association has failed; another follows.
-    Retrying(String),
+    Retrying(Failure),
     /// Tell the operator, and whoever waits for the association, how a handshake ended.
     Ended(Ended),
 }
@@ -98,8 +101,8 @@ pub struct Ended {
     pub token: Option<u64>,
     /// How long it took.
     pub took: Duration,
-    /// The reason of a failure, in words.
-    pub outcome: Result<(), String>,
+    /// Whether it succeeded, and if not, why.
+    pub outcome: Result<(), Failure>,
 }
 
 /// An association on its way to its worker.
@@ -141,13 +144,13 @@ fn prefixed(sender: u32, receiver: u32, records: &[u8]) -> Vec<u8> {
     [&Prefix { sender, receiver }.encode()[..], records].concat()
 }
 
-/// The words of a handshake that ran out of time.
-fn timed_out(since: Instant, now: Instant, alert_seen: Option<u8>) -> String {
+/// A handshake that ran out of time.
+fn timed_out(since: Instant, now: Instant, alert_seen: Option<u8>) -> Failure {
     let took = now.duration_since(since).as_secs_f32();
-    match alert_seen {
+    FailureClass::TimedOut.because(match alert_seen {
         None => format!("no end of the handshake within {took:.1} s"),
         Some(alert) => format!(
             "no end of the handshake within {took:.1} s; an unauthenticated alert {alert} was seen"
         ),
-    }
+    })
 }

@@ -24,6 +24,7 @@ use crate::alert;
 use crate::endpoint::Endpoint;
 use crate::engine::{AcceptEngine, Progress};
 use crate::exchange::{Exchange, TakenOver};
+use crate::failure::{Failure, FailureClass};
 use crate::filter::Filter;
 use crate::ids::IdAllocator;
 use crate::keys::Role;
@@ -141,13 +142,13 @@ impl<A: AcceptEngine> Responders<A> {
         key: HelloKey,
         peer: PeerId,
     ) -> Result<(), DropReason> {
-        let local = self.ids.allocate(now, &mut self.random).ok_or(DropReason::NoFreeId)?;
+        let local = self.ids.allocate(&mut self.random).ok_or(DropReason::NoFreeId)?;
         self.seen.insert(now, key, local);
         let engine = match self.acceptor.accept(now, &hello.datagram, self.limits.max_datagram) {
             Ok(engine) => engine,
-            Err(reason) => {
-                self.ids.release_unused(now, local);
-                self.ended(Some(local), now, now, Err(reason));
+            Err(failure) => {
+                self.ids.release_unused(local);
+                self.ended(Some(local), now, now, Err(failure));
                 return Ok(());
             }
         };
@@ -184,7 +185,7 @@ impl<A: AcceptEngine> Responders<A> {
                 let next = exchange.deadline(now).map_or(end, |deadline| deadline.min(end));
                 self.deadlines.set(local, Some(next));
             }
-            Progress::Failed(reason) => self.fail(now, local, reason),
+            Progress::Failed(failure) => self.fail(now, local, failure),
             Progress::Complete => self.complete(now, local),
         }
     }
@@ -196,12 +197,13 @@ impl<A: AcceptEngine> Responders<A> {
         let (endpoint, peer) = (half_open.endpoint, half_open.peer);
         let mut taken_over = match exchange.take_over() {
             Ok(taken_over) => taken_over,
-            Err(reason) => return self.fail(now, local, reason),
+            Err(failure) => return self.fail(now, local, failure),
         };
         let Some(route) = (self.policy)(&taken_over.identity) else {
-            let reason = format!("no rule admits {}", taken_over.identity);
+            let failure =
+                FailureClass::Policy.because(format!("no rule admits {}", taken_over.identity));
             self.refuse(local, endpoint, peer, &mut taken_over);
-            return self.fail(now, local, reason);
+            return self.fail(now, local, failure);
         };
         let installation = Installation {
             local,
@@ -227,12 +229,12 @@ impl<A: AcceptEngine> Responders<A> {
         }
     }
 
-    fn fail(&mut self, now: Instant, local: LocalId, reason: String) {
+    fn fail(&mut self, now: Instant, local: LocalId, failure: Failure) {
         let since = self.half_open.get(&local).map_or(now, |half_open| half_open.since);
         self.forget(local);
-        self.actions.push_back(Action::Remove(local));
+        self.actions.push_back(Action::Rest(local));
         self.ids.release(now, local);
-        self.ended(Some(local), since, now, Err(reason));
+        self.ended(Some(local), since, now, Err(failure));
     }
 
     fn forget(&mut self, local: LocalId) {
@@ -252,7 +254,7 @@ impl<A: AcceptEngine> Responders<A> {
         local: Option<LocalId>,
         since: Instant,
         now: Instant,
-        outcome: Result<(), String>,
+        outcome: Result<(), Failure>,
     ) {
         let took = now.duration_since(since);
         self.actions.push_back(Action::Ended(Ended { local, token: None, took, outcome }));
@@ -264,7 +266,8 @@ impl<A: AcceptEngine> Handshakes for Responders<A> {
         match start {
             Start::Answer(hello) => self.hello(now, &hello),
             Start::Open(_, token) => {
-                let (took, outcome) = (Duration::ZERO, Err("this node only answers".to_owned()));
+                let failure = FailureClass::Internal.because("this node only answers");
+                let (took, outcome) = (Duration::ZERO, Err(failure));
                 let ended = Ended { local: None, token: Some(token), took, outcome };
                 self.actions.push_back(Action::Ended(ended));
             }
@@ -285,12 +288,15 @@ impl<A: AcceptEngine> Handshakes for Responders<A> {
     }
 
     fn handle_timeout(&mut self, now: Instant) {
+        while let Some(local) = self.ids.poll_rested(now) {
+            self.actions.push_back(Action::Forget(local));
+        }
         while let Some(local) = self.deadlines.pop_expired(now) {
             let Some(half_open) = self.half_open.get_mut(&local) else { continue };
             let Some(exchange) = half_open.exchange.as_mut() else { continue };
             if now.duration_since(half_open.since) >= self.limits.deadline {
-                let reason = timed_out(half_open.since, now, exchange.alert_seen());
-                self.fail(now, local, reason);
+                let failure = timed_out(half_open.since, now, exchange.alert_seen());
+                self.fail(now, local, failure);
                 continue;
             }
             exchange.handle_timeout(now);
@@ -315,7 +321,7 @@ impl<A: AcceptEngine> Handshakes for Responders<A> {
     }
 
     fn deadline(&self) -> Option<Instant> {
-        self.deadlines.next()
+        [self.deadlines.next(), self.ids.deadline()].into_iter().flatten().min()
     }
 }
 

@@ -151,9 +151,14 @@ impl Shard {
         self.table.reserve(id, peer);
     }
 
-    /// Forgets an id whose handshake has failed.
+    /// A handshake has failed: what still comes for its id comes too late.
+    pub fn rest(&mut self, id: LocalId) {
+        self.table.rest(id);
+    }
+
+    /// Forgets an id that has rested.
     pub fn release(&mut self, id: LocalId) {
-        self.table.remove(id);
+        self.table.forget(id);
     }
 
     /// Takes an association over, acknowledges it, and opens what was held for it.
@@ -193,7 +198,7 @@ impl Shard {
     }
 
     fn forget(&mut self, id: LocalId, cause: CloseCause, out: &mut impl Output) {
-        if self.table.remove(id).is_some() {
+        if self.table.rest(id).is_some() {
             self.keys.forget(id, self.config.place_of(id));
             self.flights.forget(id);
             out.event(ShardEvent::Closed(id, cause));

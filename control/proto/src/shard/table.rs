@@ -10,6 +10,8 @@ enum Cell {
     /// Datagrams for this id go to the handshakes. The peer is unknown while we are opening.
     Reserved(LocalId, Option<PeerId>),
     Established(LocalId, Box<Association>),
+    /// The association has ended and the slot rests.
+    Resting(LocalId),
 }
 
 /// The table of one shard.
@@ -46,13 +48,16 @@ impl Table {
             Cell::Established(own, association) if own.value() == id => {
                 Some(Entry { phase: Phase::Established, peer_id: association.peer.value() })
             }
+            Cell::Resting(own) if own.value() == id => {
+                Some(Entry { phase: Phase::Resting, peer_id: 0 })
+            }
             _ => None,
         }
     }
 
     pub(crate) fn reserve(&mut self, id: LocalId, peer: Option<PeerId>) {
         let index = self.index(id.value());
-        if let Some(cell @ Cell::Free) = self.cells.get_mut(index) {
+        if let Some(cell @ (Cell::Free | Cell::Resting(_))) = self.cells.get_mut(index) {
             *cell = Cell::Reserved(id, peer);
         }
     }
@@ -77,23 +82,34 @@ impl Table {
         }
     }
 
-    /// Forgets an id in whatever state it is; the association, if there was one.
-    pub(crate) fn remove(&mut self, id: LocalId) -> Option<Box<Association>> {
+    /// Ends what an id names, and remembers it until it is forgotten; the association, if there
+    /// was one.
+    pub(crate) fn rest(&mut self, id: LocalId) -> Option<Box<Association>> {
         let index = self.index(id.value());
         let cell = self.cells.get_mut(index)?;
         let own = match cell {
-            Cell::Free => return None,
+            Cell::Free | Cell::Resting(_) => return None,
             Cell::Reserved(own, _) | Cell::Established(own, _) => *own,
         };
         if own != id {
             return None;
         }
-        match std::mem::replace(cell, Cell::Free) {
+        match std::mem::replace(cell, Cell::Resting(id)) {
             Cell::Established(_, association) => {
                 self.established -= 1;
                 Some(association)
             }
             _ => None,
+        }
+    }
+
+    /// Forgets an id that has rested.
+    pub(crate) fn forget(&mut self, id: LocalId) {
+        let index = self.index(id.value());
+        if let Some(cell) = self.cells.get_mut(index)
+            && matches!(cell, Cell::Resting(own) if *own == id)
+        {
+            *cell = Cell::Free;
         }
     }
 

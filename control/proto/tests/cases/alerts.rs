@@ -32,7 +32,7 @@ fn close_notify_ends_both_ends() {
         let answer = world.sent_by(other(closer)).last().unwrap();
         assert_eq!(world.known(closer).open(answer), [(ALERT, 2, vec![1, 0])]);
         world.run_ms(100);
-        assert_eq!(world.nodes[closer].dropped(DropReason::UnknownId), 1);
+        assert_eq!(world.nodes[closer].journal.drops, [(DropReason::Closed, 1)].into());
         assert_eq!(world.nodes.iter().map(|node| node.established()).sum::<usize>(), 0);
     }
 }
@@ -154,6 +154,6 @@ fn an_epoch_0_alert_is_named_when_the_time_is_up() {
     assert_eq!(world.half_open(), 1);
     world.run_ms(15_000);
     assert_eq!(world.half_open(), 0);
-    let reason = world.nodes[GATEWAY].journal.ended[0].outcome.clone().unwrap_err();
+    let reason = world.nodes[GATEWAY].journal.ended[0].outcome.clone().unwrap_err().reason;
     assert!(reason.contains("15.0 s") && reason.contains("alert 48"), "{reason}");
 }

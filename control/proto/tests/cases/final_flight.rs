@@ -220,5 +220,5 @@ fn an_association_that_has_ended_repeats_nothing() {
     world.close(keeper, id);
     deliver(&mut world, keeper, waiter, datagram);
     assert_eq!(flights(&world, keeper).len(), 1);
-    assert_eq!(world.nodes[keeper].dropped(DropReason::UnknownId), 1);
+    assert_eq!(world.nodes[keeper].dropped(DropReason::Closed), 1);
 }

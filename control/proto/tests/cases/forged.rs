@@ -229,7 +229,7 @@ fn a_wish_ends_at_its_deadline_however_its_attempts_fail() {
         let ended = &world.nodes[CLIENT].journal.ended;
         assert_eq!(ended.len(), 1, "spoil {spoil}");
         assert_eq!(ended[0].took, Duration::from_secs(15));
-        let reason = ended[0].outcome.clone().unwrap_err();
+        let reason = ended[0].outcome.clone().unwrap_err().reason;
         assert!(reason.contains("15.0 s"), "{reason}");
         assert_eq!(attempts(&world).len() > 1, spoil > 0);
         let sent = world.sent_by(CLIENT).count();

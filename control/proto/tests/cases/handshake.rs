@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use xdtls_common::DropReason;
 use xdtls_proto::association::CloseCause;
+use xdtls_proto::failure::FailureClass;
 use xdtls_proto::handshakes::Ended;
 use xdtls_proto::keys::Role;
 use xdtls_proto::suite::CipherSuite;
@@ -98,7 +99,10 @@ fn an_identity_that_policy_refuses_is_told_under_the_new_keys() {
     let mut world = World::new(Setup::default(), Script::new(NOBODY));
     world.open(CLIENT);
     world.run_ms(200);
-    assert_eq!(refusal(&world).outcome, Err(format!("no rule admits {NOBODY}")));
+    assert_eq!(
+        refusal(&world).outcome,
+        Err(FailureClass::Policy.because(format!("no rule admits {NOBODY}")))
+    );
     let alert = world.sent_by(GATEWAY).last().unwrap();
     assert_eq!(world.known(CLIENT).open(alert), [(21, 2, vec![2, 49])]);
     let closed = (world.id(CLIENT), CloseCause::PeerAlert(49));
@@ -115,7 +119,10 @@ fn no_shared_suite_ends_with_one_alert_for_each_attempt() {
     let mut world = World::new(setup, Script { suites, ..Script::new("client one") });
     world.open(CLIENT);
     world.run_ms(1000);
-    assert_eq!(refusal(&world).outcome, Err("no shared cipher suite".to_owned()));
+    assert_eq!(
+        refusal(&world).outcome,
+        Err(FailureClass::NothingInCommon.because("no shared cipher suite"))
+    );
     let alerts = world.sent_by(GATEWAY).filter(|bytes| bytes[8] == 21).count();
     assert_eq!(alerts, 1);
     assert_eq!(world.half_open(), 0);
@@ -143,7 +150,7 @@ fn the_alert_of_an_earlier_attempt_is_named_whenever_the_time_is_up() {
         world.open(CLIENT);
         world.run_ms(16_000);
         let outcome = world.nodes[CLIENT].journal.ended.last().unwrap().outcome.clone();
-        let reason = outcome.unwrap_err();
+        let reason = outcome.unwrap_err().reason;
         assert!(reason.contains("alert 40"), "{deadline_s} s: {reason}");
     }
 }

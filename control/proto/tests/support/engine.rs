@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use xdtls_common::cursor::SliceCursor;
 use xdtls_common::record::{HEADER_LEN, RecordHeader, content_type};
 use xdtls_proto::engine::{Engine, Finished, PeerIdentity, Progress};
+use xdtls_proto::failure::{Failure, FailureClass};
 use xdtls_proto::keys::Role;
 use zeroize::Zeroizing;
 
@@ -118,7 +119,7 @@ impl ScriptedEngine {
         self.outgoing.push_back(record(content_type::ALERT, 0, self.next_record, &[2, 40]));
         self.next_record += 1;
         self.timer = None;
-        self.progress = Progress::Failed(reason.to_owned());
+        self.progress = Progress::Failed(FailureClass::NothingInCommon.because(reason));
     }
 
     fn take_message(&mut self, now: Instant, kind: u8, body: &[u8]) {
@@ -215,7 +216,7 @@ impl Engine for ScriptedEngine {
         self.progress.clone()
     }
 
-    fn finish(self) -> Result<Finished, String> {
+    fn finish(self) -> Result<Finished, Failure> {
         let (client_random, server_random) = self.randoms();
         let name = self.peer_name.clone().unwrap_or_else(|| "a resumed session's".to_owned());
         Ok(Finished {

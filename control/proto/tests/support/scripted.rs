@@ -7,6 +7,7 @@ use xdtls_common::client_hello::ClientHello;
 use xdtls_common::cursor::SliceCursor;
 use xdtls_common::record::HEADER_LEN;
 use xdtls_proto::engine::{AcceptEngine, ConnectEngine};
+use xdtls_proto::failure::{Failure, FailureClass};
 use xdtls_proto::keys::Role;
 use xdtls_proto::suite::CipherSuite;
 
@@ -72,7 +73,7 @@ impl Scripted {
 impl ConnectEngine for Scripted {
     type Engine = ScriptedEngine;
 
-    fn connect(&self, now: Instant, _max_datagram: usize) -> Result<ScriptedEngine, String> {
+    fn connect(&self, now: Instant, _max_datagram: usize) -> Result<ScriptedEngine, Failure> {
         let mut engine = self.engine(Role::Client);
         engine.send_client_hello(now);
         Ok(engine)
@@ -87,10 +88,11 @@ impl AcceptEngine for Scripted {
         now: Instant,
         client_hello: &[u8],
         _max_datagram: usize,
-    ) -> Result<ScriptedEngine, String> {
+    ) -> Result<ScriptedEngine, Failure> {
         let parsed = ClientHello::parse(&mut SliceCursor::new(client_hello)).unwrap();
         let (_, body) = messages::parse_message(&client_hello[HEADER_LEN..]).unwrap();
-        let hello = Hello::parse_client(body).map_err(|_| "the ClientHello is cut")?;
+        let hello = Hello::parse_client(body)
+            .map_err(|_| FailureClass::Protocol.because("the ClientHello is cut"))?;
         let mut engine = self.engine(Role::Server);
         engine.answer_client_hello(now, parsed.record_sequence, hello);
         Ok(engine)

@@ -20,7 +20,8 @@ use crate::support::mail::Mail;
 pub(super) enum ToWorker {
     Reserve(LocalId, Option<PeerId>),
     Install(Box<Installation>),
-    Remove(LocalId),
+    Rest(LocalId),
+    Forget(LocalId),
     Datagram(Endpoint, Vec<u8>),
 }
 
@@ -121,7 +122,8 @@ impl Node {
         while let Some(message) = self.to_workers[index].take(now) {
             self.with_shard(now, index, |shard, out| match message {
                 ToWorker::Reserve(id, peer) => shard.reserve(id, peer),
-                ToWorker::Remove(id) => shard.release(id),
+                ToWorker::Rest(id) => shard.rest(id),
+                ToWorker::Forget(id) => shard.release(id),
                 ToWorker::Install(installation) => shard.install(now, *installation, out),
                 // A hello has no receiver id, so that no hello comes this way.
                 ToWorker::Datagram(from, mut datagram) => {
@@ -156,7 +158,8 @@ impl Node {
             Action::Ended(ended) => return self.journal.ended.push(ended),
             Action::Transmit(to, datagram) => return self.outbox.push((to.remote, datagram)),
             Action::Reserve(id, peer) => (id, ToWorker::Reserve(id, peer), Duration::ZERO),
-            Action::Remove(id) => (id, ToWorker::Remove(id), Duration::ZERO),
+            Action::Rest(id) => (id, ToWorker::Rest(id), Duration::ZERO),
+            Action::Forget(id) => (id, ToWorker::Forget(id), Duration::ZERO),
             Action::Install(installation) => {
                 self.journal.known.push(Known::of(&installation));
                 (installation.local, ToWorker::Install(installation), self.lag.install)

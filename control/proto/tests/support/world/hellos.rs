@@ -1,9 +1,9 @@
 //! Cookies: what the gateway judges them with, and ClientHellos that carry good ones.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
 use xdtls_common::client_hello::ClientHello;
-use xdtls_common::cookie::{CookieSecrets, HelloPath, Judgement, PERIOD_S, SECRETS};
+use xdtls_common::cookie::{CookieSecrets, HelloPath, Judgement, PERIOD_S, SECRETS, judge, mapped};
 use xdtls_common::cursor::SliceCursor;
 use xdtls_common::prefix::Prefix;
 use xdtls_common::record::content_type::HANDSHAKE;
@@ -44,10 +44,6 @@ impl World {
         let mut hello = Script::new("anybody").hello(random);
         let records = datagram(&hello);
         let (front, gateway) = (self.front(), self.nodes[GATEWAY].address);
-        let mapped = |address: IpAddr| match address {
-            IpAddr::V4(v4) => v4.to_ipv6_mapped().octets(),
-            IpAddr::V6(v6) => v6.octets(),
-        };
         let path = HelloPath {
             peer_address: mapped(from.ip()),
             peer_port: from.port(),
@@ -58,7 +54,7 @@ impl World {
         let mut cursor = SliceCursor::new(&records);
         let parsed = ClientHello::parse(&mut cursor).unwrap();
         let mut cursor = SliceCursor::new(&records);
-        match front.secrets.judge(front.now_s, &path, &parsed, &mut cursor) {
+        match judge(&front.secrets, front.now_s, &path, &parsed, &mut cursor) {
             Judgement::Reply(cookie) => hello.cookie = cookie.to_vec(),
             other => panic!("{other:?}"),
         }

@@ -1,0 +1,18 @@
+//! Looking into a running node and steering it: a Unix socket (mode 0660) that takes one line of
+//! JSON, a [`Request`], and answers with one line of JSON, a [`Response`].
+//!
+//! Lines are bounded both ways. Callers do not wait for each other; there is a bound on how many are
+//! served at once, and on how long one may take.
+
+mod answers;
+pub mod client;
+pub mod commands;
+mod protocol;
+mod server;
+pub mod show;
+mod status;
+
+pub use answers::Node;
+pub use protocol::{Request, Response};
+pub use server::{Answer, serve};
+pub use status::{About, Status};

@@ -1,0 +1,62 @@
+//! How a node is doing, in the order in which people read it.
+
+use std::net::SocketAddr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::counters::Totals;
+use crate::datapath::fast_path::Chosen;
+
+/// What does not change while a node runs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct About {
+    /// The program's version.
+    pub version: String,
+    /// `gateway` or `client`.
+    pub role: String,
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// How packets reach it: `xdp` or `socket`.
+    pub datapath: String,
+    /// How its XDP program runs, if there is one: `native` or `generic`.
+    pub xdp_mode: Option<String>,
+    /// Whether AF_XDP sockets share memory with the driver, if there are any.
+    pub zero_copy: Option<bool>,
+    /// Why packets travel that way and what it costs: the words of the start-up line.
+    pub datapath_reason: String,
+    /// Threads that open and seal.
+    pub workers: usize,
+    /// Threads that do handshakes.
+    pub handshake_workers: usize,
+}
+
+impl About {
+    /// What there is to say of a node that listens on `address`.
+    pub fn new(role: &str, address: SocketAddr, chosen: &Chosen) -> Self {
+        let fast = chosen.fast_path.as_ref();
+        Self {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            role: role.to_owned(),
+            address,
+            datapath: if fast.is_some() { "xdp" } else { "socket" }.to_owned(),
+            xdp_mode: fast.map(|fast| fast.mode.to_owned()),
+            zero_copy: fast.map(|fast| fast.zero_copy),
+            datapath_reason: chosen.words.clone(),
+            workers: 1,
+            handshake_workers: 1,
+        }
+    }
+}
+
+/// How a node is doing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Status {
+    /// What it is.
+    #[serde(flatten)]
+    pub about: About,
+    /// Seconds since its start.
+    pub uptime_s: u64,
+    /// What it has counted.
+    #[serde(flatten)]
+    pub totals: Totals,
+}
