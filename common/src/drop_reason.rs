@@ -36,6 +36,8 @@ drop_reasons! {
     UnknownId = "unknown_id",
     /// The receiver id is known, but the sender id is not its peer's.
     WrongPeerId = "wrong_peer_id",
+    /// The source is on the list of those that are denied, or not among those that alone are allowed.
+    AccessDenied = "access_denied",
     /// A datagram without a receiver id that is no complete ClientHello.
     NotAClientHello = "not_a_client_hello",
     /// A ClientHello that breaks RFC 6347's or our rules of form.
