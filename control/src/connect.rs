@@ -69,9 +69,9 @@ async fn start(arguments: &Connect, gateway: SocketAddr) -> Result<(Running, Abo
         .with_context(|| format!("cannot listen on {}", arguments.listen))?;
     let address = port.local_address()?;
 
-    let outside_port = channel.local_address()?.port();
+    let outside = channel.local_address()?;
     let options = arguments.datapath.clone().over(DatapathOptions::default());
-    let chosen = fast_path::open(&options, outside_port, &shape, None).await?;
+    let chosen = fast_path::open(&options, outside, &shape, None).await?;
     let about = About::new("client", address, &chosen);
     let (program, shards) = chosen.fast_path.map(|fast| (fast.program, fast.shards)).unzip();
 
@@ -102,6 +102,7 @@ async fn start(arguments: &Connect, gateway: SocketAddr) -> Result<(Running, Abo
         workers: wiring.workers.clone(),
         pool: wiring.pool.clone(),
         secrets: None,
+        access: Arc::default(),
         gateway: Some(Endpoint { remote: gateway, local: None }),
         poll,
         counters,

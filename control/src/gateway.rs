@@ -11,6 +11,7 @@ use xdtls_proto::handshakes::{Limits, RoutePolicy};
 use xdtls_proto::policy::{Policy, Rule};
 use xdtls_proto::shard::{Shard, ShardConfig};
 
+use crate::access::AccessList;
 use crate::admin::{self, About, Node};
 use crate::config::Config;
 use crate::cookies::SharedSecrets;
@@ -34,14 +35,15 @@ const RENEW_EVERY: Duration = Duration::from_secs(xdtls_common::cookie::PERIOD_S
 pub async fn run(config: Config) -> Result<()> {
     raise_descriptor_limit();
     let secrets = Arc::new(SharedSecrets::new());
-    let (running, about) = start(&config, &secrets).await?;
+    let access = Arc::new(AccessList::new(config.access.clone()));
+    let (running, about) = start(&config, &secrets, &access).await?;
     info!(
         address = %about.address,
         workers = config.gateway.workers,
         handshake_workers = config.gateway.handshake_workers,
         "gateway is ready",
     );
-    let node = Arc::new(Node::new(about, running.handle()));
+    let node = Arc::new(Node::new(about, running.handle()).with_access(access));
     let renewing = secrets.clone();
     let renewal = async move {
         let mut timer = tokio::time::interval(RENEW_EVERY);
@@ -68,7 +70,11 @@ fn raise_descriptor_limit() {
     }
 }
 
-async fn start(config: &Config, secrets: &Arc<SharedSecrets>) -> Result<(Running, About)> {
+async fn start(
+    config: &Config,
+    secrets: &Arc<SharedSecrets>,
+    access: &Arc<AccessList>,
+) -> Result<(Running, About)> {
     let acceptor = acceptor(config)?;
     let shape = Shape::new(
         config.limits.associations,
@@ -78,9 +84,10 @@ async fn start(config: &Config, secrets: &Arc<SharedSecrets>) -> Result<(Running
     let channels = Channel::bind_shards(config.gateway.listen, shape.layout)
         .with_context(|| format!("cannot listen on {}", config.gateway.listen))?;
     let address = channels[0].local_address()?;
-    let answering = Answering { secrets: secrets.clone(), limits: config.limits.front };
+    let answering =
+        Answering { secrets: secrets.clone(), limits: config.limits.front, access: access.clone() };
     let datapath = &config.gateway.datapath;
-    let chosen = fast_path::open(datapath, address.port(), &shape, Some(answering)).await?;
+    let chosen = fast_path::open(datapath, address, &shape, Some(answering)).await?;
     let about = About {
         workers: config.gateway.workers,
         handshake_workers: config.gateway.handshake_workers,
@@ -116,6 +123,7 @@ async fn start(config: &Config, secrets: &Arc<SharedSecrets>) -> Result<(Running
             workers: wiring.workers.clone(),
             pool: wiring.pool.clone(),
             secrets: Some(secrets.clone()),
+            access: access.clone(),
             gateway: None,
             poll,
             counters,

@@ -5,8 +5,10 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::Parser;
+use tokio::runtime::Runtime;
+use xdtls::access::ListName;
 use xdtls::admin::commands;
-use xdtls::cli::{Cli, Command};
+use xdtls::cli::{Access, Cli, Command};
 use xdtls::config::Config;
 use xdtls::{connect, dev_certs, gateway};
 
@@ -45,10 +47,18 @@ fn run(command: Command) -> Result<()> {
             print!("{}", dev_certs::summary(&options, &written));
             Ok(())
         }
+        Command::Allow(arguments) => change_access(&runtime, ListName::Allow, &arguments),
+        Command::Deny(arguments) => change_access(&runtime, ListName::Deny, &arguments),
         Command::Status(arguments) => {
             let status = commands::status(&arguments.socket, arguments.json);
             print!("{}", runtime.block_on(status)?);
             Ok(())
         }
     }
+}
+
+fn change_access(runtime: &Runtime, list: ListName, arguments: &Access) -> Result<()> {
+    let printed = commands::access(&arguments.socket, list, arguments.action.into());
+    print!("{}", runtime.block_on(printed)?);
+    Ok(())
 }

@@ -13,6 +13,6 @@ pub mod show;
 mod status;
 
 pub use answers::Node;
-pub use protocol::{Request, Response};
+pub use protocol::{AccessChange, Request, Response};
 pub use server::{Answer, serve};
 pub use status::{About, Status};

@@ -8,9 +8,12 @@ use std::time::Duration;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, value_parser};
+use ipnet::IpNet;
 use thiserror::Error;
 use tracing::level_filters::LevelFilter;
 
+use crate::access::parse_prefix;
+use crate::admin::AccessChange;
 use crate::config::{FLOW_IDLE_TIMEOUT, PATH_MTU, duration};
 use crate::datapath::options::DatapathArgs;
 use crate::dev_certs;
@@ -61,6 +64,61 @@ pub enum Command {
     DevCerts(dev_certs::Options),
     /// Ask a running gateway or client how it is doing
     Status(Status),
+    /// Show or change which sources alone may send to a running gateway
+    #[command(after_help = ACCESS_EXAMPLES)]
+    Allow(Access),
+    /// Show or change which sources may not send to a running gateway
+    #[command(after_help = ACCESS_EXAMPLES)]
+    Deny(Access),
+}
+
+const ACCESS_EXAMPLES: &str = "\
+Each prints the list as it is then. A change is in force at once and lasts until the gateway ends;
+[access] of the configuration is what it starts with. Who is denied stays so even if allowed.
+
+Examples:
+  xdtls deny --socket /run/xdtls/admin.sock add 192.0.2.0/24
+  xdtls allow --socket /run/xdtls/admin.sock list";
+
+/// `xdtls allow` and `xdtls deny`
+#[derive(Args, Clone, Debug)]
+pub struct Access {
+    /// Admin socket of the running gateway
+    #[arg(long, value_name = "PATH")]
+    pub socket: PathBuf,
+
+    /// What to do with the list.
+    #[command(subcommand)]
+    pub action: AccessAction,
+}
+
+/// What `xdtls allow` and `xdtls deny` do.
+#[derive(Clone, Copy, Debug, Subcommand)]
+pub enum AccessAction {
+    /// Put a prefix or address on the list
+    Add {
+        /// As in 192.0.2.0/24 or 2001:db8::1
+        #[arg(value_name = "PREFIX", value_parser = parse_prefix)]
+        prefix: IpNet,
+    },
+    /// Take a prefix off the list, written as the list has it
+    Remove {
+        /// As in 192.0.2.0/24 or 2001:db8::1
+        #[arg(value_name = "PREFIX", value_parser = parse_prefix)]
+        prefix: IpNet,
+    },
+    /// Show the list
+    List,
+}
+
+impl From<AccessAction> for AccessChange {
+    fn from(action: AccessAction) -> Self {
+        match action {
+            AccessAction::Add { prefix } => Self::Add(prefix),
+            AccessAction::Remove { prefix } => Self::Remove(prefix),
+            AccessAction::List => Self::Keep,
+        }
+    }
 }
 
 const DEV_CERTS_EXAMPLES: &str = "\
