@@ -4,6 +4,7 @@
 //! lab's. They wait much more than they compute, so several run at once, the longest first.
 #![forbid(unsafe_code)]
 
+mod access;
 mod adversity;
 mod identity;
 mod lifetime;
@@ -69,6 +70,7 @@ fn all() -> Vec<Test> {
         limits::one_program_too_many_is_refused
         limits::one_backend_flow_too_many_is_refused
         limits::sixteen_datagrams_wait_for_an_association
+        access::a_denied_source_is_cut_off_at_once
         adversity::a_backend_may_go_and_come_back
         adversity::garbage_is_counted_and_disturbs_nobody
     ]

@@ -1,5 +1,7 @@
 //! The associations and the front that the tables are about, for the host and for the maps.
 
+use std::net::IpAddr;
+
 use rustix::time::{ClockId, clock_gettime};
 use xdtls_common::DropReason;
 use xdtls_common::access::{Access, AccessValue, Entrance, PrefixKey, enter};
@@ -121,11 +123,11 @@ impl Access for Slots {
     }
 
     fn is_denied(&self, source: PrefixKey) -> bool {
-        source == mapped(DENIED.into())
+        source == mapped(IpAddr::from(DENIED))
     }
 
     fn is_allowed(&self, source: PrefixKey) -> bool {
-        source == mapped([192, 0, 2, 1].into())
+        source == mapped(IpAddr::from([192, 0, 2, 1]))
     }
 }
 
