@@ -16,6 +16,7 @@ pub mod client_hello;
 pub mod cookie;
 pub mod cursor;
 pub mod drop_reason;
+mod drop_remedy;
 pub mod ends;
 pub mod extension;
 pub mod frame;
