@@ -81,7 +81,8 @@ pub struct Lab {
 }
 
 impl Lab {
-    /// Makes everything; gateways will use this datapath.
+    /// Makes everything; gateways will use this datapath: `socket`, `xdp`, or `xdp-transmit`, which
+    /// transmits through AF_XDP, too.
     pub fn new(family: Family, datapath: &'static str) -> Result<Self> {
         let (client, gateway) = (Netns::new("client")?, Netns::new("gateway")?);
         let backend = Netns::new("backend")?;
@@ -96,8 +97,8 @@ impl Lab {
         std::fs::set_permissions(folder.path(), Permissions::from_mode(0o755))?;
         let (clients, journal) = (AtomicU32::new(0), Journal::default());
         let peer_program = Mutex::new(match datapath {
-            "xdp" => Some(client.pass_xdp(OUTSIDE)?),
-            _ => None,
+            "socket" => None,
+            _ => Some(client.pass_xdp(OUTSIDE)?),
         });
         let lab = Self {
             client,
@@ -112,6 +113,13 @@ impl Lab {
         };
         lab.issue_certificates("certs")?;
         Ok(lab)
+    }
+
+    /// Joins client and gateway once more, by interfaces called `detour`.
+    pub fn add_detour(&self) -> Result<()> {
+        let (near, far) = (self.family.cidr(3, 1), self.family.cidr(3, 2));
+        Veth::pair(&self.client, "detour", &near, &self.gateway, "detour", &far, 1)?;
+        Ok(())
     }
 
     /// Makes a CA of its own and certificates, in a folder below the lab's.
