@@ -115,9 +115,9 @@ async fn start(
         .with_context(|| format!("cannot listen on {}", arguments.listen))?;
     let address = port.local_address()?;
 
-    let outside_port = channel.local_address()?.port();
+    let outside = channel.local_address()?;
     let options = arguments.datapath.clone().over(DatapathOptions::default());
-    let chosen = fast_path::open(&options, outside_port, &shape, None).await?;
+    let chosen = fast_path::open(&options, outside, &shape, None).await?;
     privileges::drop(None, chosen.fast_path.is_some())?;
     let towards = |gateway: &Endpoint| max_plaintext(arguments.path_mtu, gateway.remote);
     let room = gateways.iter().map(towards).min().unwrap_or_default();
@@ -156,6 +156,7 @@ async fn start(
         workers: wiring.workers.clone(),
         pool: wiring.pool.clone(),
         secrets: None,
+        access: Arc::default(),
         gateway: gateways.first().copied(),
         poll,
         counters,

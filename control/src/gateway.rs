@@ -13,6 +13,7 @@ use xdtls_proto::handshakes::{Limits, RoutePolicy};
 use xdtls_proto::policy::{Policy, Rule};
 use xdtls_proto::shard::{Shard, ShardConfig};
 
+use crate::access::AccessList;
 use crate::admin::{self, About, Backends, Bounds, Node, Response};
 use crate::cli::Gateway;
 use crate::config::Config;
@@ -48,10 +49,11 @@ pub async fn run(arguments: Gateway) -> Result<()> {
     let secrets = Arc::new(SharedSecrets::new());
     let shape = shape(&config)?;
     let health = BackendHealth::of(config.backends.len());
-    let (running, about) = start(&config, shape, &secrets, &health).await?;
+    let access = Arc::new(AccessList::new(config.access.clone()));
+    let (running, about) = start(&config, shape, &secrets, &access, &health).await?;
     let address = about.address;
     let backends = Backends { named: named(&config), health };
-    let reload = Reload::new(arguments.config, arguments.datapath, shape, config.clone());
+    let reload = Reload::new(arguments.config, arguments.datapath, shape, access, config.clone());
     let node = Node::new(about, running.handle(), backends, bounds(&config), Some(reload));
     let node = Arc::new(node);
     let life = async {
@@ -139,15 +141,17 @@ async fn start(
     config: &Config,
     shape: Shape,
     secrets: &Arc<SharedSecrets>,
+    access: &Arc<AccessList>,
     health: &Health,
 ) -> Result<(Running, About)> {
     let acceptor = acceptor(config)?;
     let channels = Channel::bind_shards(config.gateway.listen, shape.layout)
         .with_context(|| cannot_listen(config.gateway.listen))?;
     let address = channels[0].local_address()?;
-    let answering = Answering { secrets: secrets.clone(), limits: config.limits.front };
+    let answering =
+        Answering { secrets: secrets.clone(), limits: config.limits.front, access: access.clone() };
     let datapath = &config.gateway.datapath;
-    let chosen = fast_path::open(datapath, address.port(), &shape, Some(answering)).await?;
+    let chosen = fast_path::open(datapath, address, &shape, Some(answering)).await?;
     privileges::drop(config.process.user.as_deref(), chosen.fast_path.is_some())?;
     let about = About {
         workers: config.gateway.workers,
@@ -191,6 +195,7 @@ async fn start(
             workers: wiring.workers.clone(),
             pool: wiring.pool.clone(),
             secrets: Some(secrets.clone()),
+            access: access.clone(),
             gateway: None,
             poll,
             counters,

@@ -4,6 +4,7 @@
 //! ([`sys`]), and what the openssl crate lacks.
 #![deny(unsafe_code)]
 
+pub mod access;
 pub mod admin;
 pub mod check;
 pub mod cli;

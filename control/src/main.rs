@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::Parser;
+use xdtls::access::ListName;
 use xdtls::admin::commands;
 use xdtls::cli::{Cli, Command, LogFormat};
 use xdtls::exit::Exit;
@@ -42,6 +43,14 @@ fn run(command: Command) -> Result<Exit> {
         Command::DevCerts(options) => {
             let written = dev_certs::write(&options)?;
             print!("{}", dev_certs::summary(&options, &written));
+        }
+        Command::Allow(arguments) => {
+            print!("{}", runtime.block_on(commands::access(ListName::Allow, &arguments))?);
+            Ok(())
+        }
+        Command::Deny(arguments) => {
+            print!("{}", runtime.block_on(commands::access(ListName::Deny, &arguments))?);
+            Ok(())
         }
         Command::Status(arguments) => {
             print!("{}", runtime.block_on(commands::status(&arguments))?);

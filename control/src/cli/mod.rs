@@ -16,11 +16,13 @@ use crate::datapath::options::DatapathArgs;
 use crate::dev_certs;
 use crate::exit::Exit;
 
+mod access;
 mod examine;
 mod operate;
 #[cfg(test)]
 mod tests;
 
+pub use access::{Access, AccessAction};
 pub use examine::{Check, Doctor};
 pub use operate::{Asked, Associations, AssociationsAction, DEFAULT_LIMIT, Drops, Reload, Status};
 
@@ -108,6 +110,10 @@ pub enum Command {
     Drops(Drops),
     /// Let a running gateway read its certificates, rules and limits again
     Reload(Reload),
+    /// Show or change which sources alone may send to a running gateway
+    Allow(Access),
+    /// Show or change which sources may not send to a running gateway
+    Deny(Access),
 }
 
 const DEV_CERTS_EXAMPLES: &str = "\

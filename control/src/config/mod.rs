@@ -17,6 +17,7 @@ mod error;
 mod schema;
 mod value;
 
+use crate::access::AccessRules;
 use crate::datapath::options::DatapathOptions;
 pub use error::{ConfigError, ConfigErrors, Problem};
 use xdtls_common::front::FrontLimits;
@@ -49,6 +50,8 @@ pub struct Config {
     pub rules: Vec<Rule>,
     /// `[forward]`
     pub forward: Forward,
+    /// `[access]`: who may send to the gateway at all. Default: everybody.
+    pub access: AccessRules,
     /// `[admin]`
     pub admin: Admin,
     /// `[process]`

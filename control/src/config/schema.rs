@@ -10,6 +10,9 @@ use std::ops::RangeInclusive;
 use std::str::FromStr;
 use std::time::Duration;
 
+use ipnet::IpNet;
+use xdtls_common::access::PREFIXES_MAX;
+
 use super::document::Section;
 use super::error::nearest;
 use super::value::Value;
@@ -17,6 +20,7 @@ use super::{
     ASSOCIATIONS, Admin, Backend, Clients, Config, FLOW_IDLE_TIMEOUT, Forward, Gateway, Identity,
     Limits, Metrics, NamePattern, PATH_MTU, Process, Rule,
 };
+use crate::access::{AccessRules, parse_prefix};
 use crate::datapath::options::{Datapath, DatapathOptions};
 use xdtls_common::front::FrontLimits;
 
@@ -41,6 +45,7 @@ pub(super) fn config(mut root: Section<'_>) -> Option<Config> {
     let (names, backends) = backends(&mut root);
     let rules = rules(&mut root, &names);
     let forward = forward(root.table("forward"), &names);
+    let access = access(root.table("access"));
     let admin = admin(root.table("admin"));
     let process = process(root.table("process"));
     let metrics = metrics(root.table("metrics"));
@@ -53,6 +58,7 @@ pub(super) fn config(mut root: Section<'_>) -> Option<Config> {
         backends: backends?,
         rules: rules?,
         forward: forward?,
+        access: access?,
         admin: admin?,
         process: process?,
         metrics: metrics?,
@@ -265,6 +271,28 @@ fn forward(mut table: Section<'_>, backends: &[String]) -> Option<Forward> {
     };
     table.finish();
     Some(Forward { default_backend: default_backend? })
+}
+
+fn access(mut table: Section<'_>) -> Option<AccessRules> {
+    let mut list = |key| match table.value(key, "[\"192.0.2.0/24\"]") {
+        Some(value) => prefixes(&value),
+        None => Some(Vec::new()),
+    };
+    let (allow, deny) = (list("allow"), list("deny"));
+    table.finish();
+    Some(AccessRules { allow: allow?, deny: deny? })
+}
+
+fn prefixes(list: &Value<'_>) -> Option<Vec<IpNet>> {
+    let items = list.array("[\"192.0.2.0/24\"]")?;
+    if items.len() > PREFIXES_MAX as usize {
+        list.wrong(format!("a list has at most {PREFIXES_MAX} prefixes, not {}", items.len()));
+        return None;
+    }
+    all(items.into_iter().map(|value| {
+        let parsed = parse_prefix(value.string()?);
+        parsed.map_err(|wrong| value.wrong(wrong)).ok()
+    }))
 }
 
 fn admin(mut table: Section<'_>) -> Option<Admin> {

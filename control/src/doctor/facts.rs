@@ -2,6 +2,7 @@
 //! verifier says, and attached nowhere.
 
 use std::fs;
+use std::net::Ipv4Addr;
 use std::path::Path;
 
 use rustix::process::{Resource, getrlimit};
@@ -136,7 +137,8 @@ fn try_load(interface: &Interface) -> Load {
     let Some(layout) = IdLayout::for_capacity(1024, 1) else { return Load::NotTried };
     // One that is attached by somebody else does not keep ours from being loaded.
     let interface = Interface { xdp_program: None, ..interface.clone() };
-    let steered = Steered { port: 4433, layout, queues: interface.queues, answering: None };
+    let listen = (Ipv4Addr::UNSPECIFIED, 4433).into();
+    let steered = Steered { listen, layout, queues: interface.queues, answering: None };
     match Program::load(&interface, &steered) {
         Ok(_) => Load::Loads,
         Err(XdpError::NotPermitted { gate }) => Load::Forbidden(gate),

@@ -4,6 +4,7 @@
 //! lab's. They wait much more than they compute, so several run at once, the longest first.
 #![forbid(unsafe_code)]
 
+mod access;
 mod adversity;
 mod identity;
 mod lifetime;
@@ -74,6 +75,7 @@ fn all() -> Vec<Test> {
         limits::one_program_too_many_is_refused
         limits::one_backend_flow_too_many_is_refused
         limits::sixteen_datagrams_wait_for_an_association
+        access::a_denied_source_is_cut_off_at_once
         adversity::a_backend_may_go_and_come_back
         operating::status_and_metrics_agree_to_the_packet
         operating::logs_name_no_peer_at_the_usual_level
