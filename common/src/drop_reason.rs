@@ -62,6 +62,8 @@ drop_reasons! {
     SourceLimit = "source_limit",
     /// One source begins handshakes faster than configured, or too many of them have failed.
     SourceRate = "source_rate",
+    /// A ClientHello that has waited too long for its turn: there is more to do than can be done.
+    Overload = "overload",
     /// No slot is free, or those that are free have not rested long enough.
     NoFreeId = "no_free_id",
     /// A datagram for a half-open association from another address than its own.

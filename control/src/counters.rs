@@ -15,7 +15,7 @@ pub struct Counters {
     traffic: [AtomicU64; TRAFFIC],
 }
 
-const TRAFFIC: usize = 10;
+const TRAFFIC: usize = 11;
 
 impl Default for Counters {
     fn default() -> Self {
@@ -44,6 +44,11 @@ impl Counters {
     /// Counts a handshake that ended.
     pub fn handshake(&self, succeeded: bool) {
         add(&self.traffic[if succeeded { 7 } else { 8 }], 1);
+    }
+
+    /// Notes whether a handshake thread is overloaded.
+    pub fn overload(&self, overloaded: bool) {
+        self.traffic[10].store(overloaded.into(), Ordering::Relaxed);
     }
 
     /// Counts datagrams that AF_XDP has delivered.
@@ -91,6 +96,8 @@ pub struct Totals {
     pub handshakes_failed: u64,
     /// Datagrams of the outside that AF_XDP sockets have delivered.
     pub fast_path: u64,
+    /// Handshake threads that are overloaded now, so that new handshakes give way.
+    pub overload: u64,
     /// Drops by reason, in the XDP program and here; reasons that did not occur are left out.
     pub drops: BTreeMap<String, u64>,
     /// What became of packets that the XDP program did not drop.
@@ -121,8 +128,8 @@ impl Totals {
             outcomes.map(|(outcome, count)| (outcome.as_str().to_owned(), count)).collect();
         let answered = xdp.get(Outcome::HelloVerifyRequest.as_str()).copied().unwrap_or(0);
         let [opened, opened_bytes, sealed, sealed_bytes, rest @ ..] = traffic;
-        let [hello_verify_requests, final_flights_repeated, associations, ok, failed, fast_path] =
-            rest;
+        let [hello_verify_requests, final_flights_repeated, associations, rest @ ..] = rest;
+        let [ok, failed, fast_path, overload] = rest;
         let named = DropReason::ALL.iter().map(|reason| reason.as_str().to_owned()).zip(drops);
         Self {
             opened,
@@ -135,6 +142,7 @@ impl Totals {
             handshakes_ok: ok,
             handshakes_failed: failed,
             fast_path,
+            overload,
             drops: named.filter(|(_, count)| *count > 0).collect(),
             xdp,
         }

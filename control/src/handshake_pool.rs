@@ -11,13 +11,13 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Instant;
 
-use tracing::{debug, info};
+use tracing::{debug, info, warn};
 use xdtls_common::DropReason;
 use xdtls_common::id::{IdLayout, LocalId, PeerId};
 use xdtls_common::verdict::Phase;
 use xdtls_proto::endpoint::Endpoint;
 use xdtls_proto::failure::Failure;
-use xdtls_proto::handshakes::{Action, Ended, Handshakes, Hello, Start, source_of};
+use xdtls_proto::handshakes::{Action, Ended, Handshakes, Hello, OverloadChange, Start, source_of};
 
 use crate::counters::Counters;
 use crate::datapath::socket::Channel;
@@ -27,6 +27,9 @@ use crate::messages::{ToHandshakes, ToWorker};
 
 /// How much nicer than the workers the handshakes are, so that traffic goes first.
 const NICE: i32 = 10;
+
+/// Messages that are read before the timers are looked at.
+const MESSAGES: usize = 256;
 
 /// The way to all handshake threads.
 #[derive(Clone)]
@@ -70,7 +73,7 @@ impl Pool {
     /// tell repeats and keep exact accounts of the source.
     pub fn hello(&self, hello: Hello) -> Result<(), DropReason> {
         let thread = self.thread_of(hello.from.remote.ip());
-        let message = ToHandshakes::Begin(Start::Answer(hello));
+        let message = ToHandshakes::Begin(Instant::now(), Start::Answer(hello));
         self.threads[thread].offer(message).map_err(|_| DropReason::QueueFull)
     }
 
@@ -82,7 +85,8 @@ impl Pool {
     /// Begins a handshake that we open.
     pub fn open(&self, gateway: Endpoint, token: u64) {
         let thread = token as usize % self.threads.len();
-        self.threads[thread].post(ToHandshakes::Begin(Start::Open(gateway, token)));
+        let start = Start::Open(gateway, token);
+        self.threads[thread].post(ToHandshakes::Begin(Instant::now(), start));
     }
 
     /// Passes a half-open association's datagram on.
@@ -98,7 +102,7 @@ impl Pool {
 
     /// Acknowledges that a worker has installed the keys.
     pub fn installed(&self, id: LocalId) {
-        self.owner(id).post(ToHandshakes::Installed(id));
+        self.owner(id).post(ToHandshakes::Installed(Instant::now(), id));
     }
 
     /// Tells that an association has ended.
@@ -137,24 +141,33 @@ pub fn spawn(
         if let Err(error) = rustix::process::setpriority_process(None, NICE) {
             debug!(%error, "handshakes run at the workers' priority");
         }
-        while let Some(message) = next(&mailbox, machine.deadline()) {
-            let now = Instant::now();
-            match message {
-                None => {}
-                Some(ToHandshakes::Begin(start)) => machine.begin(now, start),
-                Some(ToHandshakes::Datagram(id, from, datagram)) => {
-                    machine.datagram(now, id, from, datagram);
+        while let Some(first) = next(&mailbox, machine.deadline()) {
+            // All mail is read before a new handshake may begin: what was begun goes first.
+            let more = std::iter::from_fn(|| mailbox.take());
+            for message in first.into_iter().chain(more).take(MESSAGES) {
+                if !deliver(&mut machine, message) {
+                    return;
                 }
-                Some(ToHandshakes::Installed(id)) => machine.acknowledge(now, id),
-                Some(ToHandshakes::Closed(id)) => machine.release(now, id),
-                Some(ToHandshakes::Stop) => return,
+                surroundings.carry_out_all(&mut machine);
             }
-            machine.handle_timeout(now);
-            while let Some(action) = machine.poll_action() {
-                surroundings.carry_out(action);
-            }
+            machine.handle_timeout(Instant::now());
+            surroundings.carry_out_all(&mut machine);
         }
     })
+}
+
+/// Gives a message to the machine; `false` if the thread is to end.
+fn deliver(machine: &mut impl Handshakes, message: ToHandshakes) -> bool {
+    match message {
+        ToHandshakes::Begin(since, start) => machine.begin(since, start),
+        ToHandshakes::Datagram(id, from, datagram) => {
+            machine.datagram(Instant::now(), id, from, datagram);
+        }
+        ToHandshakes::Installed(at, id) => machine.acknowledge(at, id),
+        ToHandshakes::Closed(id) => machine.release(Instant::now(), id),
+        ToHandshakes::Stop => return false,
+    }
+    true
 }
 
 /// The next message, `Some(None)` when the deadline has come, `None` when nobody is left to post.
@@ -170,8 +183,15 @@ fn next(
 }
 
 impl Surroundings {
+    fn carry_out_all(&self, machine: &mut impl Handshakes) {
+        while let Some(action) = machine.poll_action() {
+            self.carry_out(action);
+        }
+    }
+
     fn carry_out(&self, action: Action) {
         match action {
+            Action::Overload(change) => self.overload(change),
             Action::Count(reason) => self.counters.dropped(reason),
             Action::Retrying(failure) => {
                 info!(reason = failure.reason, "cannot open an association: trying again");
@@ -211,6 +231,21 @@ impl Surroundings {
                 if self.worker(id.value()).offer(message).is_err() {
                     self.counters.dropped(DropReason::QueueFull);
                 }
+            }
+        }
+    }
+
+    fn overload(&self, change: OverloadChange) {
+        self.counters.overload(matches!(change, OverloadChange::Began { .. }));
+        match change {
+            OverloadChange::Began { hello_age, worker_lag, waiting } => warn!(
+                hello_age_ms = hello_age.as_millis() as u64,
+                worker_lag_ms = worker_lag.as_millis() as u64,
+                waiting,
+                "overload: new handshakes give way to what is established and begun"
+            ),
+            OverloadChange::Ended { lasted, shed } => {
+                info!(lasted_ms = lasted.as_millis() as u64, shed, "the overload is over");
             }
         }
     }

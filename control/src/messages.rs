@@ -1,5 +1,7 @@
 //! What threads tell each other.
 
+use std::time::Instant;
+
 use xdtls_common::id::{LocalId, PeerId};
 use xdtls_proto::endpoint::Endpoint;
 use xdtls_proto::handshakes::{Installation, Start};
@@ -24,12 +26,12 @@ pub enum ToWorker {
 
 /// What a handshake thread is told.
 pub enum ToHandshakes {
-    /// Begin a handshake.
-    Begin(Start),
+    /// Begin a handshake, which was asked for at this time.
+    Begin(Instant, Start),
     /// A datagram of a half-open association.
     Datagram(LocalId, Endpoint, Vec<u8>),
-    /// A worker has installed the keys.
-    Installed(LocalId),
+    /// A worker has installed the keys at this time.
+    Installed(Instant, LocalId),
     /// A worker has closed the association.
     Closed(LocalId),
     /// End.

@@ -27,9 +27,9 @@ pub(super) enum ToWorker {
 
 /// What a handshake thread is told.
 pub(super) enum ToHandshakes {
-    Begin(Start),
+    Begin(Instant, Start),
     Datagram(LocalId, Endpoint, Vec<u8>),
-    Installed(LocalId),
+    Installed(Instant, LocalId),
     Closed(LocalId),
 }
 
@@ -102,9 +102,9 @@ impl Node {
 
     fn event(&mut self, now: Instant, event: ShardEvent) {
         let message = match event {
-            ShardEvent::Hello(hello) => ToHandshakes::Begin(Start::Answer(hello)),
+            ShardEvent::Hello(hello) => ToHandshakes::Begin(now, Start::Answer(hello)),
             ShardEvent::Handshake(id, from, datagram) => ToHandshakes::Datagram(id, from, datagram),
-            ShardEvent::Installed(id, _) => ToHandshakes::Installed(id),
+            ShardEvent::Installed(id, _) => ToHandshakes::Installed(now, id),
             ShardEvent::Closed(id, cause) => {
                 self.journal.closed.push((id, cause));
                 ToHandshakes::Closed(id)
@@ -138,11 +138,11 @@ impl Node {
         let machine = self.machine.handshakes();
         match message {
             None => {}
-            Some(ToHandshakes::Begin(start)) => machine.begin(now, start),
+            Some(ToHandshakes::Begin(since, start)) => machine.begin(since, start),
             Some(ToHandshakes::Datagram(id, from, datagram)) => {
                 machine.datagram(now, id, from, datagram);
             }
-            Some(ToHandshakes::Installed(id)) => machine.acknowledge(now, id),
+            Some(ToHandshakes::Installed(at, id)) => machine.acknowledge(at, id),
             Some(ToHandshakes::Closed(id)) => machine.release(now, id),
         }
         machine.handle_timeout(now);
@@ -155,6 +155,7 @@ impl Node {
         let (id, message, lag) = match action {
             Action::Count(reason) => return self.count(reason),
             Action::Retrying(_) => return,
+            Action::Overload(change) => return self.journal.overload.push(change),
             Action::Ended(ended) => return self.journal.ended.push(ended),
             Action::Transmit(to, datagram) => return self.outbox.push((to.remote, datagram)),
             Action::Reserve(id, peer) => (id, ToWorker::Reserve(id, peer), Duration::ZERO),

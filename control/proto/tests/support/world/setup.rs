@@ -106,10 +106,9 @@ impl World {
         let capacity = self.setup.client_capacity;
         let ids = IdAllocator::new(self.layout(capacity), 0..capacity);
         let limits = self.setup.limits.clone();
-        let machine = Machine::Opens(
-            Initiators::new(engines, ids, limits, random).with_addresses(self.addresses()),
-        );
-        self.add(address, machine, capacity)
+        let machine =
+            Initiators::new(engines, ids, limits, random).with_addresses(self.addresses());
+        self.add(address, Machine::Opens(Box::new(machine)), capacity)
     }
 
     /// A foreign client, which begins at once.
