@@ -40,6 +40,8 @@ pub(crate) struct Lag {
     pub(crate) install: Duration,
     /// From a worker's message to the handshake thread that reads it.
     pub(crate) handshakes: Duration,
+    /// What a step of a handshake costs the handshake thread.
+    pub(crate) step: Duration,
 }
 
 /// What has come out of a node.
@@ -52,6 +54,8 @@ pub(crate) struct Journal {
     /// Associations that were given to a worker, in order.
     pub(crate) known: Vec<Known>,
     pub(crate) drops: BTreeMap<DropReason, u64>,
+    /// Handshakes that have reserved an id.
+    pub(crate) begun: u64,
     pub(crate) handed_over: u64,
     /// Datagrams that the handshakes gave to a worker.
     pub(crate) forwarded: u64,
@@ -69,6 +73,7 @@ pub(crate) struct Node {
     layout: IdLayout,
     to_workers: Vec<Mail<ToWorker>>,
     to_handshakes: Mail<ToHandshakes>,
+    busy_until: Option<Instant>,
 }
 
 impl Node {
@@ -89,6 +94,7 @@ impl Node {
             outbox: Vec::new(),
             layout,
             to_handshakes: Mail::default(),
+            busy_until: None,
         }
     }
 
