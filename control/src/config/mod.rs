@@ -51,6 +51,8 @@ pub struct Config {
     pub forward: Forward,
     /// `[admin]`
     pub admin: Admin,
+    /// `[metrics]`
+    pub metrics: Metrics,
 }
 
 impl Config {
@@ -141,6 +143,9 @@ pub struct Limits {
     pub flow_idle_timeout: Duration,
     /// Backend flows at once: 1 to 1048576. Default: 65536.
     pub backend_flows: u32,
+    /// Time in which associations may end by themselves before the gateway does: up to 1h. Default:
+    /// none.
+    pub drain: Duration,
     /// `hello_replies`, `hello_replies_per_source`, `slow_hellos`: what each CPU may do in a second
     /// for senders that have not shown a cookie: 0, which is no limit, to 10000000.
     /// Default: 2000000, 10000, 1000.
@@ -159,6 +164,7 @@ impl Default for Limits {
             idle_timeout: None,
             flow_idle_timeout: Duration::from_secs(120),
             backend_flows: 65_536,
+            drain: Duration::ZERO,
             front: FrontLimits {
                 replies: 2_000_000,
                 replies_per_source: 10_000,
@@ -201,6 +207,13 @@ pub struct Forward {
 pub struct Admin {
     /// Unix socket that `xdtls status` talks to. Default: none.
     pub socket: Option<PathBuf>,
+}
+
+/// `[metrics]`: counters for Prometheus, over HTTP.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Metrics {
+    /// TCP address, of the loopback interface. Default: none.
+    pub listen: Option<SocketAddr>,
 }
 
 #[cfg(test)]

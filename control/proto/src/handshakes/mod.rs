@@ -12,6 +12,7 @@ pub mod responders;
 mod sources;
 mod waiting;
 
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 pub use overload::OverloadChange;
@@ -66,6 +67,9 @@ pub trait Handshakes {
     /// The worker has closed the association: its slot can rest.
     fn release(&mut self, now: Instant, local: LocalId);
 
+    /// How many associations are half-open.
+    fn half_open(&self) -> usize;
+
     /// What is to be done next.
     fn poll_action(&mut self) -> Option<Action>;
 
@@ -108,6 +112,8 @@ pub struct Ended {
     pub local: Option<LocalId>,
     /// Who asked for it, if we opened it.
     pub token: Option<u64>,
+    /// The peer's address.
+    pub remote: SocketAddr,
     /// How long it took.
     pub took: Duration,
     /// Whether it succeeded, and if not, why.

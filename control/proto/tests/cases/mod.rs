@@ -11,6 +11,7 @@ mod lossy;
 mod orphans;
 mod overload;
 mod own_messages;
+mod rebinding;
 mod records;
 mod retries;
 mod silence;

@@ -40,7 +40,7 @@ fn a_hundred_handshakes_at_once_finish_on_a_starved_machine() {
     world.run_ms(16_000);
     assert!(clients.iter().all(|client| world.nodes[*client].established() == 1));
     // Our clients give an attempt up after 1.2 s: few of those were begun all the same.
-    let begun = world.nodes[GATEWAY].journal.begun;
+    let begun = world.nodes[GATEWAY].journal.reserved;
     assert!(begun < CLIENTS * 3 / 2, "{begun}");
     let shed = world.nodes[GATEWAY].dropped(DropReason::Overload);
     assert!(shed > 50, "{shed}");
@@ -55,7 +55,7 @@ fn foreign_clients_that_go_on_asking_keep_their_place() {
     }
     world.run_ms(16_000);
     assert!(world.foreign.iter().all(|foreign| foreign.known.is_some()));
-    assert_eq!(world.nodes[GATEWAY].journal.begun, CLIENTS, "each once");
+    assert_eq!(world.nodes[GATEWAY].journal.reserved, CLIENTS, "each once");
     assert_eq!(world.nodes[GATEWAY].dropped(DropReason::Overload), 0);
     assert_eq!(changes(&world), (1, 1));
 }
@@ -99,7 +99,7 @@ fn nothing_new_begins_while_a_worker_is_late() {
     world.nodes[GATEWAY].lag = Lag::default();
     world.add_foreign(address(2), 2, Script::new("client"));
     world.run_ms(300);
-    assert_eq!(world.nodes[GATEWAY].journal.begun, 1);
+    assert_eq!(world.nodes[GATEWAY].journal.reserved, 1);
     world.run_ms(500);
     assert_eq!(world.nodes[GATEWAY].established(), 2, "half a second later it has its turn");
     world.run_ms(3000);
@@ -115,7 +115,7 @@ fn a_client_that_has_gone_away_is_not_served() {
         world.deliver(GATEWAY, address(number), hello);
     }
     world.run_ms(5000);
-    assert_eq!(world.nodes[GATEWAY].journal.begun, 1);
+    assert_eq!(world.nodes[GATEWAY].journal.reserved, 1);
     assert_eq!(world.nodes[GATEWAY].dropped(DropReason::Overload), 1);
     let ended = world.nodes[GATEWAY].journal.overload.last();
     assert!(matches!(ended, Some(OverloadChange::Ended { shed: 1, .. })), "{ended:?}");

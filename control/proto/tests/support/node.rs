@@ -54,9 +54,9 @@ pub(crate) struct Journal {
     /// Associations that were given to a worker, in order.
     pub(crate) known: Vec<Known>,
     pub(crate) drops: BTreeMap<DropReason, u64>,
-    /// Handshakes that have reserved an id.
-    pub(crate) begun: u64,
     pub(crate) handed_over: u64,
+    /// Ids that were reserved for handshakes.
+    pub(crate) reserved: u64,
     /// Datagrams that the handshakes gave to a worker.
     pub(crate) forwarded: u64,
 }
@@ -116,6 +116,11 @@ impl Node {
             Machine::Answers(machine) => machine.half_open(),
             Machine::Opens(_) => 0,
         }
+    }
+
+    /// Messages that wait between the node's threads.
+    pub(crate) fn queued(&self) -> usize {
+        self.to_workers.iter().map(Mail::len).sum::<usize>() + self.to_handshakes.len()
     }
 
     pub(crate) fn send(&mut self, now: Instant, id: LocalId, plaintext: &[u8]) {

@@ -136,7 +136,7 @@ impl Node {
     /// The handshake thread reads its mail and looks at its clock. Where its steps cost time, it
     /// does nothing else until they are done.
     fn handshake_round(&mut self, now: Instant) {
-        let begun = self.journal.begun;
+        let begun = self.journal.reserved;
         let mut datagrams = 0;
         while let Some(message) = self.to_handshakes.take(now) {
             let machine = self.machine.handshakes();
@@ -153,7 +153,7 @@ impl Node {
         }
         self.machine.handshakes().handle_timeout(now);
         self.carry_out_all(now);
-        let steps = datagrams + (self.journal.begun - begun) as u32;
+        let steps = datagrams + (self.journal.reserved - begun) as u32;
         self.busy_until = Some(now + self.lag.step * steps);
     }
 
@@ -171,7 +171,7 @@ impl Node {
             Action::Ended(ended) => return self.journal.ended.push(ended),
             Action::Transmit(to, datagram) => return self.outbox.push((to.remote, datagram)),
             Action::Reserve(id, peer) => {
-                self.journal.begun += 1;
+                self.journal.reserved += 1;
                 (id, ToWorker::Reserve(id, peer), Duration::ZERO)
             }
             Action::Rest(id) => (id, ToWorker::Rest(id), Duration::ZERO),
