@@ -69,6 +69,8 @@ drop_reasons! {
     SourceLimit = "source_limit",
     /// One source begins handshakes faster than configured, or too many of them have failed.
     SourceRate = "source_rate",
+    /// A ClientHello that has waited too long for its turn: there is more to do than can be done.
+    Overload = "overload",
     /// No slot is free, or those that are free have not rested for 120 s.
     NoFreeId = "no_free_id",
     /// A ClientHello with a good cookie while the gateway is shutting down.

@@ -60,6 +60,9 @@ remedies! {
     /// One address begins handshakes too fast, or fails too many. If many clients share it (NAT), raise
     /// limits.handshake_rate_per_source and limits.handshake_burst_per_source.
     SourceRate,
+    /// More clients come at once than the CPUs can serve. Most get through with a later attempt; where it
+    /// lasts, add gateway.handshake_workers or a gateway.
+    Overload,
     /// All slots are taken or resting for 120 s after use. Raise limits.associations and restart.
     NoFreeId,
     /// The gateway was told to stop. Clients have to go to another, or wait until it is back.

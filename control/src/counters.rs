@@ -28,6 +28,7 @@ pub struct Counters {
     fast_path: AtomicU64,
     fast_path_sent: AtomicU64,
     half_open: AtomicU64,
+    overload: AtomicU64,
     handshakes_ok: AtomicU64,
     handshakes_failed: [AtomicU64; FailureClass::COUNT],
 }
@@ -53,6 +54,7 @@ impl Counters {
             fast_path: AtomicU64::new(0),
             fast_path_sent: AtomicU64::new(0),
             half_open: AtomicU64::new(0),
+            overload: AtomicU64::new(0),
             handshakes_ok: AtomicU64::new(0),
             handshakes_failed: array::from_fn(|_| AtomicU64::new(0)),
         }
@@ -81,6 +83,11 @@ impl Counters {
     /// Publishes how many associations are half-open.
     pub fn half_open(&self, count: usize) {
         self.half_open.store(count as u64, Ordering::Relaxed);
+    }
+
+    /// Notes whether a handshake thread is overloaded.
+    pub fn overload(&self, overloaded: bool) {
+        self.overload.store(overloaded.into(), Ordering::Relaxed);
     }
 
     /// Counts datagrams that AF_XDP has delivered.
@@ -157,6 +164,8 @@ pub struct Totals {
     pub fast_path: u64,
     /// Datagrams to the outside that were given to AF_XDP sockets.
     pub fast_path_sent: u64,
+    /// Handshake threads that are overloaded now, so that new handshakes give way.
+    pub overload: u64,
     /// What became of packets that the XDP program did not drop.
     pub xdp: BTreeMap<String, u64>,
     /// Drops by reason, wherever they happened; reasons that did not occur are left out.
@@ -221,6 +230,7 @@ impl Totals {
         self.fast_path += read(&counters.fast_path);
         self.fast_path_sent += read(&counters.fast_path_sent);
         self.half_open += read(&counters.half_open);
+        self.overload += read(&counters.overload);
         self.handshakes_ok += read(&counters.handshakes_ok);
     }
 }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Instant;
 
-use tracing::{debug, info};
+use tracing::{debug, info, warn};
 use xdtls_common::DropReason;
 use xdtls_common::id::{IdLayout, LocalId, PeerId};
 use xdtls_common::verdict::Phase;
@@ -20,7 +20,7 @@ use xdtls_proto::failure::Failure;
 use xdtls_proto::handshakes::initiators::Initiators;
 use xdtls_proto::handshakes::responders::Responders;
 use xdtls_proto::handshakes::{
-    Action, Ended, Handshakes, Hello, Limits, RoutePolicy, Start, source_of,
+    Action, Ended, Handshakes, Hello, Limits, OverloadChange, RoutePolicy, Start, source_of,
 };
 
 use crate::counters::Counters;
@@ -34,6 +34,8 @@ use crate::registry::Registry;
 /// How much nicer than the workers the handshakes are, so that traffic goes first.
 const NICE: i32 = 10;
 
+/// Messages that are read before the timers are looked at.
+const MESSAGES: usize = 256;
 /// What a gateway's handshakes may be given anew while they run.
 pub struct Settings {
     /// Certificates and trust.
@@ -112,7 +114,7 @@ impl Pool {
     /// tell repeats and keep exact accounts of the source.
     pub fn hello(&self, hello: Hello) -> Result<(), DropReason> {
         let thread = self.thread_of(hello.from.remote.ip());
-        let message = ToHandshakes::Begin(Start::Answer(hello));
+        let message = ToHandshakes::Begin(Instant::now(), Start::Answer(hello));
         self.threads[thread].offer(message).map_err(|_| DropReason::QueueFull)
     }
 
@@ -124,7 +126,8 @@ impl Pool {
     /// Begins a handshake that we open.
     pub fn open(&self, gateway: Endpoint, token: u64) {
         let thread = token as usize % self.threads.len();
-        self.threads[thread].post(ToHandshakes::Begin(Start::Open(gateway, token)));
+        let start = Start::Open(gateway, token);
+        self.threads[thread].post(ToHandshakes::Begin(Instant::now(), start));
     }
 
     /// Passes a half-open association's datagram on.
@@ -140,7 +143,7 @@ impl Pool {
 
     /// Acknowledges that a worker has installed the keys.
     pub fn installed(&self, id: LocalId) {
-        self.owner(id).post(ToHandshakes::Installed(id));
+        self.owner(id).post(ToHandshakes::Installed(Instant::now(), id));
     }
 
     /// Tells that an association has ended.
@@ -193,27 +196,17 @@ pub fn spawn(
         if let Err(error) = rustix::process::setpriority_process(None, NICE) {
             debug!(%error, "handshakes run at the workers' priority");
         }
-        while let Some(message) = next(&mailbox, machine.deadline()) {
-            let now = Instant::now();
-            match message {
-                None => {}
-                Some(ToHandshakes::Begin(start)) => machine.begin(now, start),
-                Some(ToHandshakes::Datagram(id, from, datagram)) => {
-                    machine.datagram(now, id, from, datagram);
+        while let Some(first) = next(&mailbox, machine.deadline()) {
+            // All mail is read before a new handshake may begin: what was begun goes first.
+            let more = std::iter::from_fn(|| mailbox.take());
+            for message in first.into_iter().chain(more).take(MESSAGES) {
+                if !surroundings.deliver(&mut machine, message) {
+                    return;
                 }
-                Some(ToHandshakes::Installed(id)) => machine.acknowledge(now, id),
-                Some(ToHandshakes::Closed(id)) => {
-                    surroundings.registry.remove(id);
-                    machine.release(now, id);
-                }
-                Some(ToHandshakes::Reconfigure(settings)) => machine.reconfigure(*settings),
-                Some(ToHandshakes::Drain) => machine.drain(),
-                Some(ToHandshakes::Stop) => return,
+                surroundings.carry_out_all(&mut machine);
             }
-            machine.handle_timeout(now);
-            while let Some(action) = machine.poll_action() {
-                surroundings.carry_out(now, action);
-            }
+            machine.handle_timeout(Instant::now());
+            surroundings.carry_out_all(&mut machine);
             surroundings.counters.half_open(machine.half_open());
         }
     })
@@ -232,8 +225,34 @@ fn next(
 }
 
 impl Surroundings {
+    /// Gives a message to the machine; `false` if the thread is to end.
+    fn deliver(&self, machine: &mut impl Machine, message: ToHandshakes) -> bool {
+        match message {
+            ToHandshakes::Begin(since, start) => machine.begin(since, start),
+            ToHandshakes::Datagram(id, from, datagram) => {
+                machine.datagram(Instant::now(), id, from, datagram);
+            }
+            ToHandshakes::Installed(at, id) => machine.acknowledge(at, id),
+            ToHandshakes::Closed(id) => {
+                self.registry.remove(id);
+                machine.release(Instant::now(), id);
+            }
+            ToHandshakes::Reconfigure(settings) => machine.reconfigure(*settings),
+            ToHandshakes::Drain => machine.drain(),
+            ToHandshakes::Stop => return false,
+        }
+        true
+    }
+
+    fn carry_out_all(&self, machine: &mut impl Handshakes) {
+        while let Some(action) = machine.poll_action() {
+            self.carry_out(Instant::now(), action);
+        }
+    }
+
     fn carry_out(&self, now: Instant, action: Action) {
         match action {
+            Action::Overload(change) => self.overload(change),
             Action::Count(reason) => self.counters.dropped(reason),
             Action::Retrying(failure) => {
                 info!(reason = failure.reason, "cannot open an association: trying again");
@@ -274,6 +293,21 @@ impl Surroundings {
                 if self.worker(id.value()).offer(message).is_err() {
                     self.counters.dropped(DropReason::QueueFull);
                 }
+            }
+        }
+    }
+
+    fn overload(&self, change: OverloadChange) {
+        self.counters.overload(matches!(change, OverloadChange::Began { .. }));
+        match change {
+            OverloadChange::Began { hello_age, worker_lag, waiting } => warn!(
+                hello_age_ms = hello_age.as_millis() as u64,
+                worker_lag_ms = worker_lag.as_millis() as u64,
+                waiting,
+                "overload: new handshakes give way to what is established and begun"
+            ),
+            OverloadChange::Ended { lasted, shed } => {
+                info!(lasted_ms = lasted.as_millis() as u64, shed, "the overload is over");
             }
         }
     }

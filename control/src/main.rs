@@ -46,11 +46,9 @@ fn run(command: Command) -> Result<Exit> {
         }
         Command::Allow(arguments) => {
             print!("{}", runtime.block_on(commands::access(ListName::Allow, &arguments))?);
-            Ok(())
         }
         Command::Deny(arguments) => {
             print!("{}", runtime.block_on(commands::access(ListName::Deny, &arguments))?);
-            Ok(())
         }
         Command::Status(arguments) => {
             print!("{}", runtime.block_on(commands::status(&arguments))?);

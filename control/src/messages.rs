@@ -1,6 +1,6 @@
 //! What threads tell each other.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 use xdtls_common::id::{LocalId, PeerId};
@@ -46,12 +46,12 @@ pub struct WorkerLimits {
 
 /// What a handshake thread is told.
 pub enum ToHandshakes {
-    /// Begin a handshake.
-    Begin(Start),
+    /// Begin a handshake, which was asked for at this time.
+    Begin(Instant, Start),
     /// A datagram of a half-open association.
     Datagram(LocalId, Endpoint, Vec<u8>),
-    /// A worker has installed the keys.
-    Installed(LocalId),
+    /// A worker has installed the keys at this time.
+    Installed(Instant, LocalId),
     /// A worker has closed the association.
     Closed(LocalId),
     /// Use other certificates, limits and rules from now on.

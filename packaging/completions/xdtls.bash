@@ -16,6 +16,9 @@ _xdtls() {
             ",$1")
                 cmd="xdtls"
                 ;;
+            xdtls,allow)
+                cmd="xdtls__subcmd__allow"
+                ;;
             xdtls,associations)
                 cmd="xdtls__subcmd__associations"
                 ;;
@@ -24,6 +27,9 @@ _xdtls() {
                 ;;
             xdtls,connect)
                 cmd="xdtls__subcmd__connect"
+                ;;
+            xdtls,deny)
+                cmd="xdtls__subcmd__deny"
                 ;;
             xdtls,dev-certs)
                 cmd="xdtls__subcmd__dev__subcmd__certs"
@@ -45,6 +51,30 @@ _xdtls() {
                 ;;
             xdtls,status)
                 cmd="xdtls__subcmd__status"
+                ;;
+            xdtls__subcmd__allow,add)
+                cmd="xdtls__subcmd__allow__subcmd__add"
+                ;;
+            xdtls__subcmd__allow,help)
+                cmd="xdtls__subcmd__allow__subcmd__help"
+                ;;
+            xdtls__subcmd__allow,list)
+                cmd="xdtls__subcmd__allow__subcmd__list"
+                ;;
+            xdtls__subcmd__allow,remove)
+                cmd="xdtls__subcmd__allow__subcmd__remove"
+                ;;
+            xdtls__subcmd__allow__subcmd__help,add)
+                cmd="xdtls__subcmd__allow__subcmd__help__subcmd__add"
+                ;;
+            xdtls__subcmd__allow__subcmd__help,help)
+                cmd="xdtls__subcmd__allow__subcmd__help__subcmd__help"
+                ;;
+            xdtls__subcmd__allow__subcmd__help,list)
+                cmd="xdtls__subcmd__allow__subcmd__help__subcmd__list"
+                ;;
+            xdtls__subcmd__allow__subcmd__help,remove)
+                cmd="xdtls__subcmd__allow__subcmd__help__subcmd__remove"
                 ;;
             xdtls__subcmd__associations,close)
                 cmd="xdtls__subcmd__associations__subcmd__close"
@@ -70,6 +100,33 @@ _xdtls() {
             xdtls__subcmd__associations__subcmd__help,show)
                 cmd="xdtls__subcmd__associations__subcmd__help__subcmd__show"
                 ;;
+            xdtls__subcmd__deny,add)
+                cmd="xdtls__subcmd__deny__subcmd__add"
+                ;;
+            xdtls__subcmd__deny,help)
+                cmd="xdtls__subcmd__deny__subcmd__help"
+                ;;
+            xdtls__subcmd__deny,list)
+                cmd="xdtls__subcmd__deny__subcmd__list"
+                ;;
+            xdtls__subcmd__deny,remove)
+                cmd="xdtls__subcmd__deny__subcmd__remove"
+                ;;
+            xdtls__subcmd__deny__subcmd__help,add)
+                cmd="xdtls__subcmd__deny__subcmd__help__subcmd__add"
+                ;;
+            xdtls__subcmd__deny__subcmd__help,help)
+                cmd="xdtls__subcmd__deny__subcmd__help__subcmd__help"
+                ;;
+            xdtls__subcmd__deny__subcmd__help,list)
+                cmd="xdtls__subcmd__deny__subcmd__help__subcmd__list"
+                ;;
+            xdtls__subcmd__deny__subcmd__help,remove)
+                cmd="xdtls__subcmd__deny__subcmd__help__subcmd__remove"
+                ;;
+            xdtls__subcmd__help,allow)
+                cmd="xdtls__subcmd__help__subcmd__allow"
+                ;;
             xdtls__subcmd__help,associations)
                 cmd="xdtls__subcmd__help__subcmd__associations"
                 ;;
@@ -78,6 +135,9 @@ _xdtls() {
                 ;;
             xdtls__subcmd__help,connect)
                 cmd="xdtls__subcmd__help__subcmd__connect"
+                ;;
+            xdtls__subcmd__help,deny)
+                cmd="xdtls__subcmd__help__subcmd__deny"
                 ;;
             xdtls__subcmd__help,dev-certs)
                 cmd="xdtls__subcmd__help__subcmd__dev__subcmd__certs"
@@ -100,6 +160,15 @@ _xdtls() {
             xdtls__subcmd__help,status)
                 cmd="xdtls__subcmd__help__subcmd__status"
                 ;;
+            xdtls__subcmd__help__subcmd__allow,add)
+                cmd="xdtls__subcmd__help__subcmd__allow__subcmd__add"
+                ;;
+            xdtls__subcmd__help__subcmd__allow,list)
+                cmd="xdtls__subcmd__help__subcmd__allow__subcmd__list"
+                ;;
+            xdtls__subcmd__help__subcmd__allow,remove)
+                cmd="xdtls__subcmd__help__subcmd__allow__subcmd__remove"
+                ;;
             xdtls__subcmd__help__subcmd__associations,close)
                 cmd="xdtls__subcmd__help__subcmd__associations__subcmd__close"
                 ;;
@@ -109,6 +178,15 @@ _xdtls() {
             xdtls__subcmd__help__subcmd__associations,show)
                 cmd="xdtls__subcmd__help__subcmd__associations__subcmd__show"
                 ;;
+            xdtls__subcmd__help__subcmd__deny,add)
+                cmd="xdtls__subcmd__help__subcmd__deny__subcmd__add"
+                ;;
+            xdtls__subcmd__help__subcmd__deny,list)
+                cmd="xdtls__subcmd__help__subcmd__deny__subcmd__list"
+                ;;
+            xdtls__subcmd__help__subcmd__deny,remove)
+                cmd="xdtls__subcmd__help__subcmd__deny__subcmd__remove"
+                ;;
             *)
                 ;;
         esac
@@ -116,12 +194,186 @@ _xdtls() {
 
     case "${cmd}" in
         xdtls)
-            opts="-h -V --log --log-format --help --version gateway connect check doctor dev-certs status associations drops reload help"
+            opts="-h -V --log --log-format --help --version gateway connect check doctor dev-certs status associations drops reload allow deny help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
+                --log)
+                    COMPREPLY=($(compgen -W "off error warn info debug trace" -- "${cur}"))
+                    return 0
+                    ;;
+                --log-format)
+                    COMPREPLY=($(compgen -W "human json" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        xdtls__subcmd__allow)
+            opts="-h --socket --json --log --log-format --help add remove list help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --socket)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --log)
+                    COMPREPLY=($(compgen -W "off error warn info debug trace" -- "${cur}"))
+                    return 0
+                    ;;
+                --log-format)
+                    COMPREPLY=($(compgen -W "human json" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        xdtls__subcmd__allow__subcmd__add)
+            opts="-h --socket --json --log --log-format --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --socket)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --log)
+                    COMPREPLY=($(compgen -W "off error warn info debug trace" -- "${cur}"))
+                    return 0
+                    ;;
+                --log-format)
+                    COMPREPLY=($(compgen -W "human json" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        xdtls__subcmd__allow__subcmd__help)
+            opts="add remove list help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        xdtls__subcmd__allow__subcmd__help__subcmd__add)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        xdtls__subcmd__allow__subcmd__help__subcmd__help)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        xdtls__subcmd__allow__subcmd__help__subcmd__list)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        xdtls__subcmd__allow__subcmd__help__subcmd__remove)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        xdtls__subcmd__allow__subcmd__list)
+            opts="-h --socket --json --log --log-format --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --socket)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --log)
+                    COMPREPLY=($(compgen -W "off error warn info debug trace" -- "${cur}"))
+                    return 0
+                    ;;
+                --log-format)
+                    COMPREPLY=($(compgen -W "human json" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        xdtls__subcmd__allow__subcmd__remove)
+            opts="-h --socket --json --log --log-format --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --socket)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --log)
                     COMPREPLY=($(compgen -W "off error warn info debug trace" -- "${cur}"))
                     return 0
@@ -427,6 +679,180 @@ _xdtls() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        xdtls__subcmd__deny)
+            opts="-h --socket --json --log --log-format --help add remove list help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --socket)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --log)
+                    COMPREPLY=($(compgen -W "off error warn info debug trace" -- "${cur}"))
+                    return 0
+                    ;;
+                --log-format)
+                    COMPREPLY=($(compgen -W "human json" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        xdtls__subcmd__deny__subcmd__add)
+            opts="-h --socket --json --log --log-format --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --socket)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --log)
+                    COMPREPLY=($(compgen -W "off error warn info debug trace" -- "${cur}"))
+                    return 0
+                    ;;
+                --log-format)
+                    COMPREPLY=($(compgen -W "human json" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        xdtls__subcmd__deny__subcmd__help)
+            opts="add remove list help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        xdtls__subcmd__deny__subcmd__help__subcmd__add)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        xdtls__subcmd__deny__subcmd__help__subcmd__help)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        xdtls__subcmd__deny__subcmd__help__subcmd__list)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        xdtls__subcmd__deny__subcmd__help__subcmd__remove)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        xdtls__subcmd__deny__subcmd__list)
+            opts="-h --socket --json --log --log-format --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --socket)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --log)
+                    COMPREPLY=($(compgen -W "off error warn info debug trace" -- "${cur}"))
+                    return 0
+                    ;;
+                --log-format)
+                    COMPREPLY=($(compgen -W "human json" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        xdtls__subcmd__deny__subcmd__remove)
+            opts="-h --socket --json --log --log-format --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --socket)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --log)
+                    COMPREPLY=($(compgen -W "off error warn info debug trace" -- "${cur}"))
+                    return 0
+                    ;;
+                --log-format)
+                    COMPREPLY=($(compgen -W "human json" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         xdtls__subcmd__dev__subcmd__certs)
             opts="-h --out --name --days --key-type --force --log --log-format --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
@@ -560,8 +986,64 @@ _xdtls() {
             return 0
             ;;
         xdtls__subcmd__help)
-            opts="gateway connect check doctor dev-certs status associations drops reload help"
+            opts="gateway connect check doctor dev-certs status associations drops reload allow deny help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        xdtls__subcmd__help__subcmd__allow)
+            opts="add remove list"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        xdtls__subcmd__help__subcmd__allow__subcmd__add)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        xdtls__subcmd__help__subcmd__allow__subcmd__list)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        xdtls__subcmd__help__subcmd__allow__subcmd__remove)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
@@ -646,6 +1128,62 @@ _xdtls() {
         xdtls__subcmd__help__subcmd__connect)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        xdtls__subcmd__help__subcmd__deny)
+            opts="add remove list"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        xdtls__subcmd__help__subcmd__deny__subcmd__add)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        xdtls__subcmd__help__subcmd__deny__subcmd__list)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        xdtls__subcmd__help__subcmd__deny__subcmd__remove)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi

@@ -43,6 +43,8 @@ complete -c xdtls -n "__fish_xdtls_needs_command" -f -a "status" -d 'Ask a runni
 complete -c xdtls -n "__fish_xdtls_needs_command" -f -a "associations" -d 'List, show or close associations of a running gateway or client'
 complete -c xdtls -n "__fish_xdtls_needs_command" -f -a "drops" -d 'Say what a running gateway or client has dropped, why, and what to do'
 complete -c xdtls -n "__fish_xdtls_needs_command" -f -a "reload" -d 'Let a running gateway read its certificates, rules and limits again'
+complete -c xdtls -n "__fish_xdtls_needs_command" -f -a "allow" -d 'Show or change which sources alone may send to a running gateway'
+complete -c xdtls -n "__fish_xdtls_needs_command" -f -a "deny" -d 'Show or change which sources may not send to a running gateway'
 complete -c xdtls -n "__fish_xdtls_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c xdtls -n "__fish_xdtls_using_subcommand gateway" -l config -d 'Configuration file' -r -F
 complete -c xdtls -n "__fish_xdtls_using_subcommand gateway" -l datapath -d 'How packets travel: auto, xdp or socket' -r
@@ -206,16 +208,128 @@ complete -c xdtls -n "__fish_xdtls_using_subcommand reload" -l log-format -d 'Fo
 json\t'For programs'"
 complete -c xdtls -n "__fish_xdtls_using_subcommand reload" -l json -d 'Print JSON, for programs'
 complete -c xdtls -n "__fish_xdtls_using_subcommand reload" -s h -l help -d 'Print help'
-complete -c xdtls -n "__fish_xdtls_using_subcommand help; and not __fish_seen_subcommand_from gateway connect check doctor dev-certs status associations drops reload help" -f -a "gateway" -d 'End DTLS associations and forward their datagrams to backends'
-complete -c xdtls -n "__fish_xdtls_using_subcommand help; and not __fish_seen_subcommand_from gateway connect check doctor dev-certs status associations drops reload help" -f -a "connect" -d 'Carry local UDP flows to a gateway, each in an association of its own'
-complete -c xdtls -n "__fish_xdtls_using_subcommand help; and not __fish_seen_subcommand_from gateway connect check doctor dev-certs status associations drops reload help" -f -a "check" -d 'Find what is wrong with a configuration, without starting anything'
-complete -c xdtls -n "__fish_xdtls_using_subcommand help; and not __fish_seen_subcommand_from gateway connect check doctor dev-certs status associations drops reload help" -f -a "doctor" -d 'Find what keeps XDP from a network interface, or slows it down'
-complete -c xdtls -n "__fish_xdtls_using_subcommand help; and not __fish_seen_subcommand_from gateway connect check doctor dev-certs status associations drops reload help" -f -a "dev-certs" -d 'Make a CA and certificates for development'
-complete -c xdtls -n "__fish_xdtls_using_subcommand help; and not __fish_seen_subcommand_from gateway connect check doctor dev-certs status associations drops reload help" -f -a "status" -d 'Ask a running gateway or client how it is doing'
-complete -c xdtls -n "__fish_xdtls_using_subcommand help; and not __fish_seen_subcommand_from gateway connect check doctor dev-certs status associations drops reload help" -f -a "associations" -d 'List, show or close associations of a running gateway or client'
-complete -c xdtls -n "__fish_xdtls_using_subcommand help; and not __fish_seen_subcommand_from gateway connect check doctor dev-certs status associations drops reload help" -f -a "drops" -d 'Say what a running gateway or client has dropped, why, and what to do'
-complete -c xdtls -n "__fish_xdtls_using_subcommand help; and not __fish_seen_subcommand_from gateway connect check doctor dev-certs status associations drops reload help" -f -a "reload" -d 'Let a running gateway read its certificates, rules and limits again'
-complete -c xdtls -n "__fish_xdtls_using_subcommand help; and not __fish_seen_subcommand_from gateway connect check doctor dev-certs status associations drops reload help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c xdtls -n "__fish_xdtls_using_subcommand allow; and not __fish_seen_subcommand_from add remove list help" -l socket -d 'Admin socket of the running gateway or client' -r -F
+complete -c xdtls -n "__fish_xdtls_using_subcommand allow; and not __fish_seen_subcommand_from add remove list help" -l log -d 'How much to log: off, error, warn, info, debug or trace' -r -f -a "off\t''
+error\t''
+warn\t''
+info\t''
+debug\t''
+trace\t''"
+complete -c xdtls -n "__fish_xdtls_using_subcommand allow; and not __fish_seen_subcommand_from add remove list help" -l log-format -d 'Form of the log: human, or json for programs, one object a line' -r -f -a "human\t'For people'
+json\t'For programs'"
+complete -c xdtls -n "__fish_xdtls_using_subcommand allow; and not __fish_seen_subcommand_from add remove list help" -l json -d 'Print JSON, for programs'
+complete -c xdtls -n "__fish_xdtls_using_subcommand allow; and not __fish_seen_subcommand_from add remove list help" -s h -l help -d 'Print help'
+complete -c xdtls -n "__fish_xdtls_using_subcommand allow; and not __fish_seen_subcommand_from add remove list help" -f -a "add" -d 'Put a prefix or address on the list'
+complete -c xdtls -n "__fish_xdtls_using_subcommand allow; and not __fish_seen_subcommand_from add remove list help" -f -a "remove" -d 'Take a prefix off the list, written as the list has it'
+complete -c xdtls -n "__fish_xdtls_using_subcommand allow; and not __fish_seen_subcommand_from add remove list help" -f -a "list" -d 'Show the list'
+complete -c xdtls -n "__fish_xdtls_using_subcommand allow; and not __fish_seen_subcommand_from add remove list help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c xdtls -n "__fish_xdtls_using_subcommand allow; and __fish_seen_subcommand_from add" -l socket -d 'Admin socket of the running gateway or client' -r -F
+complete -c xdtls -n "__fish_xdtls_using_subcommand allow; and __fish_seen_subcommand_from add" -l log -d 'How much to log: off, error, warn, info, debug or trace' -r -f -a "off\t''
+error\t''
+warn\t''
+info\t''
+debug\t''
+trace\t''"
+complete -c xdtls -n "__fish_xdtls_using_subcommand allow; and __fish_seen_subcommand_from add" -l log-format -d 'Form of the log: human, or json for programs, one object a line' -r -f -a "human\t'For people'
+json\t'For programs'"
+complete -c xdtls -n "__fish_xdtls_using_subcommand allow; and __fish_seen_subcommand_from add" -l json -d 'Print JSON, for programs'
+complete -c xdtls -n "__fish_xdtls_using_subcommand allow; and __fish_seen_subcommand_from add" -s h -l help -d 'Print help'
+complete -c xdtls -n "__fish_xdtls_using_subcommand allow; and __fish_seen_subcommand_from remove" -l socket -d 'Admin socket of the running gateway or client' -r -F
+complete -c xdtls -n "__fish_xdtls_using_subcommand allow; and __fish_seen_subcommand_from remove" -l log -d 'How much to log: off, error, warn, info, debug or trace' -r -f -a "off\t''
+error\t''
+warn\t''
+info\t''
+debug\t''
+trace\t''"
+complete -c xdtls -n "__fish_xdtls_using_subcommand allow; and __fish_seen_subcommand_from remove" -l log-format -d 'Form of the log: human, or json for programs, one object a line' -r -f -a "human\t'For people'
+json\t'For programs'"
+complete -c xdtls -n "__fish_xdtls_using_subcommand allow; and __fish_seen_subcommand_from remove" -l json -d 'Print JSON, for programs'
+complete -c xdtls -n "__fish_xdtls_using_subcommand allow; and __fish_seen_subcommand_from remove" -s h -l help -d 'Print help'
+complete -c xdtls -n "__fish_xdtls_using_subcommand allow; and __fish_seen_subcommand_from list" -l socket -d 'Admin socket of the running gateway or client' -r -F
+complete -c xdtls -n "__fish_xdtls_using_subcommand allow; and __fish_seen_subcommand_from list" -l log -d 'How much to log: off, error, warn, info, debug or trace' -r -f -a "off\t''
+error\t''
+warn\t''
+info\t''
+debug\t''
+trace\t''"
+complete -c xdtls -n "__fish_xdtls_using_subcommand allow; and __fish_seen_subcommand_from list" -l log-format -d 'Form of the log: human, or json for programs, one object a line' -r -f -a "human\t'For people'
+json\t'For programs'"
+complete -c xdtls -n "__fish_xdtls_using_subcommand allow; and __fish_seen_subcommand_from list" -l json -d 'Print JSON, for programs'
+complete -c xdtls -n "__fish_xdtls_using_subcommand allow; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help'
+complete -c xdtls -n "__fish_xdtls_using_subcommand allow; and __fish_seen_subcommand_from help" -f -a "add" -d 'Put a prefix or address on the list'
+complete -c xdtls -n "__fish_xdtls_using_subcommand allow; and __fish_seen_subcommand_from help" -f -a "remove" -d 'Take a prefix off the list, written as the list has it'
+complete -c xdtls -n "__fish_xdtls_using_subcommand allow; and __fish_seen_subcommand_from help" -f -a "list" -d 'Show the list'
+complete -c xdtls -n "__fish_xdtls_using_subcommand allow; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c xdtls -n "__fish_xdtls_using_subcommand deny; and not __fish_seen_subcommand_from add remove list help" -l socket -d 'Admin socket of the running gateway or client' -r -F
+complete -c xdtls -n "__fish_xdtls_using_subcommand deny; and not __fish_seen_subcommand_from add remove list help" -l log -d 'How much to log: off, error, warn, info, debug or trace' -r -f -a "off\t''
+error\t''
+warn\t''
+info\t''
+debug\t''
+trace\t''"
+complete -c xdtls -n "__fish_xdtls_using_subcommand deny; and not __fish_seen_subcommand_from add remove list help" -l log-format -d 'Form of the log: human, or json for programs, one object a line' -r -f -a "human\t'For people'
+json\t'For programs'"
+complete -c xdtls -n "__fish_xdtls_using_subcommand deny; and not __fish_seen_subcommand_from add remove list help" -l json -d 'Print JSON, for programs'
+complete -c xdtls -n "__fish_xdtls_using_subcommand deny; and not __fish_seen_subcommand_from add remove list help" -s h -l help -d 'Print help'
+complete -c xdtls -n "__fish_xdtls_using_subcommand deny; and not __fish_seen_subcommand_from add remove list help" -f -a "add" -d 'Put a prefix or address on the list'
+complete -c xdtls -n "__fish_xdtls_using_subcommand deny; and not __fish_seen_subcommand_from add remove list help" -f -a "remove" -d 'Take a prefix off the list, written as the list has it'
+complete -c xdtls -n "__fish_xdtls_using_subcommand deny; and not __fish_seen_subcommand_from add remove list help" -f -a "list" -d 'Show the list'
+complete -c xdtls -n "__fish_xdtls_using_subcommand deny; and not __fish_seen_subcommand_from add remove list help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c xdtls -n "__fish_xdtls_using_subcommand deny; and __fish_seen_subcommand_from add" -l socket -d 'Admin socket of the running gateway or client' -r -F
+complete -c xdtls -n "__fish_xdtls_using_subcommand deny; and __fish_seen_subcommand_from add" -l log -d 'How much to log: off, error, warn, info, debug or trace' -r -f -a "off\t''
+error\t''
+warn\t''
+info\t''
+debug\t''
+trace\t''"
+complete -c xdtls -n "__fish_xdtls_using_subcommand deny; and __fish_seen_subcommand_from add" -l log-format -d 'Form of the log: human, or json for programs, one object a line' -r -f -a "human\t'For people'
+json\t'For programs'"
+complete -c xdtls -n "__fish_xdtls_using_subcommand deny; and __fish_seen_subcommand_from add" -l json -d 'Print JSON, for programs'
+complete -c xdtls -n "__fish_xdtls_using_subcommand deny; and __fish_seen_subcommand_from add" -s h -l help -d 'Print help'
+complete -c xdtls -n "__fish_xdtls_using_subcommand deny; and __fish_seen_subcommand_from remove" -l socket -d 'Admin socket of the running gateway or client' -r -F
+complete -c xdtls -n "__fish_xdtls_using_subcommand deny; and __fish_seen_subcommand_from remove" -l log -d 'How much to log: off, error, warn, info, debug or trace' -r -f -a "off\t''
+error\t''
+warn\t''
+info\t''
+debug\t''
+trace\t''"
+complete -c xdtls -n "__fish_xdtls_using_subcommand deny; and __fish_seen_subcommand_from remove" -l log-format -d 'Form of the log: human, or json for programs, one object a line' -r -f -a "human\t'For people'
+json\t'For programs'"
+complete -c xdtls -n "__fish_xdtls_using_subcommand deny; and __fish_seen_subcommand_from remove" -l json -d 'Print JSON, for programs'
+complete -c xdtls -n "__fish_xdtls_using_subcommand deny; and __fish_seen_subcommand_from remove" -s h -l help -d 'Print help'
+complete -c xdtls -n "__fish_xdtls_using_subcommand deny; and __fish_seen_subcommand_from list" -l socket -d 'Admin socket of the running gateway or client' -r -F
+complete -c xdtls -n "__fish_xdtls_using_subcommand deny; and __fish_seen_subcommand_from list" -l log -d 'How much to log: off, error, warn, info, debug or trace' -r -f -a "off\t''
+error\t''
+warn\t''
+info\t''
+debug\t''
+trace\t''"
+complete -c xdtls -n "__fish_xdtls_using_subcommand deny; and __fish_seen_subcommand_from list" -l log-format -d 'Form of the log: human, or json for programs, one object a line' -r -f -a "human\t'For people'
+json\t'For programs'"
+complete -c xdtls -n "__fish_xdtls_using_subcommand deny; and __fish_seen_subcommand_from list" -l json -d 'Print JSON, for programs'
+complete -c xdtls -n "__fish_xdtls_using_subcommand deny; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help'
+complete -c xdtls -n "__fish_xdtls_using_subcommand deny; and __fish_seen_subcommand_from help" -f -a "add" -d 'Put a prefix or address on the list'
+complete -c xdtls -n "__fish_xdtls_using_subcommand deny; and __fish_seen_subcommand_from help" -f -a "remove" -d 'Take a prefix off the list, written as the list has it'
+complete -c xdtls -n "__fish_xdtls_using_subcommand deny; and __fish_seen_subcommand_from help" -f -a "list" -d 'Show the list'
+complete -c xdtls -n "__fish_xdtls_using_subcommand deny; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c xdtls -n "__fish_xdtls_using_subcommand help; and not __fish_seen_subcommand_from gateway connect check doctor dev-certs status associations drops reload allow deny help" -f -a "gateway" -d 'End DTLS associations and forward their datagrams to backends'
+complete -c xdtls -n "__fish_xdtls_using_subcommand help; and not __fish_seen_subcommand_from gateway connect check doctor dev-certs status associations drops reload allow deny help" -f -a "connect" -d 'Carry local UDP flows to a gateway, each in an association of its own'
+complete -c xdtls -n "__fish_xdtls_using_subcommand help; and not __fish_seen_subcommand_from gateway connect check doctor dev-certs status associations drops reload allow deny help" -f -a "check" -d 'Find what is wrong with a configuration, without starting anything'
+complete -c xdtls -n "__fish_xdtls_using_subcommand help; and not __fish_seen_subcommand_from gateway connect check doctor dev-certs status associations drops reload allow deny help" -f -a "doctor" -d 'Find what keeps XDP from a network interface, or slows it down'
+complete -c xdtls -n "__fish_xdtls_using_subcommand help; and not __fish_seen_subcommand_from gateway connect check doctor dev-certs status associations drops reload allow deny help" -f -a "dev-certs" -d 'Make a CA and certificates for development'
+complete -c xdtls -n "__fish_xdtls_using_subcommand help; and not __fish_seen_subcommand_from gateway connect check doctor dev-certs status associations drops reload allow deny help" -f -a "status" -d 'Ask a running gateway or client how it is doing'
+complete -c xdtls -n "__fish_xdtls_using_subcommand help; and not __fish_seen_subcommand_from gateway connect check doctor dev-certs status associations drops reload allow deny help" -f -a "associations" -d 'List, show or close associations of a running gateway or client'
+complete -c xdtls -n "__fish_xdtls_using_subcommand help; and not __fish_seen_subcommand_from gateway connect check doctor dev-certs status associations drops reload allow deny help" -f -a "drops" -d 'Say what a running gateway or client has dropped, why, and what to do'
+complete -c xdtls -n "__fish_xdtls_using_subcommand help; and not __fish_seen_subcommand_from gateway connect check doctor dev-certs status associations drops reload allow deny help" -f -a "reload" -d 'Let a running gateway read its certificates, rules and limits again'
+complete -c xdtls -n "__fish_xdtls_using_subcommand help; and not __fish_seen_subcommand_from gateway connect check doctor dev-certs status associations drops reload allow deny help" -f -a "allow" -d 'Show or change which sources alone may send to a running gateway'
+complete -c xdtls -n "__fish_xdtls_using_subcommand help; and not __fish_seen_subcommand_from gateway connect check doctor dev-certs status associations drops reload allow deny help" -f -a "deny" -d 'Show or change which sources may not send to a running gateway'
+complete -c xdtls -n "__fish_xdtls_using_subcommand help; and not __fish_seen_subcommand_from gateway connect check doctor dev-certs status associations drops reload allow deny help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c xdtls -n "__fish_xdtls_using_subcommand help; and __fish_seen_subcommand_from associations" -f -a "list" -d 'List associations, by id [default]'
 complete -c xdtls -n "__fish_xdtls_using_subcommand help; and __fish_seen_subcommand_from associations" -f -a "show" -d 'Show all that is known of one association'
 complete -c xdtls -n "__fish_xdtls_using_subcommand help; and __fish_seen_subcommand_from associations" -f -a "close" -d 'Close an association; its peer is told'
+complete -c xdtls -n "__fish_xdtls_using_subcommand help; and __fish_seen_subcommand_from allow" -f -a "add" -d 'Put a prefix or address on the list'
+complete -c xdtls -n "__fish_xdtls_using_subcommand help; and __fish_seen_subcommand_from allow" -f -a "remove" -d 'Take a prefix off the list, written as the list has it'
+complete -c xdtls -n "__fish_xdtls_using_subcommand help; and __fish_seen_subcommand_from allow" -f -a "list" -d 'Show the list'
+complete -c xdtls -n "__fish_xdtls_using_subcommand help; and __fish_seen_subcommand_from deny" -f -a "add" -d 'Put a prefix or address on the list'
+complete -c xdtls -n "__fish_xdtls_using_subcommand help; and __fish_seen_subcommand_from deny" -f -a "remove" -d 'Take a prefix off the list, written as the list has it'
+complete -c xdtls -n "__fish_xdtls_using_subcommand help; and __fish_seen_subcommand_from deny" -f -a "list" -d 'Show the list'

@@ -55,6 +55,8 @@ pub(super) const FAMILIES: &[Family] = &[
     family!(Gauge "xdtls_uptime_seconds", "Time since the start", |s| s.uptime_s),
     family!(Gauge "xdtls_associations", "Associations established now", |s| s.totals.associations),
     family!(Gauge "xdtls_half_open", "Associations in a handshake now", |s| s.totals.half_open),
+    family!(Gauge "xdtls_overload", "Handshake threads that are overloaded now",
+        |s| s.totals.overload),
     family!(Gauge "xdtls_limit" ["limit"], "What is bounded by the configuration", limits),
     family!(Counter "xdtls_handshakes_ok", "Handshakes that succeeded", |s| s.totals.handshakes_ok),
     family!(Counter "xdtls_handshakes_failed" ["class"], "Handshakes that failed", failures),

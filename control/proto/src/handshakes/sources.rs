@@ -79,6 +79,11 @@ impl Sources {
         }
     }
 
+    /// Gives all sources other buckets of handshakes begun, no fuller than before.
+    pub(crate) fn reconfigure(&mut self, per_s: u32, burst: u32) {
+        self.begun = Bucket { per_s: per_s as f32, burst: burst as f32 };
+    }
+
     /// Takes what a handshake costs; `false` if the source has used its share up.
     pub(crate) fn take(&mut self, now: Instant, source: IpAddr) -> bool {
         self.turn(now);

@@ -38,7 +38,7 @@ fn world(seed: u64) -> World {
     world.network.link = LINK;
     for node in [GATEWAY, CLIENT] {
         let mut lag = || Duration::from_millis(rng.below(20) * rng.below(2));
-        world.nodes[node].lag = Lag { install: lag(), handshakes: lag() };
+        world.nodes[node].lag = Lag { install: lag(), handshakes: lag(), ..Lag::default() };
     }
     world
 }

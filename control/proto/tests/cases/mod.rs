@@ -9,6 +9,7 @@ mod hellos;
 mod ids;
 mod lossy;
 mod orphans;
+mod overload;
 mod own_messages;
 mod rebinding;
 mod records;

@@ -58,7 +58,7 @@ impl Scene {
         }
         for node in &mut world.nodes {
             let mut lag = || Duration::from_millis(rng.below(50) * rng.below(2));
-            node.lag = Lag { install: lag(), handshakes: lag() };
+            node.lag = Lag { install: lag(), handshakes: lag(), ..Lag::default() };
             node.misdirected = rng.per_mille(100);
         }
         let (model, overheard) = (Model::default(), Vec::new());

@@ -45,12 +45,16 @@ fn associations(status: &Status) -> Lines {
         let classes = classes.map(|(class, count)| format!("{class} {}", grouped(*count)));
         failed += &format!(" ({})", classes.collect::<Vec<_>>().join(", "));
     }
-    vec![
+    let mut lines = vec![
         line("established", grouped(totals.associations)),
         line("half-open", grouped(totals.half_open)),
         line("handshakes ok", grouped(totals.handshakes_ok)),
         line("handshakes failed", failed),
-    ]
+    ];
+    if totals.overload > 0 {
+        lines.push(line("overload", "yes: new handshakes give way".to_owned()));
+    }
+    lines
 }
 
 fn traffic(status: &Status) -> Lines {
