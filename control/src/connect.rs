@@ -25,8 +25,8 @@ use crate::inside::health::BackendHealth;
 use crate::inside::local::{Local, LocalLimits};
 use crate::lifecycle::Signals;
 use crate::node::{Running, Shape, Wiring, start_worker};
-use crate::random;
 use crate::worker::{Parts, poll_descriptor};
+use crate::{privileges, random};
 
 /// Slots: enough that an id keeps 20 random bits and ids that rest are never missed.
 const SLOTS: u32 = 2 * MAX_PROGRAMS;
@@ -115,12 +115,14 @@ async fn start(
         .with_context(|| format!("cannot listen on {}", arguments.listen))?;
     let address = port.local_address()?;
 
-    let outside_port = channel.local_address()?.port();
+    let outside = channel.local_address()?;
     let options = arguments.datapath.clone().over(DatapathOptions::default());
-    let chosen = fast_path::open(&options, outside_port, &shape, None).await?;
+    let chosen = fast_path::open(&options, outside, &shape, None).await?;
+    privileges::drop(None, chosen.fast_path.is_some())?;
     let towards = |gateway: &Endpoint| max_plaintext(arguments.path_mtu, gateway.remote);
     let room = gateways.iter().map(towards).min().unwrap_or_default();
     let about = About::new("client", address, room, &chosen);
+    let next_hops = chosen.fast_path.as_ref().and_then(|fast| fast.next_hops.clone());
     let (program, shards) = chosen.fast_path.map(|fast| (fast.program, fast.shards)).unzip();
 
     let mut wiring = Wiring::new(shape)?;
@@ -148,11 +150,13 @@ async fn start(
         inside: Local::new(surroundings, port, programs)?,
         channel,
         xsk: shards.into_iter().flatten().next(),
+        next_hops,
         associations: program.as_ref().map(Program::associations),
         mailbox,
         workers: wiring.workers.clone(),
         pool: wiring.pool.clone(),
         secrets: None,
+        access: Arc::default(),
         gateway: gateways.first().copied(),
         poll,
         counters,

@@ -3,11 +3,12 @@
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::access::AccessList;
 use crate::admin::Bounds;
 use crate::config::Config;
 use crate::datapath::options::DatapathArgs;
@@ -31,14 +32,26 @@ pub struct Reload {
     file: PathBuf,
     overrides: DatapathArgs,
     shape: Shape,
+    access: Arc<AccessList>,
     /// The configuration as it is in use.
     running: Mutex<Config>,
 }
 
 impl Reload {
     /// For a gateway that runs with `running`.
-    pub fn new(file: PathBuf, overrides: DatapathArgs, shape: Shape, running: Config) -> Self {
-        Self { file, overrides, shape, running: Mutex::new(running) }
+    pub fn new(
+        file: PathBuf,
+        overrides: DatapathArgs,
+        shape: Shape,
+        access: Arc<AccessList>,
+        running: Config,
+    ) -> Self {
+        Self { file, overrides, shape, access, running: Mutex::new(running) }
+    }
+
+    /// The lists of sources.
+    pub fn access(&self) -> &AccessList {
+        &self.access
     }
 
     /// How long associations may end by themselves before the gateway closes them.
@@ -58,6 +71,11 @@ impl Reload {
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
         let needs_restart = pin(&mut config, &running)?;
         let changed = changes(&running, &config);
+        // What the operator has changed since stays, unless the file says otherwise now.
+        if config.access != running.access {
+            let access = config.access.clone();
+            self.access.replace(access).map_err(|error| error.to_string())?;
+        }
         let settings = || Settings {
             acceptor: acceptor.clone(),
             limits: gateway::limits(&config, self.shape),
@@ -116,6 +134,7 @@ fn pin(config: &mut Config, running: &Config) -> Result<Vec<String>, String> {
         backends = "backend",
         admin.socket = "admin.socket",
         metrics.listen = "metrics.listen",
+        process.user = "process.user",
     }
     Ok(different)
 }
@@ -131,6 +150,8 @@ fn changes(running: &Config, config: &Config) -> Vec<String> {
         };
     }
     compared! {
+        access.allow = "access.allow",
+        access.deny = "access.deny",
         identities = "identity",
         clients.ca = "clients.ca",
         rules = "rule",
