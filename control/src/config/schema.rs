@@ -18,7 +18,7 @@ use super::error::nearest;
 use super::value::Value;
 use super::{
     ASSOCIATIONS, Admin, Backend, Clients, Config, FLOW_IDLE_TIMEOUT, Forward, Gateway, Identity,
-    Limits, Metrics, NamePattern, PATH_MTU, Rule,
+    Limits, Metrics, NamePattern, PATH_MTU, Process, Rule,
 };
 use crate::access::{AccessRules, parse_prefix};
 use crate::datapath::options::{Datapath, DatapathOptions};
@@ -47,6 +47,7 @@ pub(super) fn config(mut root: Section<'_>) -> Option<Config> {
     let forward = forward(root.table("forward"), &names);
     let access = access(root.table("access"));
     let admin = admin(root.table("admin"));
+    let process = process(root.table("process"));
     let metrics = metrics(root.table("metrics"));
     root.finish();
     Some(Config {
@@ -59,6 +60,7 @@ pub(super) fn config(mut root: Section<'_>) -> Option<Config> {
         forward: forward?,
         access: access?,
         admin: admin?,
+        process: process?,
         metrics: metrics?,
     })
 }
@@ -312,6 +314,21 @@ fn admin(mut table: Section<'_>) -> Option<Admin> {
     };
     table.finish();
     Some(Admin { socket: socket? })
+}
+
+fn process(mut table: Section<'_>) -> Option<Process> {
+    let user = match table.value("user", "\"xdtls\"") {
+        Some(value) => value.string().and_then(|user| {
+            if user.is_empty() {
+                value.wrong("must not be empty");
+                return None;
+            }
+            Some(Some(user.to_owned()))
+        }),
+        None => Some(None),
+    };
+    table.finish();
+    Some(Process { user: user? })
 }
 
 fn metrics(mut table: Section<'_>) -> Option<Metrics> {
