@@ -147,7 +147,8 @@ pub(crate) fn two_gateways() -> Result {
             let mut hello = Hello { client_id, ..plain.clone() };
             hello.source.set_port(hello.destination.port());
             answer(&mut kernel, &hello)?;
-            let seen = kernel.run(&kernel.output().to_vec())?;
+            let to_the_other = kernel.output().to_vec();
+            let seen = kernel.run(&to_the_other)?;
             if seen != Seen::of(dropped(DropReason::UnknownId)) {
                 return Err(format!("the answer to {hello:?}: {seen:?}").into());
             }
