@@ -60,6 +60,8 @@ drop_reasons! {
     HalfOpenLimit = "half_open_limit",
     /// Half-open associations of one source have reached the configured limit.
     SourceLimit = "source_limit",
+    /// One source begins handshakes faster than configured, or too many of them have failed.
+    SourceRate = "source_rate",
     /// No slot is free, or those that are free have not rested long enough.
     NoFreeId = "no_free_id",
     /// A datagram for a half-open association from another address than its own.

@@ -135,12 +135,14 @@ fn acceptor(config: &Config) -> Result<OpensslAcceptor> {
         .context("cannot use the configured certificates and keys")
 }
 
-/// The handshake threads share the configured limits.
+/// The handshake threads share the configured limits; a source has one thread to itself.
 fn limits(config: &Config, shape: Shape) -> Limits {
     let threads = shape.handshake_threads;
     Limits {
         half_open: (config.limits.half_open as usize).div_ceil(threads),
         half_open_per_source: config.limits.half_open_per_source as usize,
+        rate_per_source: config.limits.handshake_rate_per_source,
+        burst_per_source: config.limits.handshake_burst_per_source,
         deadline: config.limits.handshake_deadline,
         max_datagram: usize::from(config.gateway.path_mtu - HEADERS_LEN),
     }
