@@ -21,14 +21,14 @@ use threads::{ToHandshakes, ToWorker};
 
 pub(crate) enum Machine {
     Answers(Box<Responders<Scripted>>),
-    Opens(Initiators<Scripted>),
+    Opens(Box<Initiators<Scripted>>),
 }
 
 impl Machine {
     fn handshakes(&mut self) -> &mut dyn Handshakes {
         match self {
             Self::Answers(machine) => &mut **machine,
-            Self::Opens(machine) => machine,
+            Self::Opens(machine) => &mut **machine,
         }
     }
 }

@@ -119,10 +119,9 @@ impl World {
         let ids = IdAllocator::new(self.layout(capacity), 0..capacity);
         let mut limits = self.setup.limits.clone();
         limits.deadline = self.setup.wish_deadline.unwrap_or(limits.deadline);
-        let machine = Machine::Opens(
-            Initiators::new(engines, ids, limits, random).with_addresses(self.addresses()),
-        );
-        self.add(address, machine, capacity)
+        let machine =
+            Initiators::new(engines, ids, limits, random).with_addresses(self.addresses());
+        self.add(address, Machine::Opens(Box::new(machine)), capacity)
     }
 
     /// A foreign client, which begins at once.
