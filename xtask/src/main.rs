@@ -12,6 +12,7 @@ mod build;
 mod ci;
 mod cmd;
 mod demo;
+mod fuzz;
 mod rust_src;
 mod setup;
 mod summary;
@@ -34,6 +35,8 @@ enum Xtask {
         #[arg(last = true)]
         args: Vec<String>,
     },
+    /// Let libFuzzer look for inputs that break a promise
+    Fuzz(fuzz::Options),
     /// Run every check: tidiness, format, lints, documentation, dependencies, tests
     Ci,
 }
@@ -53,6 +56,7 @@ fn run(command: Xtask) -> Result<ExitCode> {
         Xtask::Setup => setup::run()?,
         Xtask::Build => build::run()?,
         Xtask::Demo(options) => return demo::run(&options),
+        Xtask::Fuzz(options) => fuzz::run(&options)?,
         Xtask::Test { args } => return test::run(&args),
         Xtask::Ci => return ci::run(),
     }
