@@ -1,5 +1,6 @@
 //! The tests, by what they are about.
 
+mod accounting;
 mod alerts;
 mod dispatch;
 mod final_flight;
