@@ -15,6 +15,7 @@ mod cmd;
 mod demo;
 mod docs;
 mod flood;
+mod fuzz;
 mod rust_src;
 mod setup;
 mod summary;
@@ -52,6 +53,8 @@ enum Xtask {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
     },
+    /// Let libFuzzer look for inputs that break a promise
+    Fuzz(fuzz::Options),
     /// Run every check: tidiness, format, lints, documentation, dependencies, tests
     Ci,
 }
@@ -71,6 +74,7 @@ fn run(command: Xtask) -> Result<ExitCode> {
         Xtask::Setup => setup::run()?,
         Xtask::Build => build::run()?,
         Xtask::Demo(options) => return demo::run(&options),
+        Xtask::Fuzz(options) => fuzz::run(&options)?,
         Xtask::Test { args } => return test::run(&args),
         Xtask::Docs => docs::run()?,
         Xtask::Bench { what } => bench::run(&what)?,

@@ -9,3 +9,7 @@
 mod cases;
 mod chaos;
 mod support;
+
+/// What all tests allocate, counted.
+#[global_allocator]
+static HEAP: cap::Cap<std::alloc::System> = cap::Cap::new(std::alloc::System, usize::MAX);

@@ -34,6 +34,11 @@ const SILENT_TIMEOUTS: u32 = 2;
 /// that nobody uses.
 const SILENT_TIMEOUTS_AFTER_FINISHED: u32 = 4;
 
+/// How many more it takes at most for a later attempt. Each waits for one more than that before it:
+/// what one forged answer costs stays small, and where datagrams are lost and nobody forges, patience
+/// grows until an attempt comes to its end.
+const SILENT_TIMEOUTS_GROWTH: u32 = 4;
+
 /// How long the first failed attempt delays the next, give or take half; each further one doubles
 /// it.
 const RETRY_DELAY: Duration = Duration::from_millis(250);
@@ -209,6 +214,10 @@ impl<C: ConnectEngine> Initiators<C> {
                 } else {
                     SILENT_TIMEOUTS
                 };
+                // Nobody is behind an address that has never answered, whatever is lost.
+                let failed_attempts =
+                    if *messages_seen > 0 { opening.wish.failed_attempts } else { 0 };
+                let patience = patience + failed_attempts.min(SILENT_TIMEOUTS_GROWTH);
                 let may_move_on = *messages_seen > 0 || self.addresses.len() > 1;
                 if may_move_on && *silent_timeouts >= patience {
                     let failure = fell_silent(exchange.alert_seen());

@@ -1,9 +1,11 @@
 //! The tests, by what they are about.
 
+mod accounting;
 mod alerts;
 mod dispatch;
 mod final_flight;
 mod forged;
+mod half_lost;
 mod handshake;
 mod hellos;
 mod ids;

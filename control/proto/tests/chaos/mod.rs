@@ -30,13 +30,17 @@ impl Drop for Named {
     }
 }
 
-fn play(seed: u64) -> Scene {
-    let _named = Named(seed);
-    let mut scene = Scene::new(Rng::new(seed));
+fn play(rng: Rng) -> Scene {
+    let mut scene = Scene::new(rng);
     scene.rage();
     scene.calm_down();
     scene.end();
     scene
+}
+
+/// Plays the scene that `bytes` dictate; a fuzzer does.
+pub(crate) fn direct(bytes: &[u8]) {
+    play(Rng::dictated(bytes));
 }
 
 #[test]
@@ -47,7 +51,8 @@ fn whatever_happens_the_world_does_what_the_model_says() {
     let mut established = 0;
     let mut lost = 0;
     for seed in seeds.clone() {
-        let scene = play(seed);
+        let _named = Named(seed);
+        let scene = play(Rng::new(seed));
         delivered += scene.model.delivered;
         lost += scene.model.undelivered();
         established += scene.model.established;
@@ -57,4 +62,11 @@ fn whatever_happens_the_world_does_what_the_model_says() {
         seeds.end - seeds.start
     );
     assert!(established > 0 && delivered > 0 && lost > 0, "nothing has happened");
+}
+
+#[test]
+fn a_scene_can_be_dictated() {
+    direct(b"");
+    direct(&[7; 99]);
+    direct(&(0..=255).collect::<Vec<u8>>());
 }

@@ -68,6 +68,9 @@ impl Scene {
     /// Bad weather, in which much is done.
     pub(super) fn rage(&mut self) {
         for _ in 0..DEEDS {
+            if self.rng.is_spent() {
+                return;
+            }
             match self.rng.below(100) {
                 0..20 => self.open(),
                 20..75 => self.send(),

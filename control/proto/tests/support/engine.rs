@@ -175,7 +175,8 @@ impl ScriptedEngine {
         if self.ciphers.is_none() || self.progress != Progress::Pending {
             return;
         }
-        if client && self.done_seen && !self.answered && !self.resumed() {
+        let flight_has_come = self.done_seen && self.peer_name.is_some();
+        if client && flight_has_come && !self.answered && !self.resumed() {
             self.answered = true;
             let certificate = Part::Message(messages::CERTIFICATE, 2, self.script.name.into());
             self.send(now, vec![certificate, Part::ChangeCipherSpec, Part::Finished(3)]);

@@ -1,16 +1,37 @@
-//! Randomness that a seed repeats (SplitMix64).
+//! Randomness that a seed repeats (SplitMix64), or that somebody dictates.
+
+use std::collections::VecDeque;
 
 #[derive(Clone)]
-pub(crate) struct Rng(u64);
+pub(crate) struct Rng {
+    state: u64,
+    /// What comes first, two bytes for each number; `None` if nobody dictates.
+    dictated: Option<VecDeque<u8>>,
+}
 
 impl Rng {
     pub(crate) fn new(seed: u64) -> Self {
-        Self(seed)
+        Self { state: seed, dictated: None }
+    }
+
+    /// The numbers that `bytes` are, then those of a seed.
+    pub(crate) fn dictated(bytes: &[u8]) -> Self {
+        Self { state: 0, dictated: Some(bytes.iter().copied().collect()) }
+    }
+
+    /// Whether all has been said that was dictated.
+    pub(crate) fn is_spent(&self) -> bool {
+        self.dictated.as_ref().is_some_and(VecDeque::is_empty)
     }
 
     pub(crate) fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut word = self.0;
+        if let Some(bytes) = &mut self.dictated
+            && let Some(high) = bytes.pop_front()
+        {
+            return u64::from(high) << 8 | u64::from(bytes.pop_front().unwrap_or_default());
+        }
+        self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut word = self.state;
         word = (word ^ word >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         word = (word ^ word >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
         word ^ word >> 31
@@ -18,7 +39,7 @@ impl Rng {
 
     /// Another generator, independent of this one.
     pub(crate) fn fork(&mut self) -> Self {
-        Self(self.next())
+        Self::new(self.next())
     }
 
     pub(crate) fn below(&mut self, bound: u64) -> u64 {

@@ -17,6 +17,9 @@ use super::end::{CAPACITY, End, Packet};
 use crate::World;
 use crate::pair::MAX_DATAGRAM;
 
+/// What the design gives a handshake by default.
+pub(super) const DEADLINE: Duration = Duration::from_secs(15);
+
 /// What the network makes of the client's datagrams, sent or received: those that arrive instead.
 pub(super) type Meddler = Box<dyn FnMut(Packet) -> Vec<Packet>>;
 
@@ -33,10 +36,11 @@ pub(super) struct Lab {
 }
 
 impl Lab {
-    pub(super) fn new(world: &World, deadline: Duration, meddler: Meddler) -> Self {
+    /// `patience` is how long the clients' wishes last.
+    pub(super) fn new(world: &World, patience: Duration, meddler: Meddler) -> Self {
         let layout = IdLayout::for_capacity(CAPACITY, 1).unwrap();
         let ids = || IdAllocator::new(layout, 0..CAPACITY);
-        let limits = || Limits {
+        let limits = |deadline| Limits {
             half_open: 16,
             half_open_per_source: 16,
             rate_per_source: 1000,
@@ -53,11 +57,16 @@ impl Lab {
                 state
             })
         };
-        let responders =
-            Responders::new(world.acceptor(), ids(), limits(), Box::new(|_| Some(1)), random());
+        let responders = Responders::new(
+            world.acceptor(),
+            ids(),
+            limits(DEADLINE),
+            Box::new(|_| Some(1)),
+            random(),
+        );
         let mut client = |address: &str| {
             let connector = world.connector("gw.example");
-            let machine = Initiators::new(connector, ids(), limits(), random());
+            let machine = Initiators::new(connector, ids(), limits(patience), random());
             End::new(address.parse().unwrap(), Box::new(machine))
         };
         Self {

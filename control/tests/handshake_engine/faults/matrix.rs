@@ -1,8 +1,6 @@
 //! Each datagram of a handshake × each fault: the association comes about all the same, and nobody
 //! else's handshake notices.
 
-use std::time::Duration;
-
 use xdtls_common::prefix::PREFIX_LEN;
 use xdtls_common::record::content_type::HANDSHAKE;
 use xdtls_common::record::{HEADER_LEN, records};
@@ -10,12 +8,9 @@ use xdtls_proto::ids::QUARANTINE;
 
 use super::end::Packet;
 use super::fault::{Fault, Striker};
-use super::lab::{Lab, run};
+use super::lab::{DEADLINE, Lab, run};
 use crate::World;
 use crate::pki::KeyType;
-
-/// What the design gives a handshake by default.
-const DEADLINE: Duration = Duration::from_secs(15);
 
 /// What the client and the gateway send each other in a handshake that nothing disturbs.
 fn undisturbed(world: &World) -> Vec<Packet> {

@@ -5,4 +5,5 @@ mod end;
 mod fault;
 mod lab;
 mod matrix;
+mod random_loss;
 mod unfiltered;
