@@ -23,8 +23,8 @@ use xdtls_common::frame::VlanTag;
 
 use super::tables::{Address, Device, Neighbour, Route, Tables, Way};
 
-/// The most routes that are copied: beyond, the kernel keeps them to itself.
-const ROUTES_MAX: usize = 4096;
+/// The most routes that are copied: they are searched one by one. Beyond, the kernel does it.
+const ROUTES_MAX: usize = 1024;
 
 /// Table numbers (linux/rtnetlink.h).
 const TABLE_DEFAULT: u32 = 253;
