@@ -15,6 +15,7 @@ pub mod client_hello;
 pub mod cookie;
 pub mod cursor;
 pub mod drop_reason;
+mod drop_remedy;
 pub mod extension;
 pub mod frame;
 pub mod front;

@@ -3,8 +3,9 @@
 //! A thread drives one of the sans-IO machines: messages in, the machine's actions out. Everything
 //! about one association, from its ClientHello to its end, goes to the thread that owns its id.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::hash::{BuildHasher, RandomState};
 use std::io;
+use std::net::IpAddr;
 use std::ops::Range;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -16,21 +17,64 @@ use xdtls_common::id::{IdLayout, LocalId, PeerId};
 use xdtls_common::verdict::Phase;
 use xdtls_proto::endpoint::Endpoint;
 use xdtls_proto::failure::Failure;
-use xdtls_proto::handshakes::{Action, Ended, Handshakes, Hello, Start};
+use xdtls_proto::handshakes::initiators::Initiators;
+use xdtls_proto::handshakes::responders::Responders;
+use xdtls_proto::handshakes::{
+    Action, Ended, Handshakes, Hello, Limits, RoutePolicy, Start, source_of,
+};
 
 use crate::counters::Counters;
 use crate::datapath::socket::Channel;
 use crate::datapath::xdp::Associations;
+use crate::handshake::{OpensslAcceptor, OpensslConnector};
 use crate::mailbox::{Mailbox, Postbox, mailbox};
 use crate::messages::{ToHandshakes, ToWorker};
+use crate::registry::Registry;
 
 /// How much nicer than the workers the handshakes are, so that traffic goes first.
 const NICE: i32 = 10;
+
+/// What a gateway's handshakes may be given anew while they run.
+pub struct Settings {
+    /// Certificates and trust.
+    pub acceptor: OpensslAcceptor,
+    /// Bounds of one thread.
+    pub limits: Limits,
+    /// Rules.
+    pub policy: RoutePolicy,
+}
+
+/// A machine of handshakes that a thread drives.
+pub trait Machine: Handshakes + Send + 'static {
+    /// Uses other settings for handshakes that begin from now on.
+    fn reconfigure(&mut self, settings: Settings);
+
+    /// Begins no more handshakes.
+    fn drain(&mut self);
+}
+
+impl Machine for Responders<OpensslAcceptor> {
+    fn reconfigure(&mut self, settings: Settings) {
+        Self::reconfigure(self, settings.acceptor, settings.limits, settings.policy);
+    }
+
+    fn drain(&mut self) {
+        Self::drain(self);
+    }
+}
+
+/// A client begins what its local programs ask for, as long as it runs.
+impl Machine for Initiators<OpensslConnector> {
+    fn reconfigure(&mut self, _settings: Settings) {}
+
+    fn drain(&mut self) {}
+}
 
 /// The way to all handshake threads.
 #[derive(Clone)]
 pub struct Pool {
     threads: Arc<[Postbox<ToHandshakes>]>,
+    by_source: RandomState,
     layout: IdLayout,
     capacity: u32,
 }
@@ -44,7 +88,8 @@ impl Pool {
     ) -> io::Result<(Self, Vec<Mailbox<ToHandshakes>>)> {
         let boxes: Vec<_> = (0..count).map(|_| mailbox()).collect::<Result<_, _>>()?;
         let (postboxes, mailboxes): (Vec<_>, Vec<_>) = boxes.into_iter().unzip();
-        Ok((Self { threads: postboxes.into(), layout, capacity }, mailboxes))
+        let by_source = RandomState::new();
+        Ok((Self { threads: postboxes.into(), by_source, layout, capacity }, mailboxes))
     }
 
     /// The slots that a thread owns.
@@ -63,13 +108,17 @@ impl Pool {
         &self.threads[thread.min(threads - 1) as usize]
     }
 
-    /// Begins a handshake that we answer; one client's repeats always meet the same thread.
+    /// Begins a handshake that we answer. All of one source's meet on one thread, which can so
+    /// tell repeats and keep exact accounts of the source.
     pub fn hello(&self, hello: Hello) -> Result<(), DropReason> {
-        let mut hasher = DefaultHasher::new();
-        (hello.from.remote, hello.client_id).hash(&mut hasher);
-        let thread = hasher.finish() as usize % self.threads.len();
+        let thread = self.thread_of(hello.from.remote.ip());
         let message = ToHandshakes::Begin(Start::Answer(hello));
         self.threads[thread].offer(message).map_err(|_| DropReason::QueueFull)
+    }
+
+    /// The hash is keyed: nobody can choose sources that all meet on one thread.
+    fn thread_of(&self, source: IpAddr) -> usize {
+        self.by_source.hash_one(source_of(source)) as usize % self.threads.len()
     }
 
     /// Begins a handshake that we open.
@@ -99,6 +148,18 @@ impl Pool {
         self.owner(id).post(ToHandshakes::Closed(id));
     }
 
+    /// Gives every thread settings of its own.
+    pub fn reconfigure(&self, settings: impl Fn() -> Settings) {
+        for thread in &*self.threads {
+            thread.post(ToHandshakes::Reconfigure(Box::new(settings())));
+        }
+    }
+
+    /// Begins no more handshakes.
+    pub fn drain(&self) {
+        self.threads.iter().for_each(|thread| thread.post(ToHandshakes::Drain));
+    }
+
     /// Ends all threads.
     pub fn stop(&self) {
         self.threads.iter().for_each(|thread| thread.post(ToHandshakes::Stop));
@@ -117,12 +178,14 @@ pub struct Surroundings {
     pub counters: Arc<Counters>,
     /// The XDP program's table, if there is one.
     pub associations: Option<Arc<Associations>>,
+    /// Whose associations are.
+    pub registry: Arc<Registry>,
 }
 
 /// Starts a thread that drives `machine`.
 pub fn spawn(
     name: String,
-    mut machine: impl Handshakes + Send + 'static,
+    mut machine: impl Machine,
     mailbox: Mailbox<ToHandshakes>,
     surroundings: Surroundings,
 ) -> io::Result<JoinHandle<()>> {
@@ -139,13 +202,19 @@ pub fn spawn(
                     machine.datagram(now, id, from, datagram);
                 }
                 Some(ToHandshakes::Installed(id)) => machine.acknowledge(now, id),
-                Some(ToHandshakes::Closed(id)) => machine.release(now, id),
+                Some(ToHandshakes::Closed(id)) => {
+                    surroundings.registry.remove(id);
+                    machine.release(now, id);
+                }
+                Some(ToHandshakes::Reconfigure(settings)) => machine.reconfigure(*settings),
+                Some(ToHandshakes::Drain) => machine.drain(),
                 Some(ToHandshakes::Stop) => return,
             }
             machine.handle_timeout(now);
             while let Some(action) = machine.poll_action() {
-                surroundings.carry_out(action);
+                surroundings.carry_out(now, action);
             }
+            surroundings.counters.half_open(machine.half_open());
         }
     })
 }
@@ -163,7 +232,7 @@ fn next(
 }
 
 impl Surroundings {
-    fn carry_out(&self, action: Action) {
+    fn carry_out(&self, now: Instant, action: Action) {
         match action {
             Action::Count(reason) => self.counters.dropped(reason),
             Action::Retrying(failure) => {
@@ -197,6 +266,7 @@ impl Surroundings {
                 self.post(id.value(), ToWorker::Forget(id));
             }
             Action::Install(installation) => {
+                self.registry.insert(now, &installation);
                 self.post(installation.local.value(), ToWorker::Install(installation));
             }
             Action::Forward(id, from, datagram) => {
@@ -217,12 +287,17 @@ impl Surroundings {
     }
 
     fn ended(&self, ended: Ended) {
-        self.counters.handshake(ended.outcome.is_ok());
         let association = ended.local.map(|id| id.to_string()).unwrap_or_default();
         let milliseconds = ended.took.as_millis() as u64;
+        // Who talks to us is nobody's business who reads logs of the usual level.
+        debug!(%association, peer = %ended.remote, "a handshake has ended");
         match ended.outcome {
-            Ok(()) => info!(%association, milliseconds, "association established"),
+            Ok(()) => {
+                self.counters.handshake_ok();
+                info!(%association, milliseconds, "association established");
+            }
             Err(Failure { class, reason }) => {
+                self.counters.handshake_failed(class);
                 let class = class.as_str();
                 info!(%association, milliseconds, class, reason, "handshake failed");
                 if let Some(token) = ended.token {
@@ -232,5 +307,24 @@ impl Surroundings {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_source_has_one_thread_whatever_its_port_and_sources_are_spread() {
+        let layout = IdLayout::for_capacity(64, 1).unwrap();
+        let (pool, _mail) = Pool::new(4, layout, 64).unwrap();
+        let of = |address: &str| pool.thread_of(address.parse().unwrap());
+        assert_eq!(of("2001:db8::1"), of("2001:db8::2:3:4:5"));
+        assert_eq!(of("192.0.2.1"), of("::ffff:192.0.2.1"));
+        let mut met = [0; 4];
+        (0..=255).for_each(|host| met[of(&format!("192.0.2.{host}"))] += 1);
+        assert!(met.iter().all(|count| *count > 16), "{met:?}");
+        let clone = pool.clone();
+        assert_eq!(clone.thread_of([192, 0, 2, 7].into()), of("192.0.2.7"));
     }
 }

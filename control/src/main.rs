@@ -6,19 +6,20 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use clap::Parser;
 use xdtls::admin::commands;
-use xdtls::cli::{Cli, Command};
-use xdtls::config::Config;
+use xdtls::cli::{Cli, Command, LogFormat};
 use xdtls::{connect, dev_certs, gateway};
 
 fn main() -> ExitCode {
     let arguments = Cli::parse();
-    tracing_subscriber::fmt()
+    let log = tracing_subscriber::fmt()
         .with_max_level(arguments.log)
         .with_writer(std::io::stderr)
+        .with_target(false);
+    match arguments.log_format {
         // Colours are for terminals; in a log file they are noise.
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_target(false)
-        .init();
+        LogFormat::Human => log.with_ansi(std::io::stderr().is_terminal()).init(),
+        LogFormat::Json => log.json().flatten_event(true).with_current_span(false).init(),
+    }
     match run(arguments.command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -34,11 +35,7 @@ fn run(command: Command) -> Result<()> {
         .build()
         .context("cannot start the runtime")?;
     match command {
-        Command::Gateway(arguments) => {
-            let mut config = Config::load(&arguments.config)?;
-            config.gateway.datapath = arguments.datapath.over(config.gateway.datapath);
-            runtime.block_on(gateway::run(config))
-        }
+        Command::Gateway(arguments) => runtime.block_on(gateway::run(arguments)),
         Command::Connect(arguments) => runtime.block_on(connect::run(arguments)),
         Command::DevCerts(options) => {
             let written = dev_certs::write(&options)?;
@@ -46,8 +43,19 @@ fn run(command: Command) -> Result<()> {
             Ok(())
         }
         Command::Status(arguments) => {
-            let status = commands::status(&arguments.socket, arguments.json);
-            print!("{}", runtime.block_on(status)?);
+            print!("{}", runtime.block_on(commands::status(&arguments))?);
+            Ok(())
+        }
+        Command::Associations(arguments) => {
+            print!("{}", runtime.block_on(commands::associations(&arguments))?);
+            Ok(())
+        }
+        Command::Drops(arguments) => {
+            print!("{}", runtime.block_on(commands::drops(&arguments))?);
+            Ok(())
+        }
+        Command::Reload(arguments) => {
+            print!("{}", runtime.block_on(commands::reload(&arguments))?);
             Ok(())
         }
     }

@@ -7,7 +7,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use clap::{Args, Parser, Subcommand, value_parser};
+use clap::{Args, Parser, Subcommand, ValueEnum, value_parser};
 use thiserror::Error;
 use tracing::level_filters::LevelFilter;
 
@@ -15,8 +15,11 @@ use crate::config::{FLOW_IDLE_TIMEOUT, PATH_MTU, duration};
 use crate::datapath::options::DatapathArgs;
 use crate::dev_certs;
 
+mod operate;
 #[cfg(test)]
 mod tests;
+
+pub use operate::{Asked, Associations, AssociationsAction, DEFAULT_LIMIT, Drops, Reload, Status};
 
 /// A DTLS gateway and client at the speed of XDP and AF_XDP
 #[derive(Clone, Debug, Parser)]
@@ -36,9 +39,31 @@ pub struct Cli {
     )]
     pub log: LevelFilter,
 
+    /// How to log: a line for people, or a JSON object a line for programs
+    #[arg(
+        long,
+        global = true,
+        value_name = "FORMAT",
+        display_order = 901,
+        env = "XDTLS_LOG_FORMAT",
+        hide_env_values = true,
+        default_value = "human"
+    )]
+    pub log_format: LogFormat,
+
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
+}
+
+/// How logs are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[value(rename_all = "lower")]
+pub enum LogFormat {
+    /// For people.
+    Human,
+    /// For programs.
+    Json,
 }
 
 const EXAMPLES: &str = "\
@@ -47,7 +72,7 @@ Try it on one machine:
   xdtls gateway --config gateway.toml
   xdtls connect --gateway 127.0.0.1:4433 --listen 127.0.0.1:5000 \\
     --certificate client.pem --key client.key --ca ca.pem
-  xdtls status --socket /run/xdtls/admin.sock";
+  xdtls status";
 
 /// What the program does.
 #[derive(Clone, Debug, Subcommand)]
@@ -61,6 +86,12 @@ pub enum Command {
     DevCerts(dev_certs::Options),
     /// Ask a running gateway or client how it is doing
     Status(Status),
+    /// List, show or close associations of a running gateway or client
+    Associations(Associations),
+    /// Say what a running gateway or client has dropped, why, and what to do
+    Drops(Drops),
+    /// Let a running gateway read its certificates, rules and limits again
+    Reload(Reload),
 }
 
 const DEV_CERTS_EXAMPLES: &str = "\
@@ -158,24 +189,6 @@ impl Connect {
     }
 }
 
-/// `xdtls status`
-#[derive(Args, Clone, Debug)]
-#[command(after_help = STATUS_EXAMPLES)]
-pub struct Status {
-    /// Admin socket of the running gateway or client
-    #[arg(long, value_name = "PATH")]
-    pub socket: PathBuf,
-
-    /// Print JSON, for programs
-    #[arg(long)]
-    pub json: bool,
-}
-
-const STATUS_EXAMPLES: &str = "\
-Examples:
-  xdtls status --socket /run/xdtls/admin.sock
-  xdtls status --socket /run/xdtls/admin.sock --json";
-
 /// A host, by name or address, and a port.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct HostPort {
@@ -248,4 +261,10 @@ fn idle_timeout(text: &str) -> Result<Duration, String> {
         return Ok(read);
     }
     Err(format!("it must be between {} and {}", duration::show(low), duration::show(high)))
+}
+
+fn association_id(text: &str) -> Result<u32, String> {
+    let digits = text.strip_prefix("0x").unwrap_or(text);
+    let read = u32::from_str_radix(digits, 16).ok().filter(|id| *id != 0);
+    read.ok_or_else(|| "write an id as `xdtls associations` shows it, such as 000301f4".to_owned())
 }

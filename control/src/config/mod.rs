@@ -51,6 +51,8 @@ pub struct Config {
     pub forward: Forward,
     /// `[admin]`
     pub admin: Admin,
+    /// `[metrics]`
+    pub metrics: Metrics,
 }
 
 impl Config {
@@ -128,6 +130,11 @@ pub struct Limits {
     pub half_open: u32,
     /// The same for a single source address: 1 to 1000000. Default: 16.
     pub half_open_per_source: u32,
+    /// Handshakes that a single source may begin each second, once its burst is used up: 1 to
+    /// 1000000. Default: 25.
+    pub handshake_rate_per_source: u32,
+    /// Handshakes that a single source may begin at once: 1 to 1000000. Default: 200.
+    pub handshake_burst_per_source: u32,
     /// Time that a handshake may take: 1s to 10m. Default: 15s.
     pub handshake_deadline: Duration,
     /// Time without datagrams after which an association ends: up to 168h. Default: `None`, never
@@ -137,6 +144,9 @@ pub struct Limits {
     pub flow_idle_timeout: Duration,
     /// Backend flows at once: 1 to 1048576. Default: 65536.
     pub backend_flows: u32,
+    /// Time in which associations may end by themselves before the gateway does: up to 1h. Default:
+    /// none.
+    pub drain: Duration,
     /// `hello_replies`, `hello_replies_per_source`, `slow_hellos`: what each CPU may do in a second
     /// for senders that have not shown a cookie: 0, which is no limit, to 10000000.
     /// Default: 2000000, 10000, 1000.
@@ -149,10 +159,13 @@ impl Default for Limits {
             associations: 65_536,
             half_open: 1_024,
             half_open_per_source: 16,
+            handshake_rate_per_source: 25,
+            handshake_burst_per_source: 200,
             handshake_deadline: Duration::from_secs(15),
             idle_timeout: None,
             flow_idle_timeout: Duration::from_secs(120),
             backend_flows: 65_536,
+            drain: Duration::ZERO,
             front: FrontLimits {
                 replies: 2_000_000,
                 replies_per_source: 10_000,
@@ -195,6 +208,13 @@ pub struct Forward {
 pub struct Admin {
     /// Unix socket that `xdtls status` talks to. Default: none.
     pub socket: Option<PathBuf>,
+}
+
+/// `[metrics]`: counters for Prometheus, over HTTP.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Metrics {
+    /// TCP address, of the loopback interface. Default: none.
+    pub listen: Option<SocketAddr>,
 }
 
 #[cfg(test)]

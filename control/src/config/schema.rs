@@ -15,7 +15,7 @@ use super::error::nearest;
 use super::value::Value;
 use super::{
     ASSOCIATIONS, Admin, Backend, Clients, Config, FLOW_IDLE_TIMEOUT, Forward, Gateway, Identity,
-    Limits, NamePattern, PATH_MTU, Rule,
+    Limits, Metrics, NamePattern, PATH_MTU, Rule,
 };
 use crate::datapath::options::{Datapath, DatapathOptions};
 use xdtls_common::front::FrontLimits;
@@ -26,6 +26,7 @@ const BACKEND_FLOWS: RangeInclusive<u32> = 1..=1 << 20;
 const HELLOS_PER_SECOND: RangeInclusive<u32> = 0..=10_000_000;
 const HANDSHAKE_DEADLINE: RangeInclusive<Duration> =
     Duration::from_secs(1)..=Duration::from_secs(600);
+const DRAIN: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(3600);
 const IDLE_TIMEOUT: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(7 * 24 * 3600);
 /// What IPv6 demands of every link (RFC 8200, section 5).
 const PATH_MTU_IPV6_MIN: u16 = 1280;
@@ -41,6 +42,7 @@ pub(super) fn config(mut root: Section<'_>) -> Option<Config> {
     let rules = rules(&mut root, &names);
     let forward = forward(root.table("forward"), &names);
     let admin = admin(root.table("admin"));
+    let metrics = metrics(root.table("metrics"));
     root.finish();
     Some(Config {
         gateway: gateway?,
@@ -51,6 +53,7 @@ pub(super) fn config(mut root: Section<'_>) -> Option<Config> {
         rules: rules?,
         forward: forward?,
         admin: admin?,
+        metrics: metrics?,
     })
 }
 
@@ -139,6 +142,16 @@ fn limits(mut table: Section<'_>) -> Limits {
             HALF_OPEN,
             default.half_open_per_source,
         ),
+        handshake_rate_per_source: table.integer(
+            "handshake_rate_per_source",
+            HALF_OPEN,
+            default.handshake_rate_per_source,
+        ),
+        handshake_burst_per_source: table.integer(
+            "handshake_burst_per_source",
+            HALF_OPEN,
+            default.handshake_burst_per_source,
+        ),
         handshake_deadline: table.duration(
             "handshake_deadline",
             HANDSHAKE_DEADLINE,
@@ -151,6 +164,7 @@ fn limits(mut table: Section<'_>) -> Limits {
             default.flow_idle_timeout,
         ),
         backend_flows: table.integer("backend_flows", BACKEND_FLOWS, default.backend_flows),
+        drain: table.duration("drain", DRAIN, default.drain),
         front: front_limits(&mut table, default.front),
     };
     table.finish();
@@ -270,6 +284,26 @@ fn admin(mut table: Section<'_>) -> Option<Admin> {
     };
     table.finish();
     Some(Admin { socket: socket? })
+}
+
+fn metrics(mut table: Section<'_>) -> Option<Metrics> {
+    let listen = match table.value("listen", "\"127.0.0.1:9090\"") {
+        Some(value) => value.parse::<SocketAddr>().and_then(|address| {
+            if !address.ip().is_loopback() {
+                value.report(
+                    format!(
+                        "`{address}` can be reached from outside, and asks nobody who they are"
+                    ),
+                    "use a loopback address, and a proxy with authentication to export it",
+                );
+                return None;
+            }
+            Some(Some(address))
+        }),
+        None => Some(None),
+    };
+    table.finish();
+    Some(Metrics { listen: listen? })
 }
 
 /// The position of the backend that `value` names.

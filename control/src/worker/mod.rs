@@ -19,6 +19,7 @@ use tracing::{debug, trace};
 use xdtls_common::DropReason;
 use xdtls_common::cursor::SliceCursor;
 use xdtls_common::frame;
+use xdtls_common::id::LocalId;
 use xdtls_proto::association::CloseCause;
 use xdtls_proto::endpoint::Endpoint;
 use xdtls_proto::handshakes::Installation;
@@ -245,11 +246,33 @@ impl<I: Inside> Worker<I> {
                     });
                 }
                 ToWorker::Failed(request, reason) => self.parts.inside.failed(request, &reason),
+                ToWorker::Look(ids, answer) => {
+                    let shard = &mut self.parts.shard;
+                    let views = ids.into_iter().map(|id| shard.look(now, id)).collect();
+                    // Who does not wait any more needs no answer.
+                    let _ = answer.send(views);
+                }
+                ToWorker::Close(id, answer) => {
+                    let _ = answer.send(self.close(now, id));
+                }
+                ToWorker::Reconfigure(limits) => {
+                    self.parts.shard.set_idle_timeout(limits.idle_timeout);
+                    self.parts.inside.reconfigure(limits.flows);
+                }
                 ToWorker::Stop => *stop = true,
             }
         }
         // More is waiting: ring again, so that the next round does not sleep.
         self.parts.workers[self.parts.shard.index()].ring();
+    }
+
+    /// Closes an association for the operator; `false` if there is none.
+    fn close(&mut self, now: Instant, id: LocalId) -> bool {
+        let known = self.parts.shard.look(now, id).is_some();
+        if known {
+            self.with_output(now, |shard, _, out| shard.close(now, id, CloseCause::Operator, out));
+        }
+        known
     }
 
     fn install(&mut self, now: Instant, installation: Installation) {

@@ -9,6 +9,7 @@ mod identity;
 mod lifetime;
 mod limits;
 mod loss;
+mod operating;
 mod sizes;
 mod traffic;
 mod transmit;
@@ -71,6 +72,11 @@ fn all() -> Vec<Test> {
         limits::one_backend_flow_too_many_is_refused
         limits::sixteen_datagrams_wait_for_an_association
         adversity::a_backend_may_go_and_come_back
+        operating::status_and_metrics_agree_to_the_packet
+        operating::logs_name_no_peer_at_the_usual_level
+        operating::associations_are_listed_shown_and_closed
+        operating::a_reload_is_whole_or_nothing
+        operating::a_draining_gateway_takes_nobody_new
         adversity::garbage_is_counted_and_disturbs_nobody
     ]
     .to_vec();

@@ -8,9 +8,12 @@ mod deadlines;
 mod hello_set;
 pub mod initiators;
 pub mod responders;
-mod source;
+mod sources;
 
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
+
+pub use sources::source_of;
 
 use xdtls_common::DropReason;
 use xdtls_common::id::{LocalId, PeerId};
@@ -59,6 +62,9 @@ pub trait Handshakes {
     /// The worker has closed the association: its slot can rest.
     fn release(&mut self, now: Instant, local: LocalId);
 
+    /// How many associations are half-open.
+    fn half_open(&self) -> usize;
+
     /// What is to be done next.
     fn poll_action(&mut self) -> Option<Action>;
 
@@ -99,6 +105,8 @@ pub struct Ended {
     pub local: Option<LocalId>,
     /// Who asked for it, if we opened it.
     pub token: Option<u64>,
+    /// The peer's address.
+    pub remote: SocketAddr,
     /// How long it took.
     pub took: Duration,
     /// Whether it succeeded, and if not, why.
@@ -133,6 +141,10 @@ pub struct Limits {
     pub half_open: usize,
     /// Half-open associations at a time from one IPv4 address or IPv6 /64.
     pub half_open_per_source: usize,
+    /// Handshakes that one source may begin a second, once its burst is used up; at least 1.
+    pub rate_per_source: u32,
+    /// Handshakes that one source may begin at once; at least 1.
+    pub burst_per_source: u32,
     /// How long a handshake may take.
     pub deadline: Duration,
     /// The largest datagram that an engine may write, in bytes without prefix.

@@ -15,7 +15,7 @@ use xdtls_common::record::{DTLS_1_2, RecordHeader, content_type};
 
 use super::deadlines::Deadlines;
 use super::hello_set::{HelloKey, HelloSet};
-use super::source::source_of;
+use super::sources::{Sources, source_of};
 use super::{
     Action, Ended, Handshakes, Hello, Installation, Limits, Random, RoutePolicy, Start, prefixed,
     timed_out,
@@ -46,9 +46,11 @@ pub struct Responders<A: AcceptEngine> {
     ids: IdAllocator,
     half_open: HashMap<LocalId, HalfOpen<A::Engine>>,
     per_source: HashMap<IpAddr, usize>,
+    sources: Sources,
     seen: HelloSet,
     deadlines: Deadlines,
     actions: VecDeque<Action>,
+    draining: bool,
 }
 
 impl<A: AcceptEngine> Responders<A> {
@@ -60,7 +62,9 @@ impl<A: AcceptEngine> Responders<A> {
         policy: RoutePolicy,
         random: Random,
     ) -> Self {
+        let (rate, burst) = (limits.rate_per_source, limits.burst_per_source);
         Self {
+            sources: Sources::new(rate, burst, ids.slots()),
             acceptor,
             limits,
             policy,
@@ -71,12 +75,20 @@ impl<A: AcceptEngine> Responders<A> {
             seen: HelloSet::default(),
             deadlines: Deadlines::default(),
             actions: VecDeque::new(),
+            draining: false,
         }
     }
 
-    /// How many associations are half-open.
-    pub fn half_open(&self) -> usize {
-        self.half_open.len()
+    /// Lets handshakes that begin from now on use these; those under way keep their engines.
+    pub fn reconfigure(&mut self, acceptor: A, limits: Limits, policy: RoutePolicy) {
+        self.acceptor = acceptor;
+        self.limits = limits;
+        self.policy = policy;
+    }
+
+    /// Begins no more handshakes; those under way go on.
+    pub fn drain(&mut self) {
+        self.draining = true;
     }
 
     fn hello(&mut self, now: Instant, hello: &Hello) {
@@ -96,6 +108,9 @@ impl<A: AcceptEngine> Responders<A> {
         };
         if let Some(begun) = self.seen.find(&key) {
             return self.repeat(now, begun, hello);
+        }
+        if self.draining {
+            return Err(DropReason::Draining);
         }
         self.admit(now, hello.from.remote.ip())?;
         if !offers_extended_master_secret(&parsed, &hello.datagram) {
@@ -131,6 +146,9 @@ impl<A: AcceptEngine> Responders<A> {
         {
             return Err(DropReason::SourceLimit);
         }
+        if !self.sources.take(now, source_of(source)) {
+            return Err(DropReason::SourceRate);
+        }
         Ok(())
     }
 
@@ -148,7 +166,7 @@ impl<A: AcceptEngine> Responders<A> {
             Ok(engine) => engine,
             Err(failure) => {
                 self.ids.release_unused(local);
-                self.ended(Some(local), now, now, Err(failure));
+                self.ended(Some(local), hello.from, now, now, Err(failure));
                 return Ok(());
             }
         };
@@ -230,11 +248,12 @@ impl<A: AcceptEngine> Responders<A> {
     }
 
     fn fail(&mut self, now: Instant, local: LocalId, failure: Failure) {
-        let since = self.half_open.get(&local).map_or(now, |half_open| half_open.since);
+        let Some(half_open) = self.half_open.get(&local) else { return };
+        let (since, endpoint) = (half_open.since, half_open.endpoint);
         self.forget(local);
         self.actions.push_back(Action::Rest(local));
         self.ids.release(now, local);
-        self.ended(Some(local), since, now, Err(failure));
+        self.ended(Some(local), endpoint, since, now, Err(failure));
     }
 
     fn forget(&mut self, local: LocalId) {
@@ -252,12 +271,14 @@ impl<A: AcceptEngine> Responders<A> {
     fn ended(
         &mut self,
         local: Option<LocalId>,
+        peer: Endpoint,
         since: Instant,
         now: Instant,
         outcome: Result<(), Failure>,
     ) {
         let took = now.duration_since(since);
-        self.actions.push_back(Action::Ended(Ended { local, token: None, took, outcome }));
+        let remote = peer.remote;
+        self.actions.push_back(Action::Ended(Ended { local, token: None, remote, took, outcome }));
     }
 }
 
@@ -265,10 +286,10 @@ impl<A: AcceptEngine> Handshakes for Responders<A> {
     fn begin(&mut self, now: Instant, start: Start) {
         match start {
             Start::Answer(hello) => self.hello(now, &hello),
-            Start::Open(_, token) => {
+            Start::Open(Endpoint { remote, .. }, token) => {
                 let failure = FailureClass::Internal.because("this node only answers");
                 let (took, outcome) = (Duration::ZERO, Err(failure));
-                let ended = Ended { local: None, token: Some(token), took, outcome };
+                let ended = Ended { local: None, token: Some(token), remote, took, outcome };
                 self.actions.push_back(Action::Ended(ended));
             }
         }
@@ -305,15 +326,21 @@ impl<A: AcceptEngine> Handshakes for Responders<A> {
     }
 
     fn acknowledge(&mut self, now: Instant, local: LocalId) {
-        if let Some(since) = self.half_open.get(&local).map(|half_open| half_open.since) {
+        if let Some(half_open) = self.half_open.get(&local) {
+            let (since, endpoint) = (half_open.since, half_open.endpoint);
+            self.sources.give_back(source_of(endpoint.remote.ip()));
             self.forget(local);
-            self.ended(Some(local), since, now, Ok(()));
+            self.ended(Some(local), endpoint, since, now, Ok(()));
         }
     }
 
     fn release(&mut self, now: Instant, local: LocalId) {
         self.forget(local);
         self.ids.release(now, local);
+    }
+
+    fn half_open(&self) -> usize {
+        self.half_open.len()
     }
 
     fn poll_action(&mut self) -> Option<Action> {

@@ -4,7 +4,7 @@ use xdtls_common::cursor::SliceCursor;
 use xdtls_common::frame::{VlanTag, parse};
 
 use super::*;
-use crate::counters::Totals;
+use crate::counters::{Place, Totals};
 use crate::datapath::next_hops::tables::{Address, Device, Neighbour, Route, Tables, Way};
 use crate::datapath::next_hops::{Board, NextHops};
 use crate::xsk::{SimulatedNic, XskOptions, XskSet};
@@ -54,7 +54,7 @@ impl Lab {
         let board = Board::default();
         board.publish(tables(9));
         let sender = FrameSender::new(NextHops::of(&board), 4433, &xsk);
-        Self { board, set, nic, xsk, sender, counters: Counters::default() }
+        Self { board, set, nic, xsk, sender, counters: Counters::new(Place::Worker) }
     }
 
     /// Whether there was room.
