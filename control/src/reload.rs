@@ -116,6 +116,7 @@ fn pin(config: &mut Config, running: &Config) -> Result<Vec<String>, String> {
         backends = "backend",
         admin.socket = "admin.socket",
         metrics.listen = "metrics.listen",
+        process.user = "process.user",
     }
     Ok(different)
 }

@@ -12,6 +12,7 @@ mod build;
 mod ci;
 mod cmd;
 mod demo;
+mod docs;
 mod rust_src;
 mod setup;
 mod summary;
@@ -34,6 +35,8 @@ enum Xtask {
         #[arg(last = true)]
         args: Vec<String>,
     },
+    /// Write the pages that are made from code: manual, completions, drops, metrics
+    Docs,
     /// Run every check: tidiness, format, lints, documentation, dependencies, tests
     Ci,
 }
@@ -54,6 +57,7 @@ fn run(command: Xtask) -> Result<ExitCode> {
         Xtask::Build => build::run()?,
         Xtask::Demo(options) => return demo::run(&options),
         Xtask::Test { args } => return test::run(&args),
+        Xtask::Docs => docs::run()?,
         Xtask::Ci => return ci::run(),
     }
     Ok(ExitCode::SUCCESS)

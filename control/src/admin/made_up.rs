@@ -29,7 +29,7 @@ fn totals() -> Totals {
         sealed: 99_999,
         sealed_bytes: 12_345_678,
         fast_path: 1_234_567_000,
-        fast_path_sent: 987_654_000,
+        fast_path_sent: 99_000,
         xdp: named([("handshake", 200_000), ("redirected", 1_234_567_000)]),
         drops: drops_by_place.iter().map(|(name, count)| (name.clone(), count.sum())).collect(),
         drops_by_place,

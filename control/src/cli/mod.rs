@@ -14,16 +14,19 @@ use tracing::level_filters::LevelFilter;
 use crate::config::{FLOW_IDLE_TIMEOUT, PATH_MTU, duration};
 use crate::datapath::options::DatapathArgs;
 use crate::dev_certs;
+use crate::exit::Exit;
 
+mod examine;
 mod operate;
 #[cfg(test)]
 mod tests;
 
+pub use examine::{Check, Doctor};
 pub use operate::{Asked, Associations, AssociationsAction, DEFAULT_LIMIT, Drops, Reload, Status};
 
 /// A DTLS gateway and client at the speed of XDP and AF_XDP
 #[derive(Clone, Debug, Parser)]
-#[command(name = "xdtls", version, max_term_width = 100, after_help = EXAMPLES)]
+#[command(name = "xdtls", version, max_term_width = 100, after_help = after_help())]
 pub struct Cli {
     /// How much to log: off, error, warn, info, debug or trace
     #[arg(
@@ -39,7 +42,7 @@ pub struct Cli {
     )]
     pub log: LevelFilter,
 
-    /// How to log: a line for people, or a JSON object a line for programs
+    /// Form of the log: human, or json for programs, one object a line
     #[arg(
         long,
         global = true,
@@ -47,7 +50,8 @@ pub struct Cli {
         display_order = 901,
         env = "XDTLS_LOG_FORMAT",
         hide_env_values = true,
-        default_value = "human"
+        default_value = "human",
+        hide_possible_values = true
     )]
     pub log_format: LogFormat,
 
@@ -69,10 +73,18 @@ pub enum LogFormat {
 const EXAMPLES: &str = "\
 Try it on one machine:
   xdtls dev-certs --out .
+  xdtls check --config gateway.toml
   xdtls gateway --config gateway.toml
   xdtls connect --gateway 127.0.0.1:4433 --listen 127.0.0.1:5000 \\
     --certificate client.pem --key client.key --ca ca.pem
   xdtls status";
+
+/// Examples, and what the exit codes mean.
+fn after_help() -> String {
+    let code = |exit: &Exit| format!("\n  {}  {}", exit.code(), exit.meaning());
+    let codes: String = Exit::ALL.iter().map(code).collect();
+    format!("{EXAMPLES}\n\nExit codes:{codes}")
+}
 
 /// What the program does.
 #[derive(Clone, Debug, Subcommand)]
@@ -81,6 +93,10 @@ pub enum Command {
     Gateway(Gateway),
     /// Carry local UDP flows to a gateway, each in an association of its own
     Connect(Connect),
+    /// Find what is wrong with a configuration, without starting anything
+    Check(Check),
+    /// Find what keeps XDP from a network interface, or slows it down
+    Doctor(Doctor),
     /// Make a CA and certificates for development
     #[command(after_help = DEV_CERTS_EXAMPLES)]
     DevCerts(dev_certs::Options),

@@ -51,6 +51,8 @@ pub struct Config {
     pub forward: Forward,
     /// `[admin]`
     pub admin: Admin,
+    /// `[process]`
+    pub process: Process,
     /// `[metrics]`
     pub metrics: Metrics,
 }
@@ -210,6 +212,13 @@ pub struct Admin {
     pub socket: Option<PathBuf>,
 }
 
+/// `[process]`: as whom the gateway runs.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Process {
+    /// User that it becomes once it is set up. Default: whoever starts it.
+    pub user: Option<String>,
+}
+
 /// `[metrics]`: counters for Prometheus, over HTTP.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Metrics {
@@ -255,6 +264,7 @@ mod tests {
         let interface = Some("eth0".to_owned());
         let datapath = DatapathOptions { interface, ..DatapathOptions::default() };
         assert_eq!(config.gateway.datapath, datapath);
+        assert_eq!(config.process.user.as_deref(), Some("xdtls"));
         assert_eq!(config.backends[0].source_addresses, ["10.0.0.1".parse::<IpAddr>().unwrap()]);
     }
 }

@@ -15,9 +15,9 @@ use super::error::nearest;
 use super::value::Value;
 use super::{
     ASSOCIATIONS, Admin, Backend, Clients, Config, FLOW_IDLE_TIMEOUT, Forward, Gateway, Identity,
-    Limits, Metrics, NamePattern, PATH_MTU, Rule,
+    Limits, Metrics, NamePattern, PATH_MTU, Process, Rule,
 };
-use crate::datapath::options::{Datapath, DatapathOptions};
+use crate::datapath::options::{Datapath, DatapathOptions, Transmit};
 use xdtls_common::front::FrontLimits;
 
 const THREADS_MAX: usize = 256;
@@ -42,6 +42,7 @@ pub(super) fn config(mut root: Section<'_>) -> Option<Config> {
     let rules = rules(&mut root, &names);
     let forward = forward(root.table("forward"), &names);
     let admin = admin(root.table("admin"));
+    let process = process(root.table("process"));
     let metrics = metrics(root.table("metrics"));
     root.finish();
     Some(Config {
@@ -53,6 +54,7 @@ pub(super) fn config(mut root: Section<'_>) -> Option<Config> {
         rules: rules?,
         forward: forward?,
         admin: admin?,
+        process: process?,
         metrics: metrics?,
     })
 }
@@ -98,6 +100,12 @@ fn datapath(table: &mut Section<'_>) -> Option<DatapathOptions> {
     };
     if let (Some(Datapath::Xdp), None) = (datapath, &interface) {
         table.missing("interface", "name the outside's interface: xdp needs it".to_owned());
+        return None;
+    }
+    if let (Some(Datapath::Socket), Some(Transmit::Xdp)) = (datapath, transmit)
+        && let Some(value) = table.value("transmit", "\"auto\"")
+    {
+        value.report("`xdp` needs the datapath xdp", "write for example `transmit = \"auto\"`");
         return None;
     }
     Some(DatapathOptions {
@@ -284,6 +292,21 @@ fn admin(mut table: Section<'_>) -> Option<Admin> {
     };
     table.finish();
     Some(Admin { socket: socket? })
+}
+
+fn process(mut table: Section<'_>) -> Option<Process> {
+    let user = match table.value("user", "\"xdtls\"") {
+        Some(value) => value.string().and_then(|user| {
+            if user.is_empty() {
+                value.wrong("must not be empty");
+                return None;
+            }
+            Some(Some(user.to_owned()))
+        }),
+        None => Some(None),
+    };
+    table.finish();
+    Some(Process { user: user? })
 }
 
 fn metrics(mut table: Section<'_>) -> Option<Metrics> {

@@ -128,7 +128,7 @@ impl Program {
             .map_err(not_permitted_or)?;
         let program: &mut Xdp =
             ebpf.program_mut(PROGRAM).ok_or(XdpError::Missing("program"))?.try_into()?;
-        program.load()?;
+        program.load().map_err(refused)?;
         let sockets = take(&mut ebpf, "SOCKETS", XskMap::try_from)?;
         let secrets = SecretsMap(take(&mut ebpf, "COOKIE_SECRETS", Array::try_from)?);
         if let Some(answering) = &steered.answering {
@@ -216,11 +216,23 @@ fn take<T>(
 
 /// Names the gate that is closed where the kernel only says EPERM.
 fn not_permitted_or(error: EbpfError) -> XdpError {
-    let text = format!("{:#}", anyhow::Error::from(error));
-    if text.contains("Operation not permitted") || text.contains("Permission denied") {
+    let mut causes = std::iter::successors(Some(&error as &dyn std::error::Error), |e| e.source());
+    let forbidden = |text: String| {
+        text.contains("Operation not permitted") || text.contains("Permission denied")
+    };
+    if causes.any(|cause| forbidden(cause.to_string())) {
         return XdpError::NotPermitted { gate: super::gate::closed() };
     }
-    XdpError::NotPermitted { gate: text }
+    XdpError::Load(error)
+}
+
+/// The verifier refuses with the same code what is wrong and what is forbidden: only a capability
+/// that is missing tells which.
+fn refused(error: ProgramError) -> XdpError {
+    match super::gate::missing() {
+        Some(gate) => XdpError::NotPermitted { gate },
+        None => XdpError::Program(error),
+    }
 }
 
 /// The program's ring of cookie secrets.

@@ -17,7 +17,7 @@ use crate::datapath::next_hops::NextHops;
 use crate::datapath::segments::{Run, Segments};
 use crate::datapath::socket::Channel;
 use crate::inside::{Token, watch};
-use crate::xsk::{Frame, RxPacket, ShardXsk};
+use crate::xsk::{Frame, RxPacket, ShardXsk, lost_frames};
 
 /// How soon the kernel is asked again to take what it has not taken.
 const RETRY_AFTER: Duration = Duration::from_millis(1);
@@ -118,6 +118,7 @@ impl Outside {
         {
             debug!(%error, "cannot serve the AF_XDP queues");
         }
+        debug_assert_eq!(lost_frames(), 0, "a frame was neither returned nor transmitted");
     }
 
     /// When [`Outside::flush`] and [`Outside::service`] have to be called at the latest.

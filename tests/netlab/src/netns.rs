@@ -94,12 +94,6 @@ impl Netns {
         bound.with_context(|| format!("{address} in {}", self.name))
     }
 
-    /// Attaches an XDP program to an interface of a veth pair, so that the other end can send to it
-    /// by XDP. Everything passes.
-    pub fn pass_xdp(&self, interface: &str) -> Result<XdpPass> {
-        XdpPass::attach(&self.name, interface)
-    }
-
     /// A TCP connection of ours to somebody inside.
     pub fn connect_tcp(&self, address: SocketAddr) -> Result<TcpStream> {
         let connected = self.make_socket(move || TcpStream::connect(address))?;
@@ -117,6 +111,12 @@ impl Netns {
             make()
         };
         std::thread::spawn(enter_and_make).join().map_err(|_| anyhow!("a thread panicked"))
+    }
+
+    /// Attaches an XDP program to an interface of a veth pair, so that the other end can send to it
+    /// by XDP. Everything passes.
+    pub fn pass_xdp(&self, interface: &str) -> Result<XdpPass> {
+        XdpPass::attach(&self.name, interface)
     }
 
     /// The process ids of what runs inside.

@@ -39,6 +39,8 @@ impl Lab {
         let limits = || Limits {
             half_open: 16,
             half_open_per_source: 16,
+            rate_per_source: 16,
+            burst_per_source: 16,
             deadline,
             max_datagram: MAX_DATAGRAM,
         };
