@@ -204,6 +204,8 @@ fn datapaths() {
         "[gateway]\ndatapath = \"fast\"",
         "[gateway]\nxdp_mode = \"fast\"",
         "[gateway]\nzero_copy = \"on\"",
+        "[gateway]\ntransmit = \"dpdk\"",
+        "[gateway]\ndatapath = \"socket\"\ntransmit = \"xdp\"",
         "[gateway]\ninterface = 0",
     ];
     assert_snapshot!(replaced("[gateway]", lines));

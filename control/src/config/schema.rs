@@ -21,7 +21,7 @@ use super::{
     Limits, Metrics, NamePattern, PATH_MTU, Process, Rule,
 };
 use crate::access::{AccessRules, parse_prefix};
-use crate::datapath::options::{Datapath, DatapathOptions};
+use crate::datapath::options::{Datapath, DatapathOptions, Transmit};
 use xdtls_common::front::FrontLimits;
 
 const THREADS_MAX: usize = 256;
@@ -106,6 +106,12 @@ fn datapath(table: &mut Section<'_>) -> Option<DatapathOptions> {
     };
     if let (Some(Datapath::Xdp), None) = (datapath, &interface) {
         table.missing("interface", "name the outside's interface: xdp needs it".to_owned());
+        return None;
+    }
+    if let (Some(Datapath::Socket), Some(Transmit::Xdp)) = (datapath, transmit)
+        && let Some(value) = table.value("transmit", "\"auto\"")
+    {
+        value.report("`xdp` needs the datapath xdp", "write for example `transmit = \"auto\"`");
         return None;
     }
     Some(DatapathOptions {

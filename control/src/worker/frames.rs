@@ -14,6 +14,10 @@ use crate::datapath::next_hops::NextHops;
 use crate::datapath::next_hops::tables::Hop;
 use crate::xsk::{Frame, ShardXsk};
 
+/// Frames that wait in the ring at most before the kernel is told: the driver is to work while the
+/// worker does.
+const HAND_OVER_EVERY: u32 = 64;
+
 /// The frames that one worker sends.
 pub(super) struct FrameSender {
     next_hops: NextHops,
@@ -24,7 +28,9 @@ pub(super) struct FrameSender {
     last: Option<(Endpoint, Option<Hop>)>,
     /// The frame that somebody may still write into.
     open: Option<(Frame, FrameHeaders)>,
-    /// The kernel has not taken all.
+    /// Frames in the ring that the kernel has not been told of.
+    waiting: u32,
+    /// The kernel has not taken all, and will not by itself.
     behind: bool,
 }
 
@@ -32,7 +38,7 @@ impl FrameSender {
     /// Sends from `port` through a queue of its own, as far as there are enough.
     pub(super) fn new(next_hops: NextHops, port: u16, xsk: &ShardXsk) -> Self {
         let queue = xsk.index() % xsk.queues();
-        Self { next_hops, port, queue, last: None, open: None, behind: false }
+        Self { next_hops, port, queue, last: None, open: None, waiting: 0, behind: false }
     }
 
     /// Looks for newer next hops. An association's way changes only here, between two rounds, when
@@ -89,7 +95,13 @@ impl FrameSender {
             xsk.transmit(self.queue, frame)
         });
         match refused {
-            Ok(()) => counters.fast_path_sent(1),
+            Ok(()) => {
+                counters.fast_path_sent(1);
+                self.waiting += 1;
+                if self.waiting == HAND_OVER_EVERY {
+                    self.kick(xsk);
+                }
+            }
             Err(frame) => {
                 xsk.return_frame(frame);
                 counters.dropped(DropReason::OutsideSend);
@@ -104,6 +116,7 @@ impl FrameSender {
     }
 
     fn kick(&mut self, xsk: &mut ShardXsk) {
+        self.waiting = 0;
         self.behind = xsk.flush().unwrap_or_else(|error| {
             // The link is down, say. What is in the ring leaves when it is up, or never.
             debug!(%error, "AF_XDP does not send");
@@ -114,7 +127,7 @@ impl FrameSender {
         }
     }
 
-    /// Whether [`FrameSender::flush`] has to be called again soon.
+    /// Whether the kernel has to be told again before it takes all.
     pub(super) fn is_behind(&self) -> bool {
         self.behind
     }

@@ -148,7 +148,7 @@ impl<I: Inside> Worker<I> {
     }
 
     /// How long to sleep; `None` for as long as nothing happens.
-    fn timeout(&self) -> Option<Timespec> {
+    fn timeout(&mut self) -> Option<Timespec> {
         let now = Instant::now();
         let (shard, inside) = (self.parts.shard.deadline(), self.parts.inside.deadline());
         let deadlines = [shard, inside, self.outside.deadline(now)];

@@ -17,10 +17,13 @@ use crate::datapath::next_hops::NextHops;
 use crate::datapath::segments::{Run, Segments};
 use crate::datapath::socket::Channel;
 use crate::inside::{Token, watch};
-use crate::xsk::{Frame, RxPacket, ShardXsk};
+use crate::xsk::{Frame, RxPacket, ShardXsk, lost_frames};
 
 /// How soon the kernel is asked again to take what it has not taken.
 const RETRY_AFTER: Duration = Duration::from_millis(1);
+
+/// The same for a driver that goes on by itself, unless nobody takes what it has sent.
+const LOOK_AFTER: Duration = Duration::from_millis(20);
 
 /// How long a worker that stops waits for what is still to be sent.
 const LINGER: Duration = Duration::from_millis(100);
@@ -115,12 +118,14 @@ impl Outside {
         {
             debug!(%error, "cannot serve the AF_XDP queues");
         }
+        debug_assert_eq!(lost_frames(), 0, "a frame was neither returned nor transmitted");
     }
 
-    /// When [`Outside::flush`] has to be called at the latest.
-    pub(super) fn deadline(&self, now: Instant) -> Option<Instant> {
-        let frames = self.fast.as_ref().and_then(|fast| fast.frames.as_ref());
-        frames.is_some_and(FrameSender::is_behind).then(|| now + RETRY_AFTER)
+    /// When [`Outside::flush`] and [`Outside::service`] have to be called at the latest.
+    pub(super) fn deadline(&mut self, now: Instant) -> Option<Instant> {
+        let Fast { xsk, frames: Some(frames) } = self.fast.as_mut()? else { return None };
+        let wait = if frames.is_behind() { RETRY_AFTER } else { LOOK_AFTER };
+        (xsk.unsent() > 0).then(|| now + wait)
     }
 
     /// Waits a moment until the driver has taken what it is to send: it goes away with the sockets.
@@ -130,6 +135,7 @@ impl Outside {
         {
             std::thread::sleep(RETRY_AFTER);
             self.flush(counters);
+            self.service();
         }
     }
 }

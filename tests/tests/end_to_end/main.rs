@@ -105,6 +105,7 @@ fn of_frames() -> Vec<Test> {
         transmit::frames_carry_every_byte
         transmit::a_gateway_follows_another_mac_address
         transmit::frames_follow_the_neighbour_table
+        transmit::a_neighbour_in_use_is_made_sure_of
         transmit::another_interface_is_left_to_the_kernel
     ]
     .to_vec();

@@ -147,6 +147,27 @@ pub(crate) fn frames_follow_the_neighbour_table(lab: &Lab) -> Result<()> {
 }
 
 /// ```text
+///   xdtls connect ═══ xdtls gateway ─── udp-echo
+///   sockets           ip neigh change … nud stale; the kernel asks whether it is still there
+/// ```
+pub(crate) fn a_neighbour_in_use_is_made_sure_of(lab: &Lab) -> Result<()> {
+    let _echo = lab.start_echo(9000, None)?;
+    let gateway = start_gateway(lab)?;
+    let client = ClientOptions::default().start(lab)?;
+    let program = lab.bind_program(&client)?;
+    wait_for_frames(&program, &gateway)?;
+    let peer = lab.client_address().to_string();
+    lab.gateway.ip(&["neigh", "change", &peer, "dev", OUTSIDE, "nud", "stale"])?;
+    eventually("the neighbour is not stale any more", PATIENCE, || {
+        exchange(&program, b"still there?")?;
+        let state = lab.gateway.ip(&["neigh", "show", &peer, "dev", OUTSIDE])?;
+        Ok((!state.contains("STALE")).then_some(()))
+    })?;
+    wait_for_frames(&program, &gateway)?;
+    stop([client, gateway])
+}
+
+/// ```text
 ///   xdtls connect ═══ outside ═══ xdtls gateway
 ///         └────────── detour ───────────┘   ip route … via detour, and back
 /// ```

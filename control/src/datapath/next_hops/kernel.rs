@@ -11,20 +11,19 @@ use rtnetlink::packet_route::link::{
     InfoData, InfoVlan, LinkAttribute, LinkFlags, LinkInfo, LinkMessage, VlanProtocol,
 };
 use rtnetlink::packet_route::neighbour::{
-    NeighbourAddress, NeighbourAttribute, NeighbourFlags, NeighbourMessage, NeighbourState,
+    NeighbourAddress, NeighbourAttribute, NeighbourMessage, NeighbourState,
 };
 use rtnetlink::packet_route::route::{
     RouteAddress, RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RouteType, RouteVia,
 };
 use rtnetlink::packet_route::rule::{RuleAction, RuleAttribute, RuleMessage};
 use rtnetlink::{Handle, IpVersion, MulticastGroup, RouteMessageBuilder};
-use tracing::debug;
 use xdtls_common::frame::VlanTag;
 
 use super::tables::{Address, Device, Neighbour, Route, Tables, Way};
 
-/// The most routes that are copied: beyond, the kernel keeps them to itself.
-const ROUTES_MAX: usize = 4096;
+/// The most routes that are copied: they are searched one by one. Beyond, the kernel does it.
+const ROUTES_MAX: usize = 1024;
 
 /// Table numbers (linux/rtnetlink.h).
 const TABLE_DEFAULT: u32 = 253;
@@ -106,15 +105,6 @@ pub(super) async fn read(handle: &Handle, interface: u32) -> Result<Tables> {
         neighbours.filter_map(neighbour).collect(),
     );
     Ok(Tables::new(devices, routes, addresses, neighbours))
-}
-
-/// Has the kernel make sure of a neighbour, as if it sent there itself (`NTF_USE`).
-pub(super) async fn nudge(handle: &Handle, neighbour: &Neighbour) {
-    let request = handle.neighbours().add(neighbour.device, neighbour.address);
-    let request = request.state(NeighbourState::None).flags(NeighbourFlags::Use).replace();
-    if let Err(error) = request.execute().await {
-        debug!(%error, "the kernel does not make sure of {}", neighbour.address);
-    }
 }
 
 /// The interface itself and VLANs on top of it, while they are up.

@@ -7,14 +7,14 @@ mod kernel;
 pub mod tables;
 
 use std::net::{IpAddr, SocketAddr};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use futures_util::{Stream, StreamExt};
 use rtnetlink::Handle;
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until, timeout};
 use tracing::{debug, warn};
 
 use tables::{Hop, Tables};
@@ -25,24 +25,6 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// How long a look may take.
 const LOOK_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How often the kernel is asked to make sure of neighbours in use.
-const NUDGE_EVERY: Duration = Duration::from_secs(5);
-
-/// One published copy.
-#[derive(Debug, Default)]
-struct Snapshot {
-    tables: Tables,
-    /// Which neighbours workers have used since the last nudge, in the order of the tables.
-    used: Box<[AtomicBool]>,
-}
-
-impl Snapshot {
-    fn new(tables: Tables) -> Self {
-        let used = tables.neighbours().iter().map(|_| AtomicBool::new(false)).collect();
-        Self { tables, used }
-    }
-}
-
 /// Where copies are published.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Board(Arc<Published>);
@@ -52,17 +34,16 @@ struct Published {
     /// Counts the copies: a look at it says whether there is a newer one.
     generation: AtomicU64,
     /// Locked for exchanging the pointer and nothing else.
-    newest: Mutex<Arc<Snapshot>>,
+    newest: Mutex<Arc<Tables>>,
 }
 
 impl Board {
     pub(crate) fn publish(&self, tables: Tables) {
-        *self.0.newest.lock().unwrap_or_else(PoisonError::into_inner) =
-            Arc::new(Snapshot::new(tables));
+        *self.0.newest.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(tables);
         self.0.generation.fetch_add(1, Ordering::Release);
     }
 
-    fn newest(&self) -> Arc<Snapshot> {
+    fn newest(&self) -> Arc<Tables> {
         self.0.newest.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
@@ -72,33 +53,49 @@ impl Board {
 pub struct NextHops {
     board: Board,
     generation: u64,
-    snapshot: Arc<Snapshot>,
+    tables: Arc<Tables>,
+    /// Stale neighbours that the kernel has been sent to, by position; and in this round.
+    poked: Vec<usize>,
+    poking: Vec<usize>,
 }
 
 impl NextHops {
     /// What is published on a board.
     pub(crate) fn of(board: &Board) -> Self {
-        let mut next_hops = Self { board: board.clone(), generation: 0, snapshot: Arc::default() };
+        let mut next_hops = Self {
+            board: board.clone(),
+            generation: 0,
+            tables: Arc::default(),
+            poked: Vec::new(),
+            poking: Vec::new(),
+        };
         next_hops.refresh();
         next_hops
     }
 
-    /// Takes the newest copy.
+    /// Takes the newest copy. What [`NextHops::find`] says changes only here.
     pub fn refresh(&mut self) {
+        self.poked.append(&mut self.poking);
         let generation = self.board.0.generation.load(Ordering::Acquire);
         if generation != self.generation {
             self.generation = generation;
-            self.snapshot = self.board.newest();
+            self.tables = self.board.newest();
+            self.poked.clear();
         }
     }
 
     /// The first hop from `local`, or from the address that the kernel would choose, to `remote`.
     /// `None` for what is left to the kernel.
-    pub fn find(&self, remote: SocketAddr, local: Option<IpAddr>) -> Option<Hop> {
-        let hop = self.snapshot.tables.find(remote, local)?;
-        let used = &self.snapshot.used[hop.neighbour];
-        if !used.load(Ordering::Relaxed) {
-            used.store(true, Ordering::Relaxed);
+    ///
+    /// The kernel makes sure of a stale neighbour when it sends there, and does not see what AF_XDP
+    /// sends: until the next [`NextHops::refresh`] such a neighbour is left to it.
+    pub fn find(&mut self, remote: SocketAddr, local: Option<IpAddr>) -> Option<Hop> {
+        let hop = self.tables.find(remote, local)?;
+        if hop.stale && !self.poked.contains(&hop.neighbour) {
+            if !self.poking.contains(&hop.neighbour) {
+                self.poking.push(hop.neighbour);
+            }
+            return None;
         }
         Some(hop)
     }
@@ -131,14 +128,12 @@ impl Tracker {
     }
 
     async fn follow(self, mut events: impl Stream<Item = kernel::Event> + Unpin) {
-        let mut nudges = interval(NUDGE_EVERY);
-        nudges.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut next_look = Instant::now();
         let mut due = false;
         loop {
             tokio::select! {
                 event = events.next() => match event {
-                    Some(event) => due |= event.concerns(&self.board.newest().tables),
+                    Some(event) => due |= event.concerns(&self.board.newest()),
                     None => break,
                 },
                 () = sleep_until(next_look), if due => {
@@ -146,7 +141,6 @@ impl Tracker {
                     next_look = Instant::now() + LOOK_EVERY;
                     self.look().await;
                 }
-                _ = nudges.tick() => self.nudge().await,
             }
         }
         warn!("rtnetlink has ended: transmitting through sockets from now on");
@@ -159,20 +153,9 @@ impl Tracker {
             warn!("transmitting through sockets: cannot read routes and neighbours: {error:#}");
             Tables::default()
         });
-        if tables != self.board.newest().tables {
+        if tables != *self.board.newest() {
             debug!(neighbours = tables.neighbours().len(), "routes or neighbours have changed");
             self.board.publish(tables);
-        }
-    }
-
-    /// The kernel makes sure of a neighbour when it sends there. What AF_XDP sends it does not see,
-    /// so it is told.
-    async fn nudge(&self) {
-        let snapshot = self.board.newest();
-        for (neighbour, used) in snapshot.tables.neighbours().iter().zip(&snapshot.used) {
-            if used.swap(false, Ordering::Relaxed) && neighbour.stale {
-                kernel::nudge(&self.handle, neighbour).await;
-            }
         }
     }
 }

@@ -89,6 +89,8 @@ pub struct Hop {
     pub mtu: usize,
     /// Whose MAC address it is: the position in [`Tables::neighbours`].
     pub neighbour: usize,
+    /// Whether the kernel would make sure of it before long, if it sent there itself.
+    pub stale: bool,
 }
 
 impl Tables {
@@ -134,9 +136,9 @@ impl Tables {
         let next = (way.device, way.gateway.unwrap_or(destination));
         let key = |neighbour: &Neighbour| (neighbour.device, neighbour.address);
         let neighbour = self.neighbours.binary_search_by_key(&next, key).ok()?;
-        let destination = self.neighbours[neighbour].mac;
+        let Neighbour { mac: destination, stale, .. } = self.neighbours[neighbour];
         let link = LinkHeader { destination, source: device.mac, vlan: device.vlan };
-        Some(Hop { link, source, mtu: device.mtu, neighbour })
+        Some(Hop { link, source, mtu: device.mtu, neighbour, stale })
     }
 
     /// The way of the most specific route, unless there are two.

@@ -156,12 +156,30 @@ fn workers_see_the_newest_copy_when_they_look() {
     board.publish(tables(usual_routes()));
     assert_eq!(hops.find(remote, None), None);
     hops.refresh();
-    let hop = hops.find(remote, None).unwrap();
-    let used: Vec<_> = board.newest().used.iter().map(|it| it.load(Ordering::Relaxed)).collect();
-    assert_eq!(used.iter().filter(|used| **used).count(), 1);
-    assert!(used[hop.neighbour]);
+    assert!(hops.find(remote, None).is_some());
     board.publish(Tables::default());
     assert!(hops.find(remote, None).is_some());
     hops.refresh();
     assert_eq!(hops.find(remote, None), None);
+}
+
+#[test]
+fn a_stale_neighbour_is_left_to_the_kernel_for_one_round_after_each_change() {
+    let mut known = neighbours();
+    known[1].stale = true;
+    let stale = || Tables::new(devices(), usual_routes(), addresses(), known.clone());
+    let board = Board::default();
+    board.publish(stale());
+    let mut hops = NextHops::of(&board);
+    let found = |hops: &mut NextHops, text| hops.find(SocketAddr::new(ip(text), 1), None).is_some();
+    for _ in 0..2 {
+        assert!(!found(&mut hops, "10.0.0.2") && !found(&mut hops, "10.0.0.2"));
+        assert!(found(&mut hops, "203.0.113.5"));
+        hops.refresh();
+        assert!(found(&mut hops, "10.0.0.2"));
+        hops.refresh();
+        assert!(found(&mut hops, "10.0.0.2"));
+        board.publish(stale());
+        hops.refresh();
+    }
 }
