@@ -55,6 +55,9 @@ remedies! {
     /// More handshakes at once from one address than limits.half_open_per_source. Raise it if many
     /// clients share an address (NAT).
     SourceLimit,
+    /// One source begins very many handshakes, or its handshakes keep failing: look for its
+    /// reason with `--log debug`. Raise the limits of a source if many clients share an address.
+    SourceRate,
     /// All slots are taken or resting for 120 s after use. Raise limits.associations and restart.
     NoFreeId,
     /// The gateway was told to stop. Clients have to go to another, or wait until it is back.

@@ -118,7 +118,7 @@ fn named(config: &Config) -> Vec<(String, SocketAddr)> {
 /// longer of the record formats leave of the path MTU.
 pub(crate) fn max_plaintext(path_mtu: u16, peer: SocketAddr) -> u16 {
     let headers = if peer.is_ipv4() { 20 + 8 } else { 40 + 8 };
-    path_mtu - headers - 8 - 37
+    path_mtu.saturating_sub(headers + 8 + 37)
 }
 
 /// What is bounded, for `status`.
@@ -202,12 +202,14 @@ pub(crate) fn acceptor(config: &Config) -> Result<OpensslAcceptor> {
         .context("cannot use the configured certificates and keys")
 }
 
-/// The handshake threads share the configured limits.
+/// The handshake threads share the configured limits; a source has one thread to itself.
 pub(crate) fn limits(config: &Config, shape: Shape) -> Limits {
     let threads = shape.handshake_threads;
     Limits {
         half_open: (config.limits.half_open as usize).div_ceil(threads),
         half_open_per_source: config.limits.half_open_per_source as usize,
+        rate_per_source: config.limits.handshake_rate_per_source,
+        burst_per_source: config.limits.handshake_burst_per_source,
         deadline: config.limits.handshake_deadline,
         max_datagram: usize::from(config.gateway.path_mtu - HEADERS_LEN),
     }

@@ -137,6 +137,8 @@ fn changes(running: &Config, config: &Config) -> Vec<String> {
         forward.default_backend = "forward.default_backend",
         limits.half_open = "limits.half_open",
         limits.half_open_per_source = "limits.half_open_per_source",
+        limits.handshake_rate_per_source = "limits.handshake_rate_per_source",
+        limits.handshake_burst_per_source = "limits.handshake_burst_per_source",
         limits.handshake_deadline = "limits.handshake_deadline",
         limits.idle_timeout = "limits.idle_timeout",
         limits.flow_idle_timeout = "limits.flow_idle_timeout",

@@ -85,7 +85,7 @@ fn unknown_keys() {
     assert_snapshot!(replaced("ca = ", ["ca_file = \"x\"\nca = "]), @"gateway.toml:10: unknown key `ca_file` in [clients]; did you mean `ca`? (known keys: ca)");
     assert_snapshot!(replaced("[gateway]", ["[gateway]\npath_mut = 1400"]), @"gateway.toml:3: unknown key `path_mut` in [gateway]; did you mean `path_mtu`? (known keys: datapath, handshake_workers, interface, listen, path_mtu, workers, xdp_mode, zero_copy)");
     assert_snapshot!(appended(["[limit]\nhalf_open = 3", "colour = 'blue'"]), @r"
-    gateway.toml:15: unknown key `limit` in this file; did you mean `limits`? (known keys: admin, backend, clients, forward, gateway, identity, limits, rule)
+    gateway.toml:15: unknown key `limit` in this file; did you mean `limits`? (known keys: admin, backend, clients, forward, gateway, identity, limits, metrics, rule)
     gateway.toml:15: unknown key `colour` in [[backend]]; remove it (known keys: address, name, source_addresses)
     ");
 }
@@ -309,5 +309,13 @@ backend = "app"
     gateway.toml:8: limits.idle_timeout: `1w` is not a whole number with a unit (ms, s, m or h); write for example `idle_timeout = "0s"`
     gateway.toml:11: gateway.listen: `here` is refused: invalid socket address syntax; write for example `listen = "0.0.0.0:4433"`
     gateway.toml:12: gateway.path_mtu: must be an integer, found boolean; write for example `path_mtu = 1500`
+    "#);
+}
+
+#[test]
+fn metrics_are_for_this_machine_only() {
+    assert_snapshot!(appended(["[metrics]\nlisten = \"0.0.0.0:9090\"", "[metrics]\nlisten = 9090"]), @r#"
+    gateway.toml:16: metrics.listen: `0.0.0.0:9090` can be reached from outside, and asks nobody who they are; use a loopback address, and a proxy with authentication to export it
+    gateway.toml:16: metrics.listen: must be a string, found integer; write for example `listen = "127.0.0.1:9090"`
     "#);
 }

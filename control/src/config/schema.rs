@@ -140,6 +140,16 @@ fn limits(mut table: Section<'_>) -> Limits {
             HALF_OPEN,
             default.half_open_per_source,
         ),
+        handshake_rate_per_source: table.integer(
+            "handshake_rate_per_source",
+            HALF_OPEN,
+            default.handshake_rate_per_source,
+        ),
+        handshake_burst_per_source: table.integer(
+            "handshake_burst_per_source",
+            HALF_OPEN,
+            default.handshake_burst_per_source,
+        ),
         handshake_deadline: table.duration(
             "handshake_deadline",
             HANDSHAKE_DEADLINE,

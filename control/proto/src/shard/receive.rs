@@ -145,6 +145,9 @@ impl Shard {
         let range = open(&keys.open, header, record)?;
         association.window.commit(header.sequence);
         association.heard(now);
+        if header.content_type != content_type::HANDSHAKE {
+            association.confirmed();
+        }
         let extension = association.extension;
         let plaintext = &record[range];
         match header.content_type {

@@ -20,14 +20,14 @@ use super::scripted::Scripted;
 use threads::{ToHandshakes, ToWorker};
 
 pub(crate) enum Machine {
-    Answers(Responders<Scripted>),
+    Answers(Box<Responders<Scripted>>),
     Opens(Initiators<Scripted>),
 }
 
 impl Machine {
     fn handshakes(&mut self) -> &mut dyn Handshakes {
         match self {
-            Self::Answers(machine) => machine,
+            Self::Answers(machine) => &mut **machine,
             Self::Opens(machine) => machine,
         }
     }

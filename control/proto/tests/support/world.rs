@@ -185,7 +185,12 @@ impl World {
     pub(crate) fn timed_sent_by(&self, node: usize) -> impl Iterator<Item = (u64, &[u8])> {
         let address = self.nodes[node].address;
         let sent = self.network.sent.iter().filter(move |(_, packet)| packet.from == address);
-        sent.map(|(time, packet)| ((*time - self.start).as_millis() as u64, &packet.bytes[..]))
+        sent.map(|(time, packet)| (self.ms_at(*time), &packet.bytes[..]))
+    }
+
+    /// Milliseconds between the beginning of the world and a moment.
+    pub(crate) fn ms_at(&self, time: Instant) -> u64 {
+        (time - self.start).as_millis() as u64
     }
 
     /// Milliseconds since the world began.

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use xdtls_common::id::{IdLayout, LocalId};
+use xdtls_proto::endpoint::Endpoint;
 use xdtls_proto::engine::PeerIdentity;
 use xdtls_proto::handshakes::initiators::Initiators;
 use xdtls_proto::handshakes::responders::Responders;
@@ -29,6 +30,8 @@ pub(crate) struct Setup {
     pub(crate) limits: Limits,
     pub(crate) path_mtu: u16,
     pub(crate) idle_timeout: Option<Duration>,
+    /// Where clients look for the gateway, if not at its address alone.
+    pub(crate) addresses: Vec<SocketAddr>,
     /// The gateway's.
     pub(crate) script: Script,
 }
@@ -38,6 +41,8 @@ impl Default for Setup {
         let limits = Limits {
             half_open: 100,
             half_open_per_source: 10,
+            rate_per_source: 1000,
+            burst_per_source: 1000,
             deadline: Duration::from_secs(15),
             max_datagram: 1400,
         };
@@ -51,6 +56,7 @@ impl Default for Setup {
             limits,
             path_mtu,
             idle_timeout,
+            addresses: Vec::new(),
             script,
         }
     }
@@ -66,13 +72,13 @@ impl World {
         let capacity = world.setup.capacity;
         let policy = |identity: &PeerIdentity| (identity.names != [NOBODY]).then_some(ROUTE);
         let engines = Scripted::new(world.setup.script.clone(), world.rng.fork());
-        let machine = Machine::Answers(Responders::new(
+        let machine = Machine::Answers(Box::new(Responders::new(
             engines,
             IdAllocator::new(world.layout(capacity), 0..capacity),
             world.setup.limits.clone(),
             Box::new(policy),
             world.rng.fork().source(),
-        ));
+        )));
         world.add("192.0.2.1:4433".parse().unwrap(), machine, capacity);
         world
     }
@@ -100,7 +106,9 @@ impl World {
         let capacity = self.setup.client_capacity;
         let ids = IdAllocator::new(self.layout(capacity), 0..capacity);
         let limits = self.setup.limits.clone();
-        let machine = Machine::Opens(Initiators::new(engines, ids, limits, random));
+        let machine = Machine::Opens(
+            Initiators::new(engines, ids, limits, random).with_addresses(self.addresses()),
+        );
         self.add(address, machine, capacity)
     }
 
@@ -111,6 +119,10 @@ impl World {
         self.foreign.push(Foreign::new(self.now, address, gateway, id, script, rng));
         self.settle();
         self.foreign.len() - 1
+    }
+
+    fn addresses(&self) -> impl Iterator<Item = Endpoint> {
+        self.setup.addresses.iter().map(|remote| Endpoint { remote: *remote, local: None })
     }
 
     fn layout(&self, capacity: u32) -> IdLayout {
