@@ -55,8 +55,8 @@ remedies! {
     /// More handshakes at once from one address than limits.half_open_per_source. Raise it if many
     /// clients share an address (NAT).
     SourceLimit,
-    /// One source begins very many handshakes, or its handshakes keep failing: look for its
-    /// reason with `--log debug`. Raise the limits of a source if many clients share an address.
+    /// One address begins handshakes too fast, or fails too many. If many clients share it (NAT), raise
+    /// limits.handshake_rate_per_source and limits.handshake_burst_per_source.
     SourceRate,
     /// All slots are taken or resting for 120 s after use. Raise limits.associations and restart.
     NoFreeId,

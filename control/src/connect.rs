@@ -18,7 +18,7 @@ use crate::datapath::fast_path;
 use crate::datapath::options::DatapathOptions;
 use crate::datapath::socket::Channel;
 use crate::datapath::xdp::Program;
-use crate::gateway::max_plaintext;
+use crate::gateway::{HEADERS_LEN, max_plaintext};
 use crate::handshake::{Identity, OpensslConnector, read_file};
 use crate::inside::Surroundings;
 use crate::inside::health::BackendHealth;
@@ -118,9 +118,9 @@ async fn start(
     let outside_port = channel.local_address()?.port();
     let options = arguments.datapath.clone().over(DatapathOptions::default());
     let chosen = fast_path::open(&options, outside_port, &shape, None).await?;
-    // Whichever of the gateway's addresses answers.
-    let largest = gateways.iter().map(|gateway| max_plaintext(arguments.path_mtu, gateway.remote));
-    let about = About::new("client", address, largest.min().unwrap_or(0), &chosen);
+    let towards = |gateway: &Endpoint| max_plaintext(arguments.path_mtu, gateway.remote);
+    let room = gateways.iter().map(towards).min().unwrap_or_default();
+    let about = About::new("client", address, room, &chosen);
     let (program, shards) = chosen.fast_path.map(|fast| (fast.program, fast.shards)).unzip();
 
     let mut wiring = Wiring::new(shape)?;
@@ -130,7 +130,7 @@ async fn start(
         rate_per_source: arguments.max_associations,
         burst_per_source: arguments.max_associations,
         deadline: Defaults::default().handshake_deadline,
-        max_datagram: usize::from(arguments.path_mtu - crate::gateway::HEADERS_LEN),
+        max_datagram: usize::from(arguments.path_mtu - HEADERS_LEN),
     };
     let handshakes = wiring.start_handshakes(&channel, program.as_ref(), |ids| {
         Initiators::new(connector.clone(), ids, limits.clone(), random::source())

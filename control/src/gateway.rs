@@ -117,8 +117,8 @@ fn named(config: &Config) -> Vec<(String, SocketAddr)> {
 /// The largest plaintext towards a peer of this family, in bytes: what IP, UDP, the prefix and the
 /// longer of the record formats leave of the path MTU.
 pub(crate) fn max_plaintext(path_mtu: u16, peer: SocketAddr) -> u16 {
-    let headers = if peer.is_ipv4() { 20 + 8 } else { 40 + 8 };
-    path_mtu.saturating_sub(headers + 8 + 37)
+    let headers = if peer.ip().to_canonical().is_ipv4() { 20 + 8 } else { 40 + 8 };
+    path_mtu - headers - 8 - 37
 }
 
 /// What is bounded, for `status`.

@@ -53,8 +53,8 @@ impl CloseCause {
             Self::PeerAlert(_) => "ended by a fatal alert of the peer",
             Self::Dead => "the peer stopped answering",
             Self::Idle => "idle for the configured time",
-            Self::Operator => "closed by the operator",
             Self::Unheard => "never used by its client",
+            Self::Operator => "closed by the operator",
             Self::KeysWorn => "the keys have sealed as many records as is safe",
         }
     }

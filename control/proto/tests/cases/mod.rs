@@ -10,6 +10,7 @@ mod ids;
 mod lossy;
 mod orphans;
 mod own_messages;
+mod rebinding;
 mod records;
 mod retries;
 mod silence;

@@ -28,6 +28,8 @@ pub(crate) struct Setup {
     pub(crate) client_capacity: u32,
     pub(crate) shards: u32,
     pub(crate) limits: Limits,
+    /// How long a client's wish lasts, where not as long as a handshake at the gateway.
+    pub(crate) wish_deadline: Option<Duration>,
     pub(crate) path_mtu: u16,
     pub(crate) idle_timeout: Option<Duration>,
     /// Where clients look for the gateway, if not at its address alone.
@@ -54,6 +56,7 @@ impl Default for Setup {
             client_capacity: 64,
             shards: 1,
             limits,
+            wish_deadline: None,
             path_mtu,
             idle_timeout,
             addresses: Vec::new(),
@@ -67,8 +70,17 @@ impl World {
     pub(crate) fn with_gateway(setup: Setup) -> Self {
         let (mut rng, now) = (Rng::new(setup.seed), Instant::now());
         let network = Network::new(rng.fork());
-        let (nodes, foreign) = (Vec::new(), Vec::new());
-        let mut world = Self { now, nodes, foreign, network, setup, start: now, rng, opened: 0 };
+        let mut world = Self {
+            now,
+            nodes: Vec::new(),
+            foreign: Vec::new(),
+            network,
+            arrived: Vec::new(),
+            setup,
+            start: now,
+            rng,
+            opened: 0,
+        };
         let capacity = world.setup.capacity;
         let policy = |identity: &PeerIdentity| (identity.names != [NOBODY]).then_some(ROUTE);
         let engines = Scripted::new(world.setup.script.clone(), world.rng.fork());
@@ -105,7 +117,8 @@ impl World {
         let engines = Scripted::new(script, self.rng.fork());
         let capacity = self.setup.client_capacity;
         let ids = IdAllocator::new(self.layout(capacity), 0..capacity);
-        let limits = self.setup.limits.clone();
+        let mut limits = self.setup.limits.clone();
+        limits.deadline = self.setup.wish_deadline.unwrap_or(limits.deadline);
         let machine = Machine::Opens(
             Initiators::new(engines, ids, limits, random).with_addresses(self.addresses()),
         );
