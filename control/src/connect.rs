@@ -121,6 +121,7 @@ async fn start(
     let towards = |gateway: &Endpoint| max_plaintext(arguments.path_mtu, gateway.remote);
     let room = gateways.iter().map(towards).min().unwrap_or_default();
     let about = About::new("client", address, room, &chosen);
+    let next_hops = chosen.fast_path.as_ref().and_then(|fast| fast.next_hops.clone());
     let (program, shards) = chosen.fast_path.map(|fast| (fast.program, fast.shards)).unzip();
 
     let mut wiring = Wiring::new(shape)?;
@@ -148,6 +149,7 @@ async fn start(
         inside: Local::new(surroundings, port, programs)?,
         channel,
         xsk: shards.into_iter().flatten().next(),
+        next_hops,
         associations: program.as_ref().map(Program::associations),
         mailbox,
         workers: wiring.workers.clone(),

@@ -148,6 +148,7 @@ async fn start(
         handshake_workers: config.gateway.handshake_workers,
         ..About::new("gateway", address, max_plaintext(config.gateway.path_mtu, address), &chosen)
     };
+    let next_hops = chosen.fast_path.as_ref().and_then(|fast| fast.next_hops.clone());
     let (program, shards) = chosen.fast_path.map(|fast| (fast.program, fast.shards)).unzip();
     let mut shards = shards.into_iter().flatten();
 
@@ -178,6 +179,7 @@ async fn start(
             ),
             channel: channel.clone(),
             xsk: shards.next(),
+            next_hops: next_hops.clone(),
             associations: program.as_ref().map(Program::associations),
             mailbox,
             workers: wiring.workers.clone(),

@@ -50,8 +50,12 @@ impl GatewayConfig {
     fn to_toml(&self, lab: &Lab) -> Result<String, std::fmt::Error> {
         let mut toml = String::new();
         writeln!(toml, "[gateway]\nlisten = \"{}\"", lab.gateway_listens())?;
-        writeln!(toml, "datapath = \"{}\"", lab.datapath())?;
-        if lab.datapath() == "xdp" {
+        toml += match lab.datapath() {
+            "socket" => "datapath = \"socket\"\n",
+            "xdp" => "datapath = \"xdp\"\n",
+            _ => "datapath = \"xdp\"\ntransmit = \"xdp\"\n",
+        };
+        if lab.datapath() != "socket" {
             writeln!(toml, "interface = \"{OUTSIDE}\"")?;
         }
         writeln!(toml, "{}", self.lines)?;

@@ -91,6 +91,7 @@ fn datapath(table: &mut Section<'_>) -> Option<DatapathOptions> {
     let datapath = choice(table, "datapath");
     let xdp_mode = choice(table, "xdp_mode");
     let zero_copy = choice(table, "zero_copy");
+    let transmit = choice(table, "transmit");
     let interface = match interface {
         Some(name) => Some(name?.to_owned()),
         None => None,
@@ -104,6 +105,7 @@ fn datapath(table: &mut Section<'_>) -> Option<DatapathOptions> {
         interface,
         xdp_mode: xdp_mode?,
         zero_copy: zero_copy?,
+        transmit: transmit?,
     })
 }
 

@@ -17,12 +17,13 @@ use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use crate::process::capture;
 use crate::veth::LINK_GROUP;
+use crate::xdp_pass::XdpPass;
 
 /// What the names of our namespaces begin with.
 const PREFIX: &str = "xdtls-";
 
 /// Where `ip netns` keeps namespaces.
-const MOUNTS: &str = "/run/netns";
+pub(crate) const MOUNTS: &str = "/run/netns";
 
 /// How long killed processes may take to leave their namespace.
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -110,6 +111,12 @@ impl Netns {
             make()
         };
         std::thread::spawn(enter_and_make).join().map_err(|_| anyhow!("a thread panicked"))
+    }
+
+    /// Attaches an XDP program to an interface of a veth pair, so that the other end can send to it
+    /// by XDP. Everything passes.
+    pub fn pass_xdp(&self, interface: &str) -> Result<XdpPass> {
+        XdpPass::attach(&self.name, interface)
     }
 
     /// The process ids of what runs inside.

@@ -12,6 +12,7 @@ mod loss;
 mod operating;
 mod sizes;
 mod traffic;
+mod transmit;
 mod xdp;
 
 use std::process::{Command, ExitCode};
@@ -88,6 +89,24 @@ fn all() -> Vec<Test> {
     tests
 }
 
+/// Tests that are worth running once more where gateways transmit through AF_XDP.
+fn of_frames() -> Vec<Test> {
+    let mut tests = tests![
+        lifetime::a_stopped_gateway_says_goodbye_and_may_come_back
+        traffic::a_hundred_associations_share_two_workers
+        sizes::every_size_passes_both_ways
+        transmit::frames_carry_every_byte
+        transmit::a_gateway_follows_another_mac_address
+        transmit::frames_follow_the_neighbour_table
+        transmit::another_interface_is_left_to_the_kernel
+    ]
+    .to_vec();
+    for test in tests![traffic::ipv6_works_too transmit::frames_carry_every_byte_over_ipv6] {
+        tests.push(Test { family: Family::V6, ..test });
+    }
+    tests
+}
+
 /// Tests of what only XDP has.
 fn of_xdp() -> Vec<Test> {
     let mut tests = tests![
@@ -99,9 +118,16 @@ fn of_xdp() -> Vec<Test> {
         xdp::a_killed_gateway_leaves_the_interface_usable
         xdp::a_stopped_gateway_takes_its_program_along
         xdp::an_epoch_0_flood_ends_in_the_program
+        xdp::the_driver_answers_hellos
+        xdp::generic_mode_answers_hellos
+        xdp::unfinished_checksums_take_the_slow_path
     ]
     .to_vec();
-    let [final_flight] = tests![xdp::a_lost_final_flight_is_sent_again];
+    let [final_flight, ipv6] = tests![
+        xdp::a_lost_final_flight_is_sent_again
+        xdp::the_driver_answers_hellos_over_ipv6
+    ];
+    tests.push(Test { family: Family::V6, ..ipv6 });
     tests.push(Test { needs: Some("openssl"), ..final_flight });
     tests
 }
@@ -112,7 +138,11 @@ fn main() -> ExitCode {
     let obstacle = obstacle();
     let mut trials = Vec::new();
     let everywhere = DATAPATHS.iter().flat_map(|path| all().into_iter().map(move |it| (*path, it)));
-    for (datapath, test) in everywhere.chain(of_xdp().into_iter().map(|test| ("xdp", test))) {
+    let of_xdp = of_xdp().into_iter().map(|test| ("xdp", test));
+    let of_frames = of_frames().into_iter().map(|test| ("xdp-transmit", test));
+    let of_client = tests![transmit::a_client_follows_another_mac_address];
+    let of_client = of_client.into_iter().map(|test| ("socket", test));
+    for (datapath, test) in everywhere.chain(of_xdp).chain(of_frames).chain(of_client) {
         let name = format!("{datapath}::{}", test.name);
         let obstacle = obstacle.clone().or_else(|| test.obstacle());
         // A list of tests is read by programs.

@@ -16,9 +16,9 @@ const WISHES: u64 = 500;
 
 const LINK: Link = Link {
     loss_per_mille: 200,
-    duplicates_per_mille: 0,
     delay: Duration::from_millis(20),
     jitter: Duration::from_millis(20),
+    ..Link::CLEAN
 };
 
 /// What became of one wish in a network that loses a fifth of all datagrams, once it has ended.
