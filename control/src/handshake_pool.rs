@@ -6,6 +6,7 @@
 use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::net::IpAddr;
+use std::net::SocketAddr;
 use std::ops::Range;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -30,6 +31,7 @@ use crate::handshake::{OpensslAcceptor, OpensslConnector};
 use crate::mailbox::{Mailbox, Postbox, mailbox};
 use crate::messages::{ToHandshakes, ToWorker};
 use crate::registry::Registry;
+use crate::trace::{self, Trace, Watch};
 
 /// How much nicer than the workers the handshakes are, so that traffic goes first.
 const NICE: i32 = 10;
@@ -180,6 +182,8 @@ pub struct Surroundings {
     pub associations: Option<Arc<Associations>>,
     /// Whose associations are.
     pub registry: Arc<Registry>,
+    /// Whom the operator watches.
+    pub trace: Arc<Trace>,
 }
 
 /// Starts a thread that drives `machine`.
@@ -195,6 +199,7 @@ pub fn spawn(
         }
         while let Some(message) = next(&mailbox, machine.deadline()) {
             let now = Instant::now();
+            let mut observed = surroundings.observe(message.as_ref());
             match message {
                 None => {}
                 Some(ToHandshakes::Begin(start)) => machine.begin(now, start),
@@ -212,7 +217,13 @@ pub fn spawn(
             }
             machine.handle_timeout(now);
             while let Some(action) = machine.poll_action() {
+                if let Some(observed) = &mut observed {
+                    observed.done.extend(trace::action(&action));
+                }
                 surroundings.carry_out(now, action);
+            }
+            if let Some(observed) = observed {
+                observed.record(now);
             }
             surroundings.counters.half_open(machine.half_open());
         }
@@ -231,7 +242,39 @@ fn next(
     }
 }
 
+/// A datagram of somebody whom the operator watches, and what is made of it.
+struct Observed {
+    watch: Watch,
+    peer: SocketAddr,
+    came: String,
+    done: Vec<String>,
+}
+
+impl Observed {
+    fn record(self, now: Instant) {
+        let what = format!("{} → {}", self.came, self.done.join("; "));
+        self.watch.record(now, "handshakes".to_owned(), self.peer, what);
+    }
+}
+
 impl Surroundings {
+    fn observe(&self, message: Option<&ToHandshakes>) -> Option<Observed> {
+        let watch = self.trace.watch()?;
+        let (peer, came, concerned) = match message? {
+            ToHandshakes::Begin(Start::Answer(hello)) => {
+                let (peer, id) = (hello.from.remote, hello.client_id);
+                let came = format!("ClientHello of {id:08x} with a good cookie");
+                (peer, came, watch.concerns_association(id, peer))
+            }
+            ToHandshakes::Datagram(_, from, datagram) => {
+                let concerned = watch.concerns(from.remote, datagram);
+                (from.remote, trace::datagram(datagram), concerned)
+            }
+            _ => return None,
+        };
+        concerned.then(|| Observed { watch, peer, came, done: Vec::new() })
+    }
+
     fn carry_out(&self, now: Instant, action: Action) {
         match action {
             Action::Count(reason) => self.counters.dropped(reason),

@@ -25,5 +25,6 @@ pub mod random;
 pub mod registry;
 pub mod reload;
 pub mod sys;
+pub mod trace;
 pub mod worker;
 pub mod xsk;

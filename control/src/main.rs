@@ -54,6 +54,7 @@ fn run(command: Command) -> Result<()> {
             print!("{}", runtime.block_on(commands::drops(&arguments))?);
             Ok(())
         }
+        Command::Trace(arguments) => runtime.block_on(commands::trace(&arguments)),
         Command::Reload(arguments) => {
             print!("{}", runtime.block_on(commands::reload(&arguments))?);
             Ok(())

@@ -165,6 +165,10 @@ impl Answer for Node {
         match request {
             Request::Status => Response::Status(Box::new(self.status())),
             Request::Reload => self.reload(),
+            Request::Trace { filter } => match self.handle.trace().poll(Instant::now(), filter) {
+                Ok((events, lost)) => Response::Traced { events, lost },
+                Err(reason) => Response::Refused { reason },
+            },
             Request::Associations { after, limit } => self.page(after, limit).await,
             Request::Association { id } => match LocalId::new(id) {
                 Some(local) => self.one(local).await.unwrap_or_else(|| no_such(id)),

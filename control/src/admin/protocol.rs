@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::associations::{Association, Page};
 use super::status::Status;
 use crate::reload::Reloaded;
+use crate::trace::{Event, Filter};
 
 /// The longest request, in bytes with its newline.
 pub(super) const MAX_REQUEST: u64 = 4096;
@@ -40,6 +41,11 @@ pub enum Request {
     },
     /// Read the configuration again.
     Reload,
+    /// Begin to watch, or tell what has been seen since the last time.
+    Trace {
+        /// Whom to watch.
+        filter: Filter,
+    },
 }
 
 /// What a node answers.
@@ -59,6 +65,13 @@ pub enum Response {
     },
     /// The configuration was read again.
     Reloaded(Reloaded),
+    /// What has been seen.
+    Traced {
+        /// In order.
+        events: Vec<Event>,
+        /// How many more there were.
+        lost: u64,
+    },
     /// It does not do what was asked, and why, in words.
     Refused {
         /// Why, and what to do.

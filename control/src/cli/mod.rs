@@ -19,7 +19,9 @@ mod operate;
 #[cfg(test)]
 mod tests;
 
-pub use operate::{Asked, Associations, AssociationsAction, DEFAULT_LIMIT, Drops, Reload, Status};
+pub use operate::{
+    Asked, Associations, AssociationsAction, DEFAULT_LIMIT, Drops, Reload, Status, Trace,
+};
 
 /// A DTLS gateway and client at the speed of XDP and AF_XDP
 #[derive(Clone, Debug, Parser)]
@@ -39,7 +41,7 @@ pub struct Cli {
     )]
     pub log: LevelFilter,
 
-    /// How to log: a line for people, or a JSON object a line for programs
+    /// How to log: human, lines for people, or json, an object a line for programs
     #[arg(
         long,
         global = true,
@@ -47,7 +49,8 @@ pub struct Cli {
         display_order = 901,
         env = "XDTLS_LOG_FORMAT",
         hide_env_values = true,
-        default_value = "human"
+        default_value = "human",
+        hide_possible_values = true
     )]
     pub log_format: LogFormat,
 
@@ -92,6 +95,8 @@ pub enum Command {
     Drops(Drops),
     /// Let a running gateway read its certificates, rules and limits again
     Reload(Reload),
+    /// Watch the datagrams of one association or address
+    Trace(Trace),
 }
 
 const DEV_CERTS_EXAMPLES: &str = "\
