@@ -56,7 +56,8 @@ pub struct HelloPath {
 }
 
 /// An address as 16 bytes, IPv4 as mapped.
-pub fn mapped(address: IpAddr) -> [u8; 16] {
+#[inline(always)]
+pub const fn mapped(address: IpAddr) -> [u8; 16] {
     match address {
         IpAddr::V4(v4) => v4.to_ipv6_mapped().octets(),
         IpAddr::V6(v6) => v6.octets(),
@@ -114,17 +115,6 @@ impl CookieSecrets {
     /// The place that is to be given a fresh secret during the period of `now_s`: the next one's.
     pub const fn index_to_renew(now_s: u32) -> usize {
         ring_index(now_s.wrapping_add(PERIOD_S))
-    }
-
-    /// [`judge`] with the secrets of this ring.
-    pub fn judge(
-        &self,
-        now_s: u32,
-        path: &HelloPath,
-        hello: &ClientHello,
-        cursor: &mut impl Cursor,
-    ) -> Judgement {
-        judge(self, now_s, path, hello, cursor)
     }
 }
 
@@ -208,7 +198,7 @@ mod tests {
 
     fn judge(secrets: &CookieSecrets, now_s: u32, path: &HelloPath, bytes: &[u8]) -> Judgement {
         let hello = ClientHello::parse(&mut SliceCursor::new(bytes)).unwrap();
-        secrets.judge(now_s, path, &hello, &mut SliceCursor::new(bytes))
+        super::judge(secrets, now_s, path, &hello, &mut SliceCursor::new(bytes))
     }
 
     fn cookie_at(now_s: u32) -> [u8; COOKIE_LEN] {

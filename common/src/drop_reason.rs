@@ -39,6 +39,9 @@ drop_reasons! {
     /// The receiver's id is known, but the sender's is not its peer's; or a ClientHello has the
     /// sender's id 0.
     WrongPeerId = "wrong_peer_id",
+    /// The source address is denied, or not among those that alone are allowed, by configuration or the
+    /// operator.
+    AccessDenied = "access_denied",
     /// The receiver's id is 0 and the datagram does not begin as a ClientHello.
     NotAClientHello = "not_a_client_hello",
     /// A ClientHello that breaks the rules of wire.md, section 2.

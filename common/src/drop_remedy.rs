@@ -24,6 +24,8 @@ remedies! {
     /// Somebody guesses ids, or a client mixes associations up. Nothing, unless your own clients do
     /// it.
     WrongPeerId,
+    /// Configured, or told by the operator: see `xdtls deny list` and `xdtls allow list`.
+    AccessDenied,
     /// Noise, or a client that sends data before its handshake. Check the client.
     NotAClientHello,
     /// A ClientHello must fit one datagram and one record. Shorten the client's lists of suites,

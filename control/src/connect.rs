@@ -25,8 +25,8 @@ use crate::inside::health::BackendHealth;
 use crate::inside::local::{Local, LocalLimits};
 use crate::lifecycle::Signals;
 use crate::node::{Running, Shape, Wiring, start_worker};
-use crate::random;
 use crate::worker::{Parts, poll_descriptor};
+use crate::{privileges, random};
 
 /// Slots: enough that an id keeps 20 random bits and ids that rest are never missed.
 const SLOTS: u32 = 2 * MAX_PROGRAMS;
@@ -115,9 +115,10 @@ async fn start(
         .with_context(|| format!("cannot listen on {}", arguments.listen))?;
     let address = port.local_address()?;
 
-    let outside_port = channel.local_address()?.port();
+    let outside = channel.local_address()?;
     let options = arguments.datapath.clone().over(DatapathOptions::default());
-    let chosen = fast_path::open(&options, outside_port, &shape, None).await?;
+    let chosen = fast_path::open(&options, outside, &shape, None).await?;
+    privileges::drop(None, chosen.fast_path.is_some())?;
     let towards = |gateway: &Endpoint| max_plaintext(arguments.path_mtu, gateway.remote);
     let room = gateways.iter().map(towards).min().unwrap_or_default();
     let about = About::new("client", address, room, &chosen);
@@ -155,6 +156,7 @@ async fn start(
         workers: wiring.workers.clone(),
         pool: wiring.pool.clone(),
         secrets: None,
+        access: Arc::default(),
         gateway: gateways.first().copied(),
         poll,
         counters,

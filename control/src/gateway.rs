@@ -13,6 +13,7 @@ use xdtls_proto::handshakes::{Limits, RoutePolicy};
 use xdtls_proto::policy::{Policy, Rule};
 use xdtls_proto::shard::{Shard, ShardConfig};
 
+use crate::access::AccessList;
 use crate::admin::{self, About, Backends, Bounds, Node, Response};
 use crate::cli::Gateway;
 use crate::config::Config;
@@ -27,9 +28,9 @@ use crate::inside::health::{BackendHealth, Health};
 use crate::lifecycle::Signals;
 use crate::metrics;
 use crate::node::{Running, Shape, Wiring, start_worker};
-use crate::random;
 use crate::reload::Reload;
 use crate::worker::{Parts, poll_descriptor};
+use crate::{notify, privileges, random};
 
 /// Headers in front of a UDP payload with IPv6 and our prefix, in bytes: what a handshake datagram
 /// loses of the path MTU whatever the family.
@@ -48,14 +49,16 @@ pub async fn run(arguments: Gateway) -> Result<()> {
     let secrets = Arc::new(SharedSecrets::new());
     let shape = shape(&config)?;
     let health = BackendHealth::of(config.backends.len());
-    let (running, about) = start(&config, shape, &secrets, &health).await?;
+    let access = Arc::new(AccessList::new(config.access.clone()));
+    let (running, about) = start(&config, shape, &secrets, &access, &health).await?;
     let address = about.address;
     let backends = Backends { named: named(&config), health };
-    let reload = Reload::new(arguments.config, arguments.datapath, shape, config.clone());
+    let reload = Reload::new(arguments.config, arguments.datapath, shape, access, config.clone());
     let node = Node::new(about, running.handle(), backends, bounds(&config), Some(reload));
     let node = Arc::new(node);
     let life = async {
         signals.until_told_to_stop(&running).await?;
+        notify::stopping();
         node.drain();
         signals.drain(&running, node.drain_time()).await;
         Ok(())
@@ -66,11 +69,13 @@ pub async fn run(arguments: Gateway) -> Result<()> {
         handshake_workers = config.gateway.handshake_workers,
         "gateway is ready",
     );
+    notify::ready();
     let outcome = tokio::select! {
         outcome = admin::serve(config.admin.socket.as_deref(), node.clone()) => outcome,
         outcome = metrics::serve(listener, node.clone()) => outcome,
         outcome = reload_on_hangup(&node) => outcome,
         () = renew(&secrets) => Ok(()),
+        () = notify::watchdog() => Ok(()),
         outcome = life => outcome,
     };
     signals.stop(running).await.and(outcome)
@@ -87,9 +92,11 @@ async fn renew(secrets: &SharedSecrets) {
 async fn reload_on_hangup(node: &Node) -> Result<()> {
     let mut hangup = signal(SignalKind::hangup())?;
     while hangup.recv().await.is_some() {
+        notify::reloading();
         if let Response::Refused { reason } = node.reload() {
             error!("{reason}");
         }
+        notify::ready();
     }
     std::future::pending().await
 }
@@ -134,15 +141,18 @@ async fn start(
     config: &Config,
     shape: Shape,
     secrets: &Arc<SharedSecrets>,
+    access: &Arc<AccessList>,
     health: &Health,
 ) -> Result<(Running, About)> {
     let acceptor = acceptor(config)?;
     let channels = Channel::bind_shards(config.gateway.listen, shape.layout)
-        .with_context(|| format!("cannot listen on {}", config.gateway.listen))?;
+        .with_context(|| cannot_listen(config.gateway.listen))?;
     let address = channels[0].local_address()?;
-    let answering = Answering { secrets: secrets.clone(), limits: config.limits.front };
+    let answering =
+        Answering { secrets: secrets.clone(), limits: config.limits.front, access: access.clone() };
     let datapath = &config.gateway.datapath;
-    let chosen = fast_path::open(datapath, address.port(), &shape, Some(answering)).await?;
+    let chosen = fast_path::open(datapath, address, &shape, Some(answering)).await?;
+    privileges::drop(config.process.user.as_deref(), chosen.fast_path.is_some())?;
     let about = About {
         workers: config.gateway.workers,
         handshake_workers: config.gateway.handshake_workers,
@@ -185,6 +195,7 @@ async fn start(
             workers: wiring.workers.clone(),
             pool: wiring.pool.clone(),
             secrets: Some(secrets.clone()),
+            access: access.clone(),
             gateway: None,
             poll,
             counters,
@@ -193,6 +204,11 @@ async fn start(
         workers.push(start_worker(index, parts)?);
     }
     Ok((wiring.running(workers, handshakes, program), about))
+}
+
+fn cannot_listen(address: SocketAddr) -> String {
+    let port = address.port();
+    format!("cannot listen on {address} (`ss -ulpn sport = :{port}` shows who has the port)")
 }
 
 pub(crate) fn acceptor(config: &Config) -> Result<OpensslAcceptor> {

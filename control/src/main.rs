@@ -5,9 +5,12 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::Parser;
+use xdtls::access::ListName;
 use xdtls::admin::commands;
 use xdtls::cli::{Cli, Command, LogFormat};
-use xdtls::{connect, dev_certs, gateway};
+use xdtls::exit::Exit;
+use xdtls::finding::{Findings, Severity};
+use xdtls::{check, connect, dev_certs, doctor, gateway};
 
 fn main() -> ExitCode {
     let arguments = Cli::parse();
@@ -21,43 +24,61 @@ fn main() -> ExitCode {
         LogFormat::Json => log.json().flatten_event(true).with_current_span(false).init(),
     }
     match run(arguments.command) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(exit) => exit.into(),
         Err(error) => {
             eprintln!("xdtls: {error:#}");
-            ExitCode::FAILURE
+            Exit::of(&error).into()
         }
     }
 }
 
-fn run(command: Command) -> Result<()> {
+fn run(command: Command) -> Result<Exit> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .context("cannot start the runtime")?;
     match command {
-        Command::Gateway(arguments) => runtime.block_on(gateway::run(arguments)),
-        Command::Connect(arguments) => runtime.block_on(connect::run(arguments)),
+        Command::Gateway(arguments) => runtime.block_on(gateway::run(arguments))?,
+        Command::Connect(arguments) => runtime.block_on(connect::run(arguments))?,
         Command::DevCerts(options) => {
             let written = dev_certs::write(&options)?;
             print!("{}", dev_certs::summary(&options, &written));
-            Ok(())
+        }
+        Command::Allow(arguments) => {
+            print!("{}", runtime.block_on(commands::access(ListName::Allow, &arguments))?);
+        }
+        Command::Deny(arguments) => {
+            print!("{}", runtime.block_on(commands::access(ListName::Deny, &arguments))?);
         }
         Command::Status(arguments) => {
             print!("{}", runtime.block_on(commands::status(&arguments))?);
-            Ok(())
         }
         Command::Associations(arguments) => {
             print!("{}", runtime.block_on(commands::associations(&arguments))?);
-            Ok(())
         }
         Command::Drops(arguments) => {
             print!("{}", runtime.block_on(commands::drops(&arguments))?);
-            Ok(())
         }
-        Command::Trace(arguments) => runtime.block_on(commands::trace(&arguments)),
+        Command::Trace(arguments) => runtime.block_on(commands::trace(&arguments))?,
         Command::Reload(arguments) => {
             print!("{}", runtime.block_on(commands::reload(&arguments))?);
-            Ok(())
+        }
+        Command::Check(arguments) => {
+            return Ok(show(&runtime.block_on(check::run(&arguments.config)), arguments.json));
+        }
+        Command::Doctor(arguments) => {
+            return Ok(show(&runtime.block_on(doctor::run(&arguments.interface)), arguments.json));
         }
     }
+    Ok(Exit::Success)
+}
+
+/// Prints findings; one problem is enough for an exit code of its own.
+fn show(findings: &Findings, json: bool) -> Exit {
+    if json {
+        println!("{:#}", findings.to_json());
+    } else {
+        print!("{findings}");
+    }
+    if findings.count(Severity::Problem) > 0 { Exit::Problem } else { Exit::Success }
 }

@@ -3,11 +3,12 @@
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::access::AccessList;
 use crate::admin::Bounds;
 use crate::config::Config;
 use crate::datapath::options::DatapathArgs;
@@ -31,14 +32,26 @@ pub struct Reload {
     file: PathBuf,
     overrides: DatapathArgs,
     shape: Shape,
+    access: Arc<AccessList>,
     /// The configuration as it is in use.
     running: Mutex<Config>,
 }
 
 impl Reload {
     /// For a gateway that runs with `running`.
-    pub fn new(file: PathBuf, overrides: DatapathArgs, shape: Shape, running: Config) -> Self {
-        Self { file, overrides, shape, running: Mutex::new(running) }
+    pub fn new(
+        file: PathBuf,
+        overrides: DatapathArgs,
+        shape: Shape,
+        access: Arc<AccessList>,
+        running: Config,
+    ) -> Self {
+        Self { file, overrides, shape, access, running: Mutex::new(running) }
+    }
+
+    /// The lists of sources.
+    pub fn access(&self) -> &AccessList {
+        &self.access
     }
 
     /// How long associations may end by themselves before the gateway closes them.
@@ -58,6 +71,11 @@ impl Reload {
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
         let needs_restart = pin(&mut config, &running)?;
         let changed = changes(&running, &config);
+        // What the operator has changed since stays, unless the file says otherwise now.
+        if config.access != running.access {
+            let access = config.access.clone();
+            self.access.replace(access).map_err(|error| error.to_string())?;
+        }
         let settings = || Settings {
             acceptor: acceptor.clone(),
             limits: gateway::limits(&config, self.shape),
@@ -117,6 +135,7 @@ fn pin(config: &mut Config, running: &Config) -> Result<Vec<String>, String> {
         backends = "backend",
         admin.socket = "admin.socket",
         metrics.listen = "metrics.listen",
+        process.user = "process.user",
     }
     Ok(different)
 }
@@ -132,6 +151,8 @@ fn changes(running: &Config, config: &Config) -> Vec<String> {
         };
     }
     compared! {
+        access.allow = "access.allow",
+        access.deny = "access.deny",
         identities = "identity",
         clients.ca = "clients.ca",
         rules = "rule",
@@ -170,7 +191,8 @@ mod tests {
     /// Does not compile when there is a key that [`pin`] and [`changes`] may not know.
     #[allow(dead_code, reason = "it is there to be compiled")]
     fn every_key_is_thought_of(config: Config) {
-        use crate::config::{Admin, Clients, Forward, Gateway, Limits, Metrics};
+        use crate::access::AccessRules;
+        use crate::config::{Admin, Clients, Forward, Gateway, Limits, Metrics, Process};
         use crate::datapath::options::DatapathOptions;
         let Config {
             gateway,
@@ -180,7 +202,9 @@ mod tests {
             backends: _,
             rules: _,
             forward,
+            access,
             admin,
+            process,
             metrics,
         } = &config;
         let Gateway { listen: _, workers: _, handshake_workers: _, path_mtu: _, datapath } =
@@ -189,6 +213,7 @@ mod tests {
             datapath;
         let (Clients { ca: _ }, Forward { default_backend: _ }) = (clients, forward);
         let (Admin { socket: _ }, Metrics { listen: _ }) = (admin, metrics);
+        let (AccessRules { allow: _, deny: _ }, Process { user: _ }) = (access, process);
         let Limits {
             associations: _,
             half_open: _,

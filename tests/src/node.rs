@@ -43,6 +43,11 @@ impl Node {
         Ok(Self { name, process: Some(process), socket, address, journal })
     }
 
+    /// Its process id.
+    pub fn id(&self) -> Result<u32> {
+        Ok(self.process.as_ref().context("it has ended")?.id())
+    }
+
     /// Where it listens: a gateway's outside, a client's port for local programs.
     pub fn address(&self) -> SocketAddr {
         self.address

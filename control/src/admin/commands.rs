@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::client::ask;
 use super::protocol::{Request, Response};
 use super::show;
+use crate::access::ListName;
 use crate::cli::{self, Asked, AssociationsAction};
 
 /// How often `xdtls trace` asks for what has been seen.
@@ -27,6 +28,17 @@ fn unexpected<T>(response: &Response) -> Result<T> {
 pub async fn status(arguments: &cli::Status) -> Result<String> {
     match ask(&arguments.asked.socket, &Request::Status).await? {
         Response::Status(status) => print(&arguments.asked, &*status, show::status),
+        other => unexpected(&other),
+    }
+}
+
+/// `xdtls allow` and `xdtls deny`: one prefix a line.
+pub async fn access(list: ListName, arguments: &cli::Access) -> Result<String> {
+    let request = Request::Access { list, change: arguments.action.into() };
+    match ask(&arguments.asked.socket, &request).await? {
+        Response::Access { prefixes } => print(&arguments.asked, &prefixes, |prefixes| {
+            prefixes.iter().map(|prefix| format!("{prefix}\n")).collect()
+        }),
         other => unexpected(&other),
     }
 }

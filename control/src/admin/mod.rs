@@ -17,6 +17,6 @@ mod status;
 
 pub use associations::{Association, Page};
 pub use node::{Backends, Bounds, Node};
-pub use protocol::{Request, Response};
+pub use protocol::{AccessChange, Request, Response};
 pub use server::{Answer, serve};
 pub use status::{About, BackendStatus, LimitStatus, Status};

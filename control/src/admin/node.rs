@@ -5,14 +5,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use ipnet::IpNet;
 use tracing::info;
 use xdtls_common::id::LocalId;
 use xdtls_proto::shard::AssociationView;
 
 use super::associations::{Association, Page};
-use super::protocol::{MAX_LISTED, Request, Response};
+use super::protocol::{AccessChange, MAX_LISTED, Request, Response};
 use super::server::Answer;
 use super::status::{About, BackendStatus, LimitStatus, Status};
+use crate::access::ListName;
 use crate::inside::health::Health;
 use crate::node::Handle;
 use crate::registry::Entry;
@@ -127,6 +129,23 @@ impl Node {
         }
     }
 
+    fn access(&self, list: ListName, change: AccessChange) -> Result<Vec<IpNet>, String> {
+        let access = self.reload.as_ref().ok_or("only gateways keep lists of sources")?.access();
+        let changed = match change {
+            AccessChange::Keep => Ok(()),
+            AccessChange::Add(prefix) => access.change(|rules| rules.list_mut(list).push(prefix)),
+            AccessChange::Remove(prefix) => {
+                let prefix = prefix.trunc();
+                if !access.rules().list(list).contains(&prefix) {
+                    return Err(format!("{prefix} is not on the list"));
+                }
+                access.change(|rules| rules.list_mut(list).retain(|entry| *entry != prefix))
+            }
+        };
+        changed.map_err(|error| error.to_string())?;
+        Ok(access.rules().list(list).to_vec())
+    }
+
     async fn page(&self, after: Option<u32>, limit: usize) -> Response {
         let after = after.and_then(LocalId::new);
         let (entries, total) = self.handle.registry().page(after, limit.clamp(1, MAX_LISTED));
@@ -167,6 +186,10 @@ impl Answer for Node {
             Request::Reload => self.reload(),
             Request::Trace { filter } => match self.handle.trace().poll(Instant::now(), filter) {
                 Ok((events, lost)) => Response::Traced { events, lost },
+                Err(reason) => Response::Refused { reason },
+            },
+            Request::Access { list, change } => match self.access(list, change) {
+                Ok(prefixes) => Response::Access { prefixes },
                 Err(reason) => Response::Refused { reason },
             },
             Request::Associations { after, limit } => self.page(after, limit).await,

@@ -1,9 +1,11 @@
 //! What is asked and answered on the admin socket. Both ends are of one version of the program.
 
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use super::associations::{Association, Page};
 use super::status::Status;
+use crate::access::ListName;
 use crate::reload::Reloaded;
 use crate::trace::{Event, Filter};
 
@@ -22,6 +24,13 @@ pub(crate) const MAX_LISTED: usize = 1000;
 pub enum Request {
     /// How it is doing.
     Status,
+    /// One of the lists of sources, perhaps after a change.
+    Access {
+        /// Which list.
+        list: ListName,
+        /// What is to be done to it first.
+        change: AccessChange,
+    },
     /// The associations behind `after`, by id: at most `limit`, and never more than [`MAX_LISTED`].
     Associations {
         /// The last id of the page before.
@@ -48,12 +57,29 @@ pub enum Request {
     },
 }
 
+/// A change of a list of sources.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AccessChange {
+    /// None.
+    Keep,
+    /// One prefix more.
+    Add(IpNet),
+    /// One prefix less.
+    Remove(IpNet),
+}
+
 /// What a node answers.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "response", rename_all = "snake_case")]
 pub enum Response {
     /// How it is doing.
     Status(Box<Status>),
+    /// The list that was asked for, as it is now.
+    Access {
+        /// Its prefixes, in order.
+        prefixes: Vec<IpNet>,
+    },
     /// Some associations.
     Associations(Page),
     /// One association.

@@ -14,18 +14,23 @@ use tracing::level_filters::LevelFilter;
 use crate::config::{FLOW_IDLE_TIMEOUT, PATH_MTU, duration};
 use crate::datapath::options::DatapathArgs;
 use crate::dev_certs;
+use crate::exit::Exit;
 
+mod access;
+mod examine;
 mod operate;
 #[cfg(test)]
 mod tests;
 
+pub use access::{Access, AccessAction};
+pub use examine::{Check, Doctor};
 pub use operate::{
     Asked, Associations, AssociationsAction, DEFAULT_LIMIT, Drops, Reload, Status, Trace,
 };
 
 /// A DTLS gateway and client at the speed of XDP and AF_XDP
 #[derive(Clone, Debug, Parser)]
-#[command(name = "xdtls", version, max_term_width = 100, after_help = EXAMPLES)]
+#[command(name = "xdtls", version, max_term_width = 100, after_help = after_help())]
 pub struct Cli {
     /// How much to log: off, error, warn, info, debug or trace
     #[arg(
@@ -41,7 +46,7 @@ pub struct Cli {
     )]
     pub log: LevelFilter,
 
-    /// How to log: human, lines for people, or json, an object a line for programs
+    /// Form of the log: human, or json for programs, one object a line
     #[arg(
         long,
         global = true,
@@ -72,10 +77,18 @@ pub enum LogFormat {
 const EXAMPLES: &str = "\
 Try it on one machine:
   xdtls dev-certs --out .
+  xdtls check --config gateway.toml
   xdtls gateway --config gateway.toml
   xdtls connect --gateway 127.0.0.1:4433 --listen 127.0.0.1:5000 \\
     --certificate client.pem --key client.key --ca ca.pem
   xdtls status";
+
+/// Examples, and what the exit codes mean.
+fn after_help() -> String {
+    let code = |exit: &Exit| format!("\n  {}  {}", exit.code(), exit.meaning());
+    let codes: String = Exit::ALL.iter().map(code).collect();
+    format!("{EXAMPLES}\n\nExit codes:{codes}")
+}
 
 /// What the program does.
 #[derive(Clone, Debug, Subcommand)]
@@ -84,6 +97,10 @@ pub enum Command {
     Gateway(Gateway),
     /// Carry local UDP flows to a gateway, each in an association of its own
     Connect(Connect),
+    /// Find what is wrong with a configuration, without starting anything
+    Check(Check),
+    /// Find what keeps XDP from a network interface, or slows it down
+    Doctor(Doctor),
     /// Make a CA and certificates for development
     #[command(after_help = DEV_CERTS_EXAMPLES)]
     DevCerts(dev_certs::Options),
@@ -97,6 +114,10 @@ pub enum Command {
     Reload(Reload),
     /// Watch the datagrams of one association or address
     Trace(Trace),
+    /// Show or change which sources alone may send to a running gateway
+    Allow(Access),
+    /// Show or change which sources may not send to a running gateway
+    Deny(Access),
 }
 
 const DEV_CERTS_EXAMPLES: &str = "\

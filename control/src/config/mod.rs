@@ -17,6 +17,7 @@ mod error;
 mod schema;
 mod value;
 
+use crate::access::AccessRules;
 use crate::datapath::options::DatapathOptions;
 pub use error::{ConfigError, ConfigErrors, Problem};
 use xdtls_common::front::FrontLimits;
@@ -49,8 +50,12 @@ pub struct Config {
     pub rules: Vec<Rule>,
     /// `[forward]`
     pub forward: Forward,
+    /// `[access]`: who may send to the gateway at all. Default: everybody.
+    pub access: AccessRules,
     /// `[admin]`
     pub admin: Admin,
+    /// `[process]`
+    pub process: Process,
     /// `[metrics]`
     pub metrics: Metrics,
 }
@@ -210,6 +215,13 @@ pub struct Admin {
     pub socket: Option<PathBuf>,
 }
 
+/// `[process]`: as whom the gateway runs.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Process {
+    /// User that it becomes once it is set up. Default: whoever starts it.
+    pub user: Option<String>,
+}
+
 /// `[metrics]`: counters for Prometheus, over HTTP.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Metrics {
@@ -255,6 +267,7 @@ mod tests {
         let interface = Some("eth0".to_owned());
         let datapath = DatapathOptions { interface, ..DatapathOptions::default() };
         assert_eq!(config.gateway.datapath, datapath);
+        assert_eq!(config.process.user.as_deref(), Some("xdtls"));
         assert_eq!(config.backends[0].source_addresses, ["10.0.0.1".parse::<IpAddr>().unwrap()]);
     }
 }

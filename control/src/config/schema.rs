@@ -10,13 +10,17 @@ use std::ops::RangeInclusive;
 use std::str::FromStr;
 use std::time::Duration;
 
+use ipnet::IpNet;
+use xdtls_common::access::PREFIXES_MAX;
+
 use super::document::Section;
 use super::error::nearest;
 use super::value::Value;
 use super::{
     ASSOCIATIONS, Admin, Backend, Clients, Config, FLOW_IDLE_TIMEOUT, Forward, Gateway, Identity,
-    Limits, Metrics, NamePattern, PATH_MTU, Rule,
+    Limits, Metrics, NamePattern, PATH_MTU, Process, Rule,
 };
+use crate::access::{AccessRules, parse_prefix};
 use crate::datapath::options::{Datapath, DatapathOptions};
 use xdtls_common::front::FrontLimits;
 
@@ -41,7 +45,9 @@ pub(super) fn config(mut root: Section<'_>) -> Option<Config> {
     let (names, backends) = backends(&mut root);
     let rules = rules(&mut root, &names);
     let forward = forward(root.table("forward"), &names);
+    let access = access(root.table("access"));
     let admin = admin(root.table("admin"));
+    let process = process(root.table("process"));
     let metrics = metrics(root.table("metrics"));
     root.finish();
     Some(Config {
@@ -52,7 +58,9 @@ pub(super) fn config(mut root: Section<'_>) -> Option<Config> {
         backends: backends?,
         rules: rules?,
         forward: forward?,
+        access: access?,
         admin: admin?,
+        process: process?,
         metrics: metrics?,
     })
 }
@@ -265,6 +273,28 @@ fn forward(mut table: Section<'_>, backends: &[String]) -> Option<Forward> {
     Some(Forward { default_backend: default_backend? })
 }
 
+fn access(mut table: Section<'_>) -> Option<AccessRules> {
+    let mut list = |key| match table.value(key, "[\"192.0.2.0/24\"]") {
+        Some(value) => prefixes(&value),
+        None => Some(Vec::new()),
+    };
+    let (allow, deny) = (list("allow"), list("deny"));
+    table.finish();
+    Some(AccessRules { allow: allow?, deny: deny? })
+}
+
+fn prefixes(list: &Value<'_>) -> Option<Vec<IpNet>> {
+    let items = list.array("[\"192.0.2.0/24\"]")?;
+    if items.len() > PREFIXES_MAX as usize {
+        list.wrong(format!("a list has at most {PREFIXES_MAX} prefixes, not {}", items.len()));
+        return None;
+    }
+    all(items.into_iter().map(|value| {
+        let parsed = parse_prefix(value.string()?);
+        parsed.map_err(|wrong| value.wrong(wrong)).ok()
+    }))
+}
+
 fn admin(mut table: Section<'_>) -> Option<Admin> {
     let socket = match table.value("socket", "\"/run/xdtls/admin.sock\"") {
         Some(value) => value.path().and_then(|path| {
@@ -284,6 +314,21 @@ fn admin(mut table: Section<'_>) -> Option<Admin> {
     };
     table.finish();
     Some(Admin { socket: socket? })
+}
+
+fn process(mut table: Section<'_>) -> Option<Process> {
+    let user = match table.value("user", "\"xdtls\"") {
+        Some(value) => value.string().and_then(|user| {
+            if user.is_empty() {
+                value.wrong("must not be empty");
+                return None;
+            }
+            Some(Some(user.to_owned()))
+        }),
+        None => Some(None),
+    };
+    table.finish();
+    Some(Process { user: user? })
 }
 
 fn metrics(mut table: Section<'_>) -> Option<Metrics> {

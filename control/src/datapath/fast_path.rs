@@ -1,6 +1,8 @@
 //! The fast path as a whole: the XDP program and the AF_XDP sockets that it steers to, or the
 //! reason why packets take the socket path.
 
+use std::net::SocketAddr;
+
 use anyhow::{Context, Result, bail, ensure};
 use tracing::{info, warn};
 
@@ -33,21 +35,21 @@ pub struct Chosen {
     pub words: String,
 }
 
-/// Opens the fast path for a UDP port that is bound already, or says once why there is none.
+/// Opens the fast path for a UDP socket that is bound already, or says once why there is none.
 pub async fn open(
     options: &DatapathOptions,
-    port: u16,
+    listen: SocketAddr,
     shape: &Shape,
     answering: Option<Answering>,
 ) -> Result<Chosen> {
-    let chosen = choose(options, port, shape, answering).await?;
+    let chosen = choose(options, listen, shape, answering).await?;
     info!("datapath: {}", chosen.words);
     Ok(chosen)
 }
 
 async fn choose(
     options: &DatapathOptions,
-    port: u16,
+    listen: SocketAddr,
     shape: &Shape,
     answering: Option<Answering>,
 ) -> Result<Chosen> {
@@ -58,7 +60,7 @@ async fn choose(
         (Datapath::Socket, _) => "it was asked for".to_owned(),
         (Datapath::Xdp, None) => bail!("xdp needs the name of the outside's interface"),
         (Datapath::Auto, None) => "no interface is named for XDP".to_owned(),
-        (required, Some(name)) => match try_open(options, name, port, shape, answering).await {
+        (required, Some(name)) => match try_open(options, name, listen, shape, answering).await {
             Ok(chosen) => return Ok(chosen),
             Err(error) if required == Datapath::Xdp => return Err(error),
             Err(error) => {
@@ -77,7 +79,7 @@ async fn choose(
 async fn try_open(
     options: &DatapathOptions,
     name: &str,
-    port: u16,
+    listen: SocketAddr,
     shape: &Shape,
     answering: Option<Answering>,
 ) -> Result<Chosen> {
@@ -90,7 +92,7 @@ async fn try_open(
     })?;
     let shards = shape.layout.shards();
     let queues = interface.queues;
-    let steered = Steered { port, layout: shape.layout, queues, answering };
+    let steered = Steered { listen, layout: shape.layout, queues, answering };
     let mut program = Program::load(&interface, &steered)?;
     let sockets = XskOptions { chunk, zero_copy: options.zero_copy, ..XskOptions::default() };
     let mut set = XskSet::open(interface.index, queues, shards, &sockets)

@@ -1,5 +1,6 @@
 //! How datagrams reach the workers and leave them.
 
+pub mod access_maps;
 pub mod fast_path;
 pub mod gate;
 pub mod interface;

@@ -22,8 +22,9 @@ use xdtls_common::id::LocalId;
 use xdtls_proto::association::CloseCause;
 use xdtls_proto::endpoint::Endpoint;
 use xdtls_proto::handshakes::Installation;
-use xdtls_proto::shard::{Front, Shard};
+use xdtls_proto::shard::{Front, Output, Shard};
 
+use crate::access::AccessList;
 use crate::cookies::SharedSecrets;
 use crate::counters::Counters;
 use crate::datapath::next_hops::NextHops;
@@ -72,6 +73,8 @@ pub struct Parts<I> {
     pub pool: Pool,
     /// Cookie secrets, if it answers ClientHellos.
     pub secrets: Option<Arc<SharedSecrets>>,
+    /// Who may send to the outside socket. The XDP program asks for what it hands over.
+    pub access: Arc<AccessList>,
     /// Where associations that we open lead to.
     pub gateway: Option<Endpoint>,
     /// The epoll descriptor that the inside was made with.
@@ -188,9 +191,13 @@ impl<I: Inside> Worker<I> {
         // An answer to a flight must find the id reserved that was posted before the flight left.
         self.read_mail(now, stop);
         let (front, watch) = (self.front(), self.parts.trace.watch());
+        let access = self.parts.access.clone();
         self.with_output(now, |shard, batch, out| {
             batch.for_each(|datagram| {
                 trace!(from = %datagram.from, length = datagram.payload.len(), "outside");
+                if !access.admits(datagram.from.ip()) {
+                    return out.count(DropReason::AccessDenied);
+                }
                 let from = Endpoint { remote: datagram.from, local: datagram.to };
                 let way = Way { now, front: front.as_ref(), watch: watch.as_ref(), name: "socket" };
                 way.receive(shard, from, datagram.payload, out);

@@ -4,12 +4,16 @@
 //! lab's. They wait much more than they compute, so several run at once, the longest first.
 #![forbid(unsafe_code)]
 
+mod access;
 mod adversity;
 mod identity;
 mod lifetime;
 mod limits;
 mod loss;
 mod operating;
+mod operations;
+mod page;
+mod service;
 mod sizes;
 mod traffic;
 mod transmit;
@@ -71,6 +75,7 @@ fn all() -> Vec<Test> {
         limits::one_program_too_many_is_refused
         limits::one_backend_flow_too_many_is_refused
         limits::sixteen_datagrams_wait_for_an_association
+        access::a_denied_source_is_cut_off_at_once
         adversity::a_backend_may_go_and_come_back
         operating::status_and_metrics_agree_to_the_packet
         operating::logs_name_no_peer_at_the_usual_level
@@ -79,6 +84,8 @@ fn all() -> Vec<Test> {
         operating::a_draining_gateway_takes_nobody_new
         operating::a_trace_shows_one_peer_and_no_payload
         adversity::garbage_is_counted_and_disturbs_nobody
+        operations::no_thread_keeps_privileges
+        operations::the_gateway_becomes_another_user
     ]
     .to_vec();
     let [same_id, ipv6] = tests![
@@ -122,6 +129,9 @@ fn of_xdp() -> Vec<Test> {
         xdp::the_driver_answers_hellos
         xdp::generic_mode_answers_hellos
         xdp::unfinished_checksums_take_the_slow_path
+        operations::the_doctor_looks_and_changes_nothing
+        service::its_capabilities_are_enough_and_each_is_needed
+        page::the_operations_page_works_as_written
     ]
     .to_vec();
     let [final_flight, ipv6] = tests![
@@ -133,17 +143,29 @@ fn of_xdp() -> Vec<Test> {
     tests
 }
 
+/// Tests of what does not depend on the gateway's datapath.
+fn of_sockets() -> Vec<Test> {
+    let mut tests = tests![
+        transmit::a_client_follows_another_mac_address
+        operations::exit_codes_are_as_documented
+        operations::a_service_manager_is_told
+    ]
+    .to_vec();
+    let [unit] = tests![service::systemd_accepts_the_unit];
+    tests.push(Test { needs: Some("systemd-analyze"), ..unit });
+    tests
+}
+
 fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
     arguments.test_threads.get_or_insert(THREADS);
     let obstacle = obstacle();
     let mut trials = Vec::new();
     let everywhere = DATAPATHS.iter().flat_map(|path| all().into_iter().map(move |it| (*path, it)));
-    let of_xdp = of_xdp().into_iter().map(|test| ("xdp", test));
-    let of_frames = of_frames().into_iter().map(|test| ("xdp-transmit", test));
-    let of_client = tests![transmit::a_client_follows_another_mac_address];
-    let of_client = of_client.into_iter().map(|test| ("socket", test));
-    for (datapath, test) in everywhere.chain(of_xdp).chain(of_frames).chain(of_client) {
+    let of_one = [("xdp", of_xdp()), ("xdp-transmit", of_frames()), ("socket", of_sockets())];
+    let of_one =
+        of_one.into_iter().flat_map(|(path, tests)| tests.into_iter().map(move |it| (path, it)));
+    for (datapath, test) in everywhere.chain(of_one) {
         let name = format!("{datapath}::{}", test.name);
         let obstacle = obstacle.clone().or_else(|| test.obstacle());
         // A list of tests is read by programs.

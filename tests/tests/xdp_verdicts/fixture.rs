@@ -1,12 +1,17 @@
 //! The associations and the front that the tables are about, for the host and for the maps.
 
+use std::net::IpAddr;
+
 use rustix::time::{ClockId, clock_gettime};
+use xdtls_common::DropReason;
+use xdtls_common::access::{Access, AccessValue, Entrance, PrefixKey, enter};
 use xdtls_common::budget::{SKETCH_CELLS, SKETCH_ROWS};
-use xdtls_common::cookie::{CookieSecrets, Secrets};
+use xdtls_common::cookie::{CookieSecrets, Secrets, mapped};
 use xdtls_common::cursor::SliceCursor;
-use xdtls_common::front::{Front, FrontValue, HelloVerdict, judge_frame};
+use xdtls_common::front::{Front, FrontValue, HelloVerdict, judge_frame, pass_slowly};
 use xdtls_common::id::{IdLayout, LocalId};
 use xdtls_common::map::{AssociationValue, ConfigValue, TagValue};
+use xdtls_common::odd::is_hello;
 use xdtls_common::siphash::Key;
 use xdtls_common::steering::Table;
 use xdtls_common::steering::{Steering, steer};
@@ -69,6 +74,10 @@ pub(crate) struct Slots {
     pub(crate) tags: Vec<TagValue>,
     /// For the map `ASSOCIATIONS`.
     pub(crate) associations: Vec<AssociationValue>,
+    /// Which lists of sources have entries.
+    pub(crate) access: AccessValue,
+    /// What the loader tells the program.
+    pub(crate) config: ConfigValue,
 }
 
 impl Slots {
@@ -77,6 +86,8 @@ impl Slots {
         let mut slots = Self {
             tags: vec![TagValue::EMPTY; SLOTS as usize],
             associations: vec![AssociationValue::EMPTY; SLOTS as usize],
+            access: AccessValue::default(),
+            config: config(),
         };
         for (id, phase, peer_id) in [
             (ESTABLISHED, Phase::Established, PEER),
@@ -100,6 +111,23 @@ impl Slots {
         let slot = LAYOUT.slot_of(id.value()) as usize;
         self.tags[slot] = TagValue::of(id);
         self.associations[slot] = AssociationValue::new(LAYOUT, id, entry);
+    }
+}
+
+/// The source that the table's lists deny, once they are not empty.
+pub(crate) const DENIED: [u8; 4] = [198, 51, 100, 7];
+
+impl Access for Slots {
+    fn lists(&self) -> AccessValue {
+        self.access
+    }
+
+    fn is_denied(&self, source: PrefixKey) -> bool {
+        source == mapped(IpAddr::from(DENIED))
+    }
+
+    fn is_allowed(&self, source: PrefixKey) -> bool {
+        source == mapped(IpAddr::from([192, 0, 2, 1]))
     }
 }
 
@@ -130,8 +158,19 @@ impl From<Steering> for Decision {
 
 /// What the host decides, in the order in which the XDP program does.
 pub(crate) fn decide(frame: &[u8], slots: &Slots, front: &mut HostFront) -> Decision {
-    match steer(SliceCursor::new(frame), &config(), slots) {
-        Steering::ClientHello => match judge_frame(SliceCursor::new(frame), front) {
+    let cursor = || SliceCursor::new(frame);
+    match enter(cursor(), &slots.config, slots) {
+        Entrance::Open => {}
+        Entrance::NotOurs => return Steering::NotOurs.into(),
+        Entrance::Denied => return Steering::Drop(DropReason::AccessDenied).into(),
+    }
+    match steer(cursor(), &slots.config, slots) {
+        Steering::NotPlain if is_hello(cursor(), &slots.config) => match pass_slowly(front) {
+            Ok(()) => Decision::Hello(HelloVerdict::PassSlowly),
+            Err(reason) => Steering::Drop(reason).into(),
+        },
+        Steering::NotPlain => Steering::NotOurs.into(),
+        Steering::ClientHello => match judge_frame(cursor(), front) {
             HelloVerdict::Drop(reason) => Decision::Steered(Steering::Drop(reason)),
             verdict => Decision::Hello(verdict),
         },

@@ -138,6 +138,24 @@ pub(crate) fn cookies() -> Result {
     Ok(())
 }
 
+/// A ClientHello that claims to come from another gateway: what that gateway makes of the answer is
+/// silence, whatever id the ClientHello had.
+pub(crate) fn two_gateways() -> Result {
+    let mut kernel = Kernel::load(&config(), &GENEROUS)?;
+    for plain in [Hello::v4(), Hello::v6()] {
+        for client_id in [1, 0x2a5a_5a05, u32::MAX] {
+            let mut hello = Hello { client_id, ..plain.clone() };
+            hello.source.set_port(hello.destination.port());
+            answer(&mut kernel, &hello)?;
+            let seen = kernel.run(&kernel.output().to_vec())?;
+            if seen != Seen::of(dropped(DropReason::UnknownId)) {
+                return Err(format!("the answer to {hello:?}: {seen:?}").into());
+            }
+        }
+    }
+    Ok(())
+}
+
 /// The cookie that the host gave at another second of the clock.
 fn cookie_at(hello: &Hello, now_s: u32) -> Result<Vec<u8>> {
     let mut front = HostFront::new(FrontValue::UNSET).at(now_s);

@@ -1,13 +1,16 @@
 //! The program in the kernel, without an interface.
 
+use std::net::IpAddr;
 use std::os::fd::AsRawFd;
 use std::time::Duration;
 
+use aya::maps::lpm_trie::{Key, LpmTrie};
 use aya::maps::{Array, MapData, PerCpuArray, XskMap};
 use aya::programs::{TestRun, TestRunOptions, Xdp};
 use aya::{Ebpf, EbpfLoader};
 use socket2::{Domain, Socket, Type};
-use xdtls_common::cookie::CookieSecrets;
+use xdtls_common::access::AccessValue;
+use xdtls_common::cookie::{CookieSecrets, mapped};
 use xdtls_common::front::{FrontValue, HelloVerdict};
 use xdtls_common::map::ConfigValue;
 use xdtls_common::steering::Steering;
@@ -45,7 +48,7 @@ impl Seen {
                 Steering::Handshake => (action::PASS, Outcome::Handshake.as_str()),
                 Steering::Worker(_) => (action::REDIRECT, Outcome::Redirected.as_str()),
                 Steering::Drop(reason) => (action::DROP, reason.as_str()),
-                Steering::ClientHello => (action::PASS, "undecided"),
+                Steering::NotPlain | Steering::ClientHello => (action::PASS, "undecided"),
             },
             Decision::Hello(verdict) => match verdict {
                 HelloVerdict::Reply(_) => (action::TX, Outcome::HelloVerifyRequest.as_str()),
@@ -99,6 +102,23 @@ impl Kernel {
         for (index, secret) in (0..).zip(secrets.0) {
             self.secrets.set(index, bytemuck::cast::<_, [u8; 16]>(secret), 0)?;
         }
+        Ok(())
+    }
+
+    /// Puts addresses on the list of those that are denied.
+    pub(crate) fn deny(&mut self, sources: impl IntoIterator<Item = IpAddr>) -> Result<(), Error> {
+        fill_trie(&mut self.ebpf, "DENIED", sources)
+    }
+
+    /// Puts addresses on the list of those that alone are allowed.
+    pub(crate) fn allow(&mut self, sources: impl IntoIterator<Item = IpAddr>) -> Result<(), Error> {
+        fill_trie(&mut self.ebpf, "ALLOWED", sources)
+    }
+
+    /// Says which lists are to be looked at.
+    pub(crate) fn use_lists(&mut self, lists: AccessValue) -> Result<(), Error> {
+        let map = self.ebpf.map_mut("ACCESS").ok_or("there is no map ACCESS")?;
+        Array::<_, [u8; 8]>::try_from(map)?.set(0, bytemuck::cast::<_, [u8; 8]>(lists), 0)?;
         Ok(())
     }
 
@@ -159,6 +179,19 @@ fn program(ebpf: &mut Ebpf) -> Result<&mut Xdp, Error> {
 
 fn take(ebpf: &mut Ebpf, name: &str) -> Result<aya::maps::Map, Error> {
     ebpf.take_map(name).ok_or_else(|| format!("there is no map {name}").into())
+}
+
+fn fill_trie(
+    ebpf: &mut Ebpf,
+    name: &str,
+    sources: impl IntoIterator<Item = IpAddr>,
+) -> Result<(), Error> {
+    let map = ebpf.map_mut(name).ok_or("there is no such list")?;
+    let mut trie = LpmTrie::<_, [u8; 16], u8>::try_from(map)?;
+    for source in sources {
+        trie.insert(&Key::new(128, mapped(source)), 1, 0)?;
+    }
+    Ok(())
 }
 
 fn fill(ebpf: &mut Ebpf) -> Result<(), Error> {
