@@ -160,6 +160,7 @@ async fn start(
         gateway: gateways.first().copied(),
         poll,
         counters,
+        trace: wiring.trace.clone(),
     };
     let worker = start_worker(0, parts)?;
     Ok((wiring.running(vec![worker], handshakes, program), about))

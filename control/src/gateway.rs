@@ -199,6 +199,7 @@ async fn start(
             gateway: None,
             poll,
             counters,
+            trace: wiring.trace.clone(),
         };
         workers.push(start_worker(index, parts)?);
     }

@@ -6,6 +6,7 @@
 use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::net::IpAddr;
+use std::net::SocketAddr;
 use std::ops::Range;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -30,6 +31,7 @@ use crate::handshake::{OpensslAcceptor, OpensslConnector};
 use crate::mailbox::{Mailbox, Postbox, mailbox};
 use crate::messages::{ToHandshakes, ToWorker};
 use crate::registry::Registry;
+use crate::trace::{self, Trace, Watch};
 
 /// How much nicer than the workers the handshakes are, so that traffic goes first.
 const NICE: i32 = 10;
@@ -183,6 +185,8 @@ pub struct Surroundings {
     pub associations: Option<Arc<Associations>>,
     /// Whose associations are.
     pub registry: Arc<Registry>,
+    /// Whom the operator watches.
+    pub trace: Arc<Trace>,
 }
 
 /// Starts a thread that drives `machine`.
@@ -200,13 +204,14 @@ pub fn spawn(
             // All mail is read before a new handshake may begin: what was begun goes first.
             let more = std::iter::from_fn(|| mailbox.take());
             for message in first.into_iter().chain(more).take(MESSAGES) {
+                let observed = surroundings.observe(&message);
                 if !surroundings.deliver(&mut machine, message) {
                     return;
                 }
-                surroundings.carry_out_all(&mut machine);
+                surroundings.carry_out_all(&mut machine, observed);
             }
             machine.handle_timeout(Instant::now());
-            surroundings.carry_out_all(&mut machine);
+            surroundings.carry_out_all(&mut machine, None);
             surroundings.counters.half_open(machine.half_open());
         }
     })
@@ -224,7 +229,39 @@ fn next(
     }
 }
 
+/// A datagram of somebody whom the operator watches, and what is made of it.
+struct Observed {
+    watch: Watch,
+    peer: SocketAddr,
+    came: String,
+    done: Vec<String>,
+}
+
+impl Observed {
+    fn record(self, now: Instant) {
+        let what = format!("{} → {}", self.came, self.done.join("; "));
+        self.watch.record(now, "handshakes".to_owned(), self.peer, what);
+    }
+}
+
 impl Surroundings {
+    fn observe(&self, message: &ToHandshakes) -> Option<Observed> {
+        let watch = self.trace.watch()?;
+        let (peer, came, concerned) = match message {
+            ToHandshakes::Begin(_, Start::Answer(hello)) => {
+                let (peer, id) = (hello.from.remote, hello.client_id);
+                let came = format!("ClientHello of {id:08x} with a good cookie");
+                (peer, came, watch.concerns_association(id, peer))
+            }
+            ToHandshakes::Datagram(_, from, datagram) => {
+                let concerned = watch.concerns(from.remote, datagram);
+                (from.remote, trace::datagram(datagram), concerned)
+            }
+            _ => return None,
+        };
+        concerned.then(|| Observed { watch, peer, came, done: Vec::new() })
+    }
+
     /// Gives a message to the machine; `false` if the thread is to end.
     fn deliver(&self, machine: &mut impl Machine, message: ToHandshakes) -> bool {
         match message {
@@ -244,9 +281,16 @@ impl Surroundings {
         true
     }
 
-    fn carry_out_all(&self, machine: &mut impl Handshakes) {
+    fn carry_out_all(&self, machine: &mut impl Handshakes, mut observed: Option<Observed>) {
+        let now = Instant::now();
         while let Some(action) = machine.poll_action() {
-            self.carry_out(Instant::now(), action);
+            if let Some(observed) = &mut observed {
+                observed.done.extend(trace::action(&action));
+            }
+            self.carry_out(now, action);
+        }
+        if let Some(observed) = observed {
+            observed.record(now);
         }
     }
 

@@ -32,5 +32,6 @@ pub mod random;
 pub mod registry;
 pub mod reload;
 pub mod sys;
+pub mod trace;
 pub mod worker;
 pub mod xsk;

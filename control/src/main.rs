@@ -59,6 +59,7 @@ fn run(command: Command) -> Result<Exit> {
         Command::Drops(arguments) => {
             print!("{}", runtime.block_on(commands::drops(&arguments))?);
         }
+        Command::Trace(arguments) => runtime.block_on(commands::trace(&arguments))?,
         Command::Reload(arguments) => {
             print!("{}", runtime.block_on(commands::reload(&arguments))?);
         }

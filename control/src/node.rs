@@ -19,6 +19,7 @@ use crate::inside::Inside;
 use crate::mailbox::{Mailbox, Postbox, mailbox};
 use crate::messages::{ToHandshakes, ToWorker, WorkerLimits};
 use crate::registry::Registry;
+use crate::trace::Trace;
 use crate::worker::{Parts, Worker};
 
 /// Slots of associations and the threads that share them.
@@ -71,6 +72,8 @@ pub struct Wiring {
     handshake_mail: Vec<Mailbox<ToHandshakes>>,
     counters: Vec<Arc<Counters>>,
     registry: Arc<Registry>,
+    /// Whom the operator watches.
+    pub trace: Arc<Trace>,
     shape: Shape,
 }
 
@@ -89,6 +92,7 @@ impl Wiring {
             handshake_mail,
             counters: Vec::new(),
             registry: Arc::default(),
+            trace: Arc::default(),
             shape,
         })
     }
@@ -118,6 +122,7 @@ impl Wiring {
                 counters: self.new_counters(Place::Handshakes),
                 associations: program.map(Program::associations),
                 registry: self.registry.clone(),
+                trace: self.trace.clone(),
             };
             let name = format!("handshakes-{index}");
             threads.push(handshake_pool::spawn(name, machine(ids), mailbox, surroundings)?);
@@ -138,6 +143,7 @@ impl Wiring {
             counters: self.counters.into(),
             program: program.as_ref().map(Program::counters),
             registry: self.registry,
+            trace: self.trace,
             layout: self.shape.layout,
         };
         Running { handle, workers, handshakes, _program: program }
@@ -165,6 +171,7 @@ pub struct Handle {
     counters: Arc<[Arc<Counters>]>,
     program: Option<Arc<XdpCounters>>,
     registry: Arc<Registry>,
+    trace: Arc<Trace>,
     layout: IdLayout,
 }
 
@@ -172,6 +179,11 @@ impl Handle {
     /// What the node has counted so far.
     pub fn totals(&self) -> Totals {
         Totals::of(self.counters.iter().map(|counters| &**counters), self.program.as_deref())
+    }
+
+    /// Whom the operator watches.
+    pub fn trace(&self) -> &Trace {
+        &self.trace
     }
 
     /// Whose associations are.

@@ -1,5 +1,7 @@
 //! The commands that ask a running node: each returns what it prints.
 
+use std::time::{Duration, Instant};
+
 use anyhow::{Result, bail};
 use serde::Serialize;
 
@@ -8,6 +10,9 @@ use super::protocol::{Request, Response};
 use super::show;
 use crate::access::ListName;
 use crate::cli::{self, Asked, AssociationsAction};
+
+/// How often `xdtls trace` asks for what has been seen.
+const POLL_EVERY: Duration = Duration::from_millis(200);
 
 /// The answer, as JSON or in words.
 fn print<T: Serialize>(asked: &Asked, answer: &T, words: impl Fn(&T) -> String) -> Result<String> {
@@ -68,6 +73,31 @@ pub async fn associations(arguments: &cli::Associations) -> Result<String> {
         }),
         other => unexpected(&other),
     }
+}
+
+/// `xdtls trace`: prints until the time is over or enough has been seen.
+pub async fn trace(arguments: &cli::Trace) -> Result<()> {
+    let request = Request::Trace { filter: arguments.whom };
+    let end = Instant::now() + arguments.time;
+    let mut left = arguments.count;
+    while left > 0 {
+        let Response::Traced { events, lost } = ask(&arguments.asked.socket, &request).await?
+        else {
+            bail!("this answers another question");
+        };
+        for event in events.iter().take(left) {
+            print!("{}", print(&arguments.asked, event, show::event)?);
+        }
+        left -= events.len().min(left);
+        if lost > 0 {
+            eprintln!("xdtls: {lost} events came too fast to be shown");
+        }
+        if Instant::now() >= end {
+            break;
+        }
+        tokio::time::sleep(POLL_EVERY).await;
+    }
+    Ok(())
 }
 
 /// `xdtls reload`

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use crate::admin::{About, Association, BackendStatus, LimitStatus, Page, Status};
 use crate::counters::{DropCount, Totals};
 use crate::reload::Reloaded;
+use crate::trace::Event;
 
 fn named<T, const N: usize>(values: [(&str, T); N]) -> BTreeMap<String, T> {
     values.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
@@ -128,5 +129,15 @@ pub(crate) fn reloaded() -> Reloaded {
     Reloaded {
         changed: vec!["limits.half_open".to_owned(), "rule".to_owned()],
         needs_restart: vec!["gateway.workers".to_owned()],
+    }
+}
+
+/// A datagram that was opened.
+pub(crate) fn event() -> Event {
+    Event {
+        at_ms: 12_345,
+        place: "worker-1, AF_XDP".to_owned(),
+        peer: ([198, 51, 100, 4], 40_000).into(),
+        what: "[7d0a91c3][000301f4] data 1:17, 145 bytes → 100 bytes to the inside".to_owned(),
     }
 }

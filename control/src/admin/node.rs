@@ -184,6 +184,10 @@ impl Answer for Node {
         match request {
             Request::Status => Response::Status(Box::new(self.status())),
             Request::Reload => self.reload(),
+            Request::Trace { filter } => match self.handle.trace().poll(Instant::now(), filter) {
+                Ok((events, lost)) => Response::Traced { events, lost },
+                Err(reason) => Response::Refused { reason },
+            },
             Request::Access { list, change } => match self.access(list, change) {
                 Ok(prefixes) => Response::Access { prefixes },
                 Err(reason) => Response::Refused { reason },

@@ -7,6 +7,7 @@ use super::associations::{Association, Page};
 use super::status::Status;
 use crate::access::ListName;
 use crate::reload::Reloaded;
+use crate::trace::{Event, Filter};
 
 /// The longest request, in bytes with its newline.
 pub(super) const MAX_REQUEST: u64 = 4096;
@@ -49,6 +50,11 @@ pub enum Request {
     },
     /// Read the configuration again.
     Reload,
+    /// Begin to watch, or tell what has been seen since the last time.
+    Trace {
+        /// Whom to watch.
+        filter: Filter,
+    },
 }
 
 /// A change of a list of sources.
@@ -85,6 +91,13 @@ pub enum Response {
     },
     /// The configuration was read again.
     Reloaded(Reloaded),
+    /// What has been seen.
+    Traced {
+        /// In order.
+        events: Vec<Event>,
+        /// How many more there were.
+        lost: u64,
+    },
     /// It does not do what was asked, and why, in words.
     Refused {
         /// Why, and what to do.

@@ -24,7 +24,9 @@ mod tests;
 
 pub use access::{Access, AccessAction};
 pub use examine::{Check, Doctor};
-pub use operate::{Asked, Associations, AssociationsAction, DEFAULT_LIMIT, Drops, Reload, Status};
+pub use operate::{
+    Asked, Associations, AssociationsAction, DEFAULT_LIMIT, Drops, Reload, Status, Trace,
+};
 
 /// A DTLS gateway and client at the speed of XDP and AF_XDP
 #[derive(Clone, Debug, Parser)]
@@ -110,6 +112,8 @@ pub enum Command {
     Drops(Drops),
     /// Let a running gateway read its certificates, rules and limits again
     Reload(Reload),
+    /// Watch the datagrams of one association or address
+    Trace(Trace),
     /// Show or change which sources alone may send to a running gateway
     Allow(Access),
     /// Show or change which sources may not send to a running gateway

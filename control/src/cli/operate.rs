@@ -1,10 +1,13 @@
 //! The commands that look into a running node and steer it.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Subcommand};
 
 use super::association_id;
+use crate::config::duration;
+use crate::trace::Filter;
 
 /// Whom to ask, and how to print the answer.
 #[derive(Args, Clone, Debug)]
@@ -121,3 +124,47 @@ handshakes under way go on undisturbed. SIGHUP does the same and logs the outcom
 Examples:
   xdtls reload
   xdtls reload --socket /run/xdtls/admin.sock";
+
+/// `xdtls trace`
+#[derive(Args, Clone, Debug)]
+#[command(after_help = TRACE_EXAMPLES)]
+pub struct Trace {
+    /// Association id, address, or address and port of the peer
+    #[arg(value_name = "ID|ADDRESS[:PORT]", value_parser = whom)]
+    pub whom: Filter,
+
+    /// End after so many datagrams
+    #[arg(long, value_name = "COUNT", default_value_t = usize::MAX, hide_default_value = true)]
+    pub count: usize,
+
+    /// End after so much time
+    #[arg(long, value_name = "DURATION", default_value = "24h", value_parser = trace_time)]
+    pub time: Duration,
+
+    /// Whom to ask.
+    #[command(flatten)]
+    pub asked: Asked,
+}
+
+const TRACE_EXAMPLES: &str = "\
+One line for each datagram that reaches a worker or a handshake thread: its ids and records, and
+what was decided, without payload. What the XDP program drops reaches neither: `xdtls drops` counts
+it. Datagrams that come faster than they can be shown are counted instead.
+
+Examples:
+  xdtls trace 000301f4
+  xdtls trace 192.0.2.7 --time 30s
+  xdtls trace [2001:db8::7]:40000 --count 20 --json";
+
+fn whom(text: &str) -> Result<Filter, String> {
+    let host = || text.parse().map(Filter::Host).ok();
+    let peer = || text.parse().map(Filter::Peer).ok();
+    let id = || association_id(text).map(Filter::Id).ok();
+    host().or_else(peer).or_else(id).ok_or_else(|| {
+        "write an id such as 000301f4, an address, or an address and port".to_owned()
+    })
+}
+
+fn trace_time(text: &str) -> Result<Duration, String> {
+    duration::parse(text).map_err(|error| error.to_string())
+}

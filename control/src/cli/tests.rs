@@ -3,6 +3,7 @@ use clap::CommandFactory;
 use insta::assert_snapshot;
 
 use super::*;
+use crate::trace::Filter;
 
 /// What the program prints, on a terminal of 100 columns.
 fn help(line: &str) -> String {
@@ -65,6 +66,24 @@ fn help_of_associations_list() {
 #[test]
 fn help_of_drops() {
     assert_snapshot!(help("xdtls drops --help"));
+}
+
+#[test]
+fn help_of_trace() {
+    assert_snapshot!(help("xdtls trace --help"));
+}
+
+#[test]
+fn whom_to_trace_is_an_id_an_address_or_a_peer() {
+    let whom = |text: &str| match parse(&format!("xdtls trace {text}"))?.command {
+        Command::Trace(trace) => Ok::<_, String>(trace.whom),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(whom("000301f4"), Ok(Filter::Id(0x301f4)));
+    assert_eq!(whom("192.0.2.7"), Ok(Filter::Host([192, 0, 2, 7].into())));
+    assert_eq!(whom("192.0.2.7:5"), Ok(Filter::Peer(([192, 0, 2, 7], 5).into())));
+    assert!(whom("[2001:db8::7]:5").is_ok());
+    assert!(whom("gateway").unwrap_err().contains("write an id"));
 }
 
 #[test]

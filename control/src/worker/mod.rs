@@ -7,6 +7,7 @@
 mod frames;
 mod output;
 mod outside;
+mod way;
 
 use std::io;
 use std::mem::MaybeUninit;
@@ -17,8 +18,6 @@ use std::time::Instant;
 use rustix::event::{Timespec, epoll};
 use tracing::{debug, trace};
 use xdtls_common::DropReason;
-use xdtls_common::cursor::SliceCursor;
-use xdtls_common::frame;
 use xdtls_common::id::LocalId;
 use xdtls_proto::association::CloseCause;
 use xdtls_proto::endpoint::Endpoint;
@@ -35,9 +34,11 @@ use crate::handshake_pool::Pool;
 use crate::inside::{Inside, Request, Token, watch};
 use crate::mailbox::{Mailbox, Postbox};
 use crate::messages::ToWorker;
+use crate::trace::Trace;
 use crate::xsk::{RECEIVE_BATCH, RxPacket, ShardXsk};
 use output::WorkerOutput;
 use outside::Outside;
+use way::Way;
 
 /// Tokens that no inside uses: ids and port numbers have 32 bits.
 const OUTSIDE: Token = u64::MAX;
@@ -80,6 +81,8 @@ pub struct Parts<I> {
     pub poll: Arc<OwnedFd>,
     /// What it counts.
     pub counters: Arc<Counters>,
+    /// Whom the operator watches.
+    pub trace: Arc<Trace>,
 }
 
 /// A worker.
@@ -187,7 +190,8 @@ impl<I: Inside> Worker<I> {
         }
         // An answer to a flight must find the id reserved that was posted before the flight left.
         self.read_mail(now, stop);
-        let (front, access) = (self.front(), self.parts.access.clone());
+        let (front, watch) = (self.front(), self.parts.trace.watch());
+        let access = self.parts.access.clone();
         self.with_output(now, |shard, batch, out| {
             batch.for_each(|datagram| {
                 trace!(from = %datagram.from, length = datagram.payload.len(), "outside");
@@ -195,7 +199,8 @@ impl<I: Inside> Worker<I> {
                     return out.count(DropReason::AccessDenied);
                 }
                 let from = Endpoint { remote: datagram.from, local: datagram.to };
-                shard.receive(now, front.as_ref(), from, datagram.payload, out);
+                let way = Way { now, front: front.as_ref(), watch: watch.as_ref(), name: "socket" };
+                way.receive(shard, from, datagram.payload, out);
             });
         });
     }
@@ -206,10 +211,11 @@ impl<I: Inside> Worker<I> {
         self.parts.counters.fast_path(received as u64);
         if received > 0 {
             self.read_mail(now, stop);
-            let front = self.front();
+            let (front, watch) = (self.front(), self.parts.trace.watch());
             self.with_output(now, |shard, _, out| {
+                let way = Way { now, front: front.as_ref(), watch: watch.as_ref(), name: "AF_XDP" };
                 for mut packet in packets.drain(..) {
-                    receive_frame(now, shard, front.as_ref(), packet.frame.bytes_mut(), out);
+                    way.receive_frame(shard, packet.frame.bytes_mut(), out);
                     out.outside.return_frame(packet.frame);
                 }
             });
@@ -227,11 +233,13 @@ impl<I: Inside> Worker<I> {
         if let Err(error) = self.parts.inside.receive(token, &mut self.batch) {
             return debug!(%error, "cannot receive from the inside");
         }
+        let watch = self.parts.trace.watch();
         self.with_output(now, |shard, batch, out| {
+            let way = Way { now, front: None, watch: watch.as_ref(), name: "inside" };
             batch.for_each(|datagram| {
                 let payload = &*datagram.payload;
                 if let Some(id) = out.inside.owner(now, token, datagram.from, payload) {
-                    shard.send(now, id, payload, out);
+                    way.send(shard, id, payload, out);
                 }
             });
         });
@@ -246,9 +254,11 @@ impl<I: Inside> Worker<I> {
                 ToWorker::Forget(id) => self.parts.shard.release(id),
                 ToWorker::Install(installation) => self.install(now, *installation),
                 ToWorker::Datagram(from, mut datagram) => {
-                    let front = self.front();
+                    let (front, watch) = (self.front(), self.parts.trace.watch());
                     self.with_output(now, |shard, _, out| {
-                        shard.receive(now, front.as_ref(), from, &mut datagram, out);
+                        let (front, watch) = (front.as_ref(), watch.as_ref());
+                        let way = Way { now, front, watch, name: "another thread" };
+                        way.receive(shard, from, &mut datagram, out);
                     });
                 }
                 ToWorker::Failed(request, reason) => self.parts.inside.failed(request, &reason),
@@ -311,26 +321,6 @@ impl<I: Inside> Worker<I> {
                 }),
             }
         }
-    }
-}
-
-/// Lets the shard open the records of a datagram in the frame that it came in.
-fn receive_frame(
-    now: Instant,
-    shard: &mut Shard,
-    front: Option<&Front>,
-    bytes: &mut [u8],
-    out: &mut impl Output,
-) {
-    match frame::parse(SliceCursor::new(bytes)) {
-        Ok((headers, _)) => {
-            let end = headers.payload_at + headers.payload_len;
-            let local = Some(headers.destination.ip());
-            let from = Endpoint { remote: headers.source, local };
-            shard.receive(now, front, from, &mut bytes[headers.payload_at..end], out);
-        }
-        // The XDP program has parsed it with the same code: the frame was changed since.
-        Err(_) => out.count(DropReason::TooShort),
     }
 }
 

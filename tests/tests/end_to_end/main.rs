@@ -82,6 +82,7 @@ fn all() -> Vec<Test> {
         operating::associations_are_listed_shown_and_closed
         operating::a_reload_is_whole_or_nothing
         operating::a_draining_gateway_takes_nobody_new
+        operating::a_trace_shows_one_peer_and_no_payload
         adversity::garbage_is_counted_and_disturbs_nobody
         operations::no_thread_keeps_privileges
         operations::the_gateway_becomes_another_user

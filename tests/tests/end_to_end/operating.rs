@@ -313,3 +313,41 @@ pub(crate) fn a_draining_gateway_takes_nobody_new(lab: &Lab) -> Result<()> {
     gateway.wait_for_log("all associations have ended", PATIENCE)?;
     gateway.ended()
 }
+
+/// ```text
+///   A, B ─── xdtls connect ═══ xdtls gateway ─── udp-echo
+///                                │
+///          xdtls trace B ────────┘ sees B only
+/// ```
+pub(crate) fn a_trace_shows_one_peer_and_no_payload(lab: &Lab) -> Result<()> {
+    let _echo = lab.start_echo(9000, None)?;
+    let gateway = GatewayConfig::forward_to(lab.backend_address(9000)).start(lab)?;
+    let client = ClientOptions::default().start(lab)?;
+    let [a, b] = [lab.bind_program(&client)?, lab.bind_program(&client)?];
+    exchange(&a, b"hello")?;
+    let ids = || -> Result<Vec<String>> {
+        let page: Value = serde_json::from_str(&gateway.ask(&["associations", "--json"])?)?;
+        let associations = page["associations"].as_array().into_iter().flatten();
+        Ok(associations.filter_map(|it| it["id"].as_str().map(str::to_owned)).collect())
+    };
+    let of_a = ids()?;
+    exchange(&b, b"hello")?;
+    let of_b = ids()?.into_iter().find(|id| !of_a.contains(id)).context("B is missing")?;
+    let trace = |whom: &str, ask: &dyn Fn() -> Result<()>| -> Result<String> {
+        // Begins to watch, and says what has been seen when asked again.
+        let watch = || gateway.ask(&["trace", whom, "--time", "0s"]);
+        watch()?;
+        ask()?;
+        watch()
+    };
+    let seen = trace(&of_b, &|| {
+        (0..3).try_for_each(|_| exchange(&b, b"secret").and_then(|()| exchange(&a, b"other")))
+    })?;
+    let (opened, sealed) = ("6 bytes to the inside", "6 bytes for");
+    ensure!(seen.matches(opened).count() == 3 && seen.matches(sealed).count() == 3, "{seen}");
+    ensure!(seen.lines().all(|line| line.contains(&of_b)), "{seen}");
+    ensure!(!seen.contains("secret") && !seen.contains(&of_a[0]), "{seen}");
+    let refused = gateway.ask(&["trace", &of_a[0], "--time", "0s"]).err().context("two at once")?;
+    ensure!(format!("{refused:#}").contains("somebody else traces"), "{refused:#}");
+    Ok(())
+}

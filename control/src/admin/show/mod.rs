@@ -4,11 +4,13 @@ mod associations;
 mod drops;
 mod reloaded;
 mod status;
+mod trace;
 
 pub use associations::{association, page};
 pub use drops::{Drop, drops, explained};
 pub use reloaded::reloaded;
 pub use status::status;
+pub use trace::event;
 
 /// Lines of a group: a name and what there is to say.
 type Lines = Vec<(String, String)>;
@@ -68,6 +70,7 @@ mod tests {
         let associations = made_up::page();
         assert_snapshot!("associations", page(&associations));
         assert_snapshot!("association", association(&associations.associations[0]));
+        assert_snapshot!("event", event(&made_up::event()));
         assert_snapshot!("reloaded", reloaded(&made_up::reloaded()));
     }
 
