@@ -115,6 +115,17 @@ impl CookieSecrets {
     pub const fn index_to_renew(now_s: u32) -> usize {
         ring_index(now_s.wrapping_add(PERIOD_S))
     }
+
+    /// [`judge`] with the secrets of this ring.
+    pub fn judge(
+        &self,
+        now_s: u32,
+        path: &HelloPath,
+        hello: &ClientHello,
+        cursor: &mut impl Cursor,
+    ) -> Judgement {
+        judge(self, now_s, path, hello, cursor)
+    }
 }
 
 /// Judges a ClientHello at the second `now_s` of a monotonic clock. `cursor` stands where
@@ -197,7 +208,7 @@ mod tests {
 
     fn judge(secrets: &CookieSecrets, now_s: u32, path: &HelloPath, bytes: &[u8]) -> Judgement {
         let hello = ClientHello::parse(&mut SliceCursor::new(bytes)).unwrap();
-        super::judge(secrets, now_s, path, &hello, &mut SliceCursor::new(bytes))
+        secrets.judge(now_s, path, &hello, &mut SliceCursor::new(bytes))
     }
 
     fn cookie_at(now_s: u32) -> [u8; COOKIE_LEN] {

@@ -64,6 +64,8 @@ drop_reasons! {
     /// As many handshakes as one source (an IPv4 address or an IPv6 /64) may have are under way, or
     /// it has begun 16,384 in two minutes.
     SourceLimit = "source_limit",
+    /// One source begins handshakes faster than configured, or too many of them have failed.
+    SourceRate = "source_rate",
     /// No slot is free, or those that are free have not rested for 120 s.
     NoFreeId = "no_free_id",
     /// A ClientHello with a good cookie while the gateway is shutting down.

@@ -55,6 +55,9 @@ remedies! {
     /// More handshakes at once from one address than limits.half_open_per_source. Raise it if many
     /// clients share an address (NAT).
     SourceLimit,
+    /// One address begins handshakes too fast, or fails too many. If many clients share it (NAT), raise
+    /// limits.handshake_rate_per_source and limits.handshake_burst_per_source.
+    SourceRate,
     /// All slots are taken or resting for 120 s after use. Raise limits.associations and restart.
     NoFreeId,
     /// The gateway was told to stop. Clients have to go to another, or wait until it is back.

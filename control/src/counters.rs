@@ -26,6 +26,7 @@ pub struct Counters {
     drops: [AtomicU64; DropReason::COUNT],
     shard: [AtomicU64; SHARD],
     fast_path: AtomicU64,
+    fast_path_sent: AtomicU64,
     half_open: AtomicU64,
     handshakes_ok: AtomicU64,
     handshakes_failed: [AtomicU64; FailureClass::COUNT],
@@ -50,6 +51,7 @@ impl Counters {
             drops: array::from_fn(|_| AtomicU64::new(0)),
             shard: array::from_fn(|_| AtomicU64::new(0)),
             fast_path: AtomicU64::new(0),
+            fast_path_sent: AtomicU64::new(0),
             half_open: AtomicU64::new(0),
             handshakes_ok: AtomicU64::new(0),
             handshakes_failed: array::from_fn(|_| AtomicU64::new(0)),
@@ -84,6 +86,11 @@ impl Counters {
     /// Counts datagrams that AF_XDP has delivered.
     pub fn fast_path(&self, by: u64) {
         add(&self.fast_path, by);
+    }
+
+    /// Counts datagrams that went out through AF_XDP.
+    pub fn fast_path_sent(&self, by: u64) {
+        add(&self.fast_path_sent, by);
     }
 
     /// Publishes what a shard has done so far.
@@ -148,6 +155,8 @@ pub struct Totals {
     pub sealed_bytes: u64,
     /// Datagrams of the outside that AF_XDP sockets have delivered.
     pub fast_path: u64,
+    /// Datagrams to the outside that were given to AF_XDP sockets.
+    pub fast_path_sent: u64,
     /// What became of packets that the XDP program did not drop.
     pub xdp: BTreeMap<String, u64>,
     /// Drops by reason, wherever they happened; reasons that did not occur are left out.
@@ -210,6 +219,7 @@ impl Totals {
         self.final_flights_repeated += repeated;
         self.associations += associations;
         self.fast_path += read(&counters.fast_path);
+        self.fast_path_sent += read(&counters.fast_path_sent);
         self.half_open += read(&counters.half_open);
         self.handshakes_ok += read(&counters.handshakes_ok);
     }

@@ -122,7 +122,7 @@ fn named(config: &Config) -> Vec<(String, SocketAddr)> {
 /// The largest plaintext towards a peer of this family, in bytes: what IP, UDP, the prefix and the
 /// longer of the record formats leave of the path MTU.
 pub(crate) fn max_plaintext(path_mtu: u16, peer: SocketAddr) -> u16 {
-    let headers = if peer.is_ipv4() { 20 + 8 } else { 40 + 8 };
+    let headers = if peer.ip().to_canonical().is_ipv4() { 20 + 8 } else { 40 + 8 };
     path_mtu - headers - 8 - 37
 }
 
@@ -154,6 +154,7 @@ async fn start(
         handshake_workers: config.gateway.handshake_workers,
         ..About::new("gateway", address, max_plaintext(config.gateway.path_mtu, address), &chosen)
     };
+    let next_hops = chosen.fast_path.as_ref().and_then(|fast| fast.next_hops.clone());
     let (program, shards) = chosen.fast_path.map(|fast| (fast.program, fast.shards)).unzip();
     let mut shards = shards.into_iter().flatten();
 
@@ -184,6 +185,7 @@ async fn start(
             ),
             channel: channel.clone(),
             xsk: shards.next(),
+            next_hops: next_hops.clone(),
             associations: program.as_ref().map(Program::associations),
             mailbox,
             workers: wiring.workers.clone(),
@@ -213,12 +215,14 @@ pub(crate) fn acceptor(config: &Config) -> Result<OpensslAcceptor> {
         .context("cannot use the configured certificates and keys")
 }
 
-/// The handshake threads share the configured limits.
+/// The handshake threads share the configured limits; a source has one thread to itself.
 pub(crate) fn limits(config: &Config, shape: Shape) -> Limits {
     let threads = shape.handshake_threads;
     Limits {
         half_open: (config.limits.half_open as usize).div_ceil(threads),
         half_open_per_source: config.limits.half_open_per_source as usize,
+        rate_per_source: config.limits.handshake_rate_per_source,
+        burst_per_source: config.limits.handshake_burst_per_source,
         deadline: config.limits.handshake_deadline,
         max_datagram: usize::from(config.gateway.path_mtu - HEADERS_LEN),
     }

@@ -3,8 +3,9 @@
 //! A thread drives one of the sans-IO machines: messages in, the machine's actions out. Everything
 //! about one association, from its ClientHello to its end, goes to the thread that owns its id.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::hash::{BuildHasher, RandomState};
 use std::io;
+use std::net::IpAddr;
 use std::ops::Range;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -18,7 +19,9 @@ use xdtls_proto::endpoint::Endpoint;
 use xdtls_proto::failure::Failure;
 use xdtls_proto::handshakes::initiators::Initiators;
 use xdtls_proto::handshakes::responders::Responders;
-use xdtls_proto::handshakes::{Action, Ended, Handshakes, Hello, Limits, RoutePolicy, Start};
+use xdtls_proto::handshakes::{
+    Action, Ended, Handshakes, Hello, Limits, RoutePolicy, Start, source_of,
+};
 
 use crate::counters::Counters;
 use crate::datapath::socket::Channel;
@@ -71,6 +74,7 @@ impl Machine for Initiators<OpensslConnector> {
 #[derive(Clone)]
 pub struct Pool {
     threads: Arc<[Postbox<ToHandshakes>]>,
+    by_source: RandomState,
     layout: IdLayout,
     capacity: u32,
 }
@@ -84,7 +88,8 @@ impl Pool {
     ) -> io::Result<(Self, Vec<Mailbox<ToHandshakes>>)> {
         let boxes: Vec<_> = (0..count).map(|_| mailbox()).collect::<Result<_, _>>()?;
         let (postboxes, mailboxes): (Vec<_>, Vec<_>) = boxes.into_iter().unzip();
-        Ok((Self { threads: postboxes.into(), layout, capacity }, mailboxes))
+        let by_source = RandomState::new();
+        Ok((Self { threads: postboxes.into(), by_source, layout, capacity }, mailboxes))
     }
 
     /// The slots that a thread owns.
@@ -103,13 +108,17 @@ impl Pool {
         &self.threads[thread.min(threads - 1) as usize]
     }
 
-    /// Begins a handshake that we answer; one client's repeats always meet the same thread.
+    /// Begins a handshake that we answer. All of one source's meet on one thread, which can so
+    /// tell repeats and keep exact accounts of the source.
     pub fn hello(&self, hello: Hello) -> Result<(), DropReason> {
-        let mut hasher = DefaultHasher::new();
-        (hello.from.remote, hello.client_id).hash(&mut hasher);
-        let thread = hasher.finish() as usize % self.threads.len();
+        let thread = self.thread_of(hello.from.remote.ip());
         let message = ToHandshakes::Begin(Start::Answer(hello));
         self.threads[thread].offer(message).map_err(|_| DropReason::QueueFull)
+    }
+
+    /// The hash is keyed: nobody can choose sources that all meet on one thread.
+    fn thread_of(&self, source: IpAddr) -> usize {
+        self.by_source.hash_one(source_of(source)) as usize % self.threads.len()
     }
 
     /// Begins a handshake that we open.
@@ -298,5 +307,24 @@ impl Surroundings {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_source_has_one_thread_whatever_its_port_and_sources_are_spread() {
+        let layout = IdLayout::for_capacity(64, 1).unwrap();
+        let (pool, _mail) = Pool::new(4, layout, 64).unwrap();
+        let of = |address: &str| pool.thread_of(address.parse().unwrap());
+        assert_eq!(of("2001:db8::1"), of("2001:db8::2:3:4:5"));
+        assert_eq!(of("192.0.2.1"), of("::ffff:192.0.2.1"));
+        let mut met = [0; 4];
+        (0..=255).for_each(|host| met[of(&format!("192.0.2.{host}"))] += 1);
+        assert!(met.iter().all(|count| *count > 16), "{met:?}");
+        let clone = pool.clone();
+        assert_eq!(clone.thread_of([192, 0, 2, 7].into()), of("192.0.2.7"));
     }
 }

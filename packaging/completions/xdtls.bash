@@ -346,7 +346,7 @@ _xdtls() {
             return 0
             ;;
         xdtls__subcmd__connect)
-            opts="-h --gateway --listen --certificate --key --ca --server-name --idle-timeout --max-associations --path-mtu --admin-socket --datapath --interface --xdp-mode --zero-copy --log --log-format --help"
+            opts="-h --gateway --listen --certificate --key --ca --server-name --idle-timeout --max-associations --path-mtu --admin-socket --datapath --interface --xdp-mode --zero-copy --transmit --log --log-format --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -405,6 +405,10 @@ _xdtls() {
                     return 0
                     ;;
                 --zero-copy)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --transmit)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -510,7 +514,7 @@ _xdtls() {
             return 0
             ;;
         xdtls__subcmd__gateway)
-            opts="-h --config --datapath --interface --xdp-mode --zero-copy --log --log-format --help"
+            opts="-h --config --datapath --interface --xdp-mode --zero-copy --transmit --log --log-format --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -533,6 +537,10 @@ _xdtls() {
                     return 0
                     ;;
                 --zero-copy)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --transmit)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

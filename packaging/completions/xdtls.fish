@@ -49,6 +49,7 @@ complete -c xdtls -n "__fish_xdtls_using_subcommand gateway" -l datapath -d 'How
 complete -c xdtls -n "__fish_xdtls_using_subcommand gateway" -l interface -d 'Network interface of the outside, for XDP' -r
 complete -c xdtls -n "__fish_xdtls_using_subcommand gateway" -l xdp-mode -d 'How the XDP program runs: auto, native or generic' -r
 complete -c xdtls -n "__fish_xdtls_using_subcommand gateway" -l zero-copy -d 'Whether AF_XDP shares memory with the driver: auto, require or off' -r
+complete -c xdtls -n "__fish_xdtls_using_subcommand gateway" -l transmit -d 'How packets leave, if XDP brings them: auto, socket or xdp' -r
 complete -c xdtls -n "__fish_xdtls_using_subcommand gateway" -l log -d 'How much to log: off, error, warn, info, debug or trace' -r -f -a "off\t''
 error\t''
 warn\t''
@@ -72,6 +73,7 @@ complete -c xdtls -n "__fish_xdtls_using_subcommand connect" -l datapath -d 'How
 complete -c xdtls -n "__fish_xdtls_using_subcommand connect" -l interface -d 'Network interface of the outside, for XDP' -r
 complete -c xdtls -n "__fish_xdtls_using_subcommand connect" -l xdp-mode -d 'How the XDP program runs: auto, native or generic' -r
 complete -c xdtls -n "__fish_xdtls_using_subcommand connect" -l zero-copy -d 'Whether AF_XDP shares memory with the driver: auto, require or off' -r
+complete -c xdtls -n "__fish_xdtls_using_subcommand connect" -l transmit -d 'How packets leave, if XDP brings them: auto, socket or xdp' -r
 complete -c xdtls -n "__fish_xdtls_using_subcommand connect" -l log -d 'How much to log: off, error, warn, info, debug or trace' -r -f -a "off\t''
 error\t''
 warn\t''

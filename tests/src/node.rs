@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use rustix::process::Signal;
-use xdtls_netlab::{Finished, Line, Process};
+use xdtls_netlab::{Finished, Line, Process, capture, program};
 
 use crate::status::Status;
 use crate::wait::{PATIENCE, eventually};
@@ -58,6 +58,24 @@ impl Node {
         Status::ask(&self.socket).with_context(|| self.name.clone())
     }
 
+    /// What `xdtls` prints when it asks this node; an error if it fails, with what it says then.
+    pub fn ask(&self, arguments: &[&str]) -> Result<String> {
+        let mut command = Command::new(program("xdtls")?);
+        command.args(arguments).arg("--socket").arg(&self.socket);
+        capture(&mut command)
+    }
+
+    /// All that it has logged so far.
+    pub fn logged(&self) -> String {
+        let lines = self.process.iter().flat_map(Process::lines);
+        lines.map(|line| format!("{line}\n")).collect()
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&mut self, signal: Signal) -> Result<()> {
+        self.process.as_mut().context("it has ended")?.signal(signal)
+    }
+
     /// Waits until its status fulfils a condition, and returns that status.
     pub fn wait_until(&self, what: &str, holds: impl Fn(&Status) -> bool) -> Result<Status> {
         let mut last = None;
@@ -92,6 +110,14 @@ impl Node {
     /// Ends it by SIGTERM; anything but a clean exit is an error.
     pub fn terminate(mut self) -> Result<()> {
         let finished = self.take()?.terminate(PATIENCE)?;
+        self.log(&finished.lines);
+        ensure!(finished.status.success(), "{}: {}", self.name, finished.status);
+        Ok(())
+    }
+
+    /// Waits for its end, which must come by itself and be clean.
+    pub fn ended(mut self) -> Result<()> {
+        let finished = self.take()?.wait(PATIENCE)?;
         self.log(&finished.lines);
         ensure!(finished.status.success(), "{}: {}", self.name, finished.status);
         Ok(())

@@ -19,6 +19,10 @@ pub const PROBE_EVERY: Duration = Duration::from_secs(5);
 /// Silence after sending before the peer counts as dead.
 pub const DEAD_AFTER: Duration = Duration::from_secs(30);
 
+/// How long an association that we have answered may be without any sign that its client has
+/// completed the handshake. As long as the final flight is kept for it: later it cannot complete.
+pub const UNHEARD_AFTER: Duration = Duration::from_secs(240);
+
 /// Why an association ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CloseCause {
@@ -32,6 +36,8 @@ pub enum CloseCause {
     Dead,
     /// Nothing was sent or received for the configured time.
     Idle,
+    /// Its client has never shown that it has completed the handshake, for [`UNHEARD_AFTER`].
+    Unheard,
     /// The keys have sealed as many records as is safe.
     KeysWorn,
     /// The operator closed it.
@@ -47,6 +53,7 @@ impl CloseCause {
             Self::PeerAlert(_) => "ended by a fatal alert of the peer",
             Self::Dead => "the peer stopped answering",
             Self::Idle => "idle for the configured time",
+            Self::Unheard => "never used by its client",
             Self::Operator => "closed by the operator",
             Self::KeysWorn => "the keys have sealed as many records as is safe",
         }
@@ -90,6 +97,8 @@ pub(crate) struct Association {
     unanswered_since: Option<Instant>,
     probes: u32,
     active_at: Instant,
+    /// When the association ends if its client has not shown by then that it has it.
+    unheard_until: Option<Instant>,
     /// The deadline for which the shard's queue holds an entry.
     pub(crate) scheduled: Option<Instant>,
     /// When the last "no renegotiation" was sent.
@@ -112,6 +121,7 @@ impl Association {
             unanswered_since: None,
             probes: 0,
             active_at: now,
+            unheard_until: (role == Role::Server).then_some(now + UNHEARD_AFTER),
             scheduled: None,
             warned_at: None,
             traffic: Traffic::default(),
@@ -123,6 +133,11 @@ impl Association {
         self.unanswered_since = None;
         self.probes = 0;
         self.active_at = now;
+    }
+
+    /// A record has come that nobody writes before the handshake is complete at its end.
+    pub(crate) fn confirmed(&mut self) {
+        self.unheard_until = None;
     }
 
     /// Data was sent.
@@ -147,7 +162,7 @@ impl Association {
             probe.min(since + DEAD_AFTER)
         });
         let idle = idle_timeout.map(|timeout| self.active_at + timeout);
-        [watch, idle].into_iter().flatten().min()
+        [watch, idle, self.unheard_until].into_iter().flatten().min()
     }
 
     pub(crate) fn due(&self, now: Instant, idle_timeout: Option<Duration>) -> Due {
@@ -156,6 +171,9 @@ impl Association {
         }
         if idle_timeout.is_some_and(|timeout| self.active_at + timeout <= now) {
             return Due::Close(CloseCause::Idle);
+        }
+        if self.unheard_until.is_some_and(|end| end <= now) {
+            return Due::Close(CloseCause::Unheard);
         }
         match self.unanswered_since {
             Some(since) if since + DEAD_AFTER <= now => Due::Close(CloseCause::Dead),

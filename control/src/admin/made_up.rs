@@ -29,6 +29,7 @@ fn totals() -> Totals {
         sealed: 99_999,
         sealed_bytes: 12_345_678,
         fast_path: 1_234_567_000,
+        fast_path_sent: 99_000,
         xdp: named([("handshake", 200_000), ("redirected", 1_234_567_000)]),
         drops: drops_by_place.iter().map(|(name, count)| (name.clone(), count.sum())).collect(),
         drops_by_place,
@@ -53,6 +54,7 @@ pub(crate) fn gateway() -> Status {
             datapath: "xdp".to_owned(),
             xdp_mode: Some("native".to_owned()),
             zero_copy: Some(true),
+            transmit: "xdp".to_owned(),
             datapath_reason: "XDP native on eth0, 4 receive queues for 4 workers; zero-copy"
                 .to_owned(),
             workers: 4,

@@ -22,6 +22,8 @@ pub struct About {
     pub xdp_mode: Option<String>,
     /// Whether AF_XDP sockets share memory with the driver, if there are any.
     pub zero_copy: Option<bool>,
+    /// How packets leave it: `xdp` or `socket`.
+    pub transmit: String,
     /// Why packets travel that way and what it costs: the words of the start-up line.
     pub datapath_reason: String,
     /// Threads that open and seal.
@@ -36,6 +38,7 @@ impl About {
     /// What there is to say of a node that listens on `address`.
     pub fn new(role: &str, address: SocketAddr, max_plaintext: u16, chosen: &Chosen) -> Self {
         let fast = chosen.fast_path.as_ref();
+        let by_xdp = fast.is_some_and(|fast| fast.next_hops.is_some());
         Self {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             role: role.to_owned(),
@@ -43,6 +46,7 @@ impl About {
             datapath: if fast.is_some() { "xdp" } else { "socket" }.to_owned(),
             xdp_mode: fast.map(|fast| fast.mode.to_owned()),
             zero_copy: fast.map(|fast| fast.zero_copy),
+            transmit: if by_xdp { "xdp" } else { "socket" }.to_owned(),
             datapath_reason: chosen.words.clone(),
             workers: 1,
             handshake_workers: 1,

@@ -102,7 +102,8 @@ pub struct Gateway {
     pub handshake_workers: usize,
     /// Largest IP packet to clients, in bytes: 576 to 9216, from 1280 with IPv6. Default: 1500.
     pub path_mtu: u16,
-    /// `datapath`, `interface`, `xdp_mode`, `zero_copy`: how packets travel. Default: `auto`.
+    /// `datapath`, `interface`, `xdp_mode`, `zero_copy`, `transmit`: how packets travel. Default:
+    /// `auto`.
     pub datapath: DatapathOptions,
 }
 
@@ -131,6 +132,11 @@ pub struct Limits {
     pub half_open: u32,
     /// The same for a single source address: 1 to 1000000. Default: 16.
     pub half_open_per_source: u32,
+    /// Handshakes that a single source may begin each second, once its burst is used up: 1 to
+    /// 1000000. Default: 25.
+    pub handshake_rate_per_source: u32,
+    /// Handshakes that a single source may begin at once: 1 to 1000000. Default: 200.
+    pub handshake_burst_per_source: u32,
     /// Time that a handshake may take: 1s to 10m. Default: 15s.
     pub handshake_deadline: Duration,
     /// Time without datagrams after which an association ends: up to 168h. Default: `None`, never
@@ -155,6 +161,8 @@ impl Default for Limits {
             associations: 65_536,
             half_open: 1_024,
             half_open_per_source: 16,
+            handshake_rate_per_source: 25,
+            handshake_burst_per_source: 200,
             handshake_deadline: Duration::from_secs(15),
             idle_timeout: None,
             flow_idle_timeout: Duration::from_secs(120),

@@ -93,6 +93,7 @@ fn datapath(table: &mut Section<'_>) -> Option<DatapathOptions> {
     let datapath = choice(table, "datapath");
     let xdp_mode = choice(table, "xdp_mode");
     let zero_copy = choice(table, "zero_copy");
+    let transmit = choice(table, "transmit");
     let interface = match interface {
         Some(name) => Some(name?.to_owned()),
         None => None,
@@ -106,6 +107,7 @@ fn datapath(table: &mut Section<'_>) -> Option<DatapathOptions> {
         interface,
         xdp_mode: xdp_mode?,
         zero_copy: zero_copy?,
+        transmit: transmit?,
     })
 }
 
@@ -141,6 +143,16 @@ fn limits(mut table: Section<'_>) -> Limits {
             "half_open_per_source",
             HALF_OPEN,
             default.half_open_per_source,
+        ),
+        handshake_rate_per_source: table.integer(
+            "handshake_rate_per_source",
+            HALF_OPEN,
+            default.handshake_rate_per_source,
+        ),
+        handshake_burst_per_source: table.integer(
+            "handshake_burst_per_source",
+            HALF_OPEN,
+            default.handshake_burst_per_source,
         ),
         handshake_deadline: table.duration(
             "handshake_deadline",

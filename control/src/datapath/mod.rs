@@ -3,6 +3,7 @@
 pub mod fast_path;
 pub mod gate;
 pub mod interface;
+pub mod next_hops;
 pub mod options;
 pub mod segments;
 pub mod socket;

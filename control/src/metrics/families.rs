@@ -70,6 +70,8 @@ pub(super) const FAMILIES: &[Family] = &[
     family!(Counter "xdtls_sealed_bytes", "Their bytes", |s| s.totals.sealed_bytes),
     family!(Counter "xdtls_af_xdp_datagrams", "Datagrams of the outside received by AF_XDP",
         |s| s.totals.fast_path),
+    family!(Counter "xdtls_af_xdp_sent_datagrams", "Datagrams to the outside sent by AF_XDP",
+        |s| s.totals.fast_path_sent),
     family!(Counter "xdtls_xdp_packets" ["outcome"],
         "Packets that the XDP program did not drop, by what became of them", outcomes),
     family!(Counter "xdtls_drops" ["reason", "place"],

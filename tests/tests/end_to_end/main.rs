@@ -9,11 +9,13 @@ mod identity;
 mod lifetime;
 mod limits;
 mod loss;
-mod operations;
+mod operating;
 mod page;
 mod service;
 mod sizes;
+mod surroundings;
 mod traffic;
+mod transmit;
 mod xdp;
 
 use std::process::{Command, ExitCode};
@@ -73,9 +75,14 @@ fn all() -> Vec<Test> {
         limits::one_backend_flow_too_many_is_refused
         limits::sixteen_datagrams_wait_for_an_association
         adversity::a_backend_may_go_and_come_back
+        operating::status_and_metrics_agree_to_the_packet
+        operating::logs_name_no_peer_at_the_usual_level
+        operating::associations_are_listed_shown_and_closed
+        operating::a_reload_is_whole_or_nothing
+        operating::a_draining_gateway_takes_nobody_new
         adversity::garbage_is_counted_and_disturbs_nobody
-        operations::no_thread_keeps_privileges
-        operations::the_gateway_becomes_another_user
+        surroundings::no_thread_keeps_privileges
+        surroundings::the_gateway_becomes_another_user
     ]
     .to_vec();
     let [same_id, ipv6] = tests![
@@ -84,6 +91,24 @@ fn all() -> Vec<Test> {
     ];
     tests.push(Test { needs: Some("openssl"), ..same_id });
     tests.push(Test { family: Family::V6, ..ipv6 });
+    tests
+}
+
+/// Tests that are worth running once more where gateways transmit through AF_XDP.
+fn of_frames() -> Vec<Test> {
+    let mut tests = tests![
+        lifetime::a_stopped_gateway_says_goodbye_and_may_come_back
+        traffic::a_hundred_associations_share_two_workers
+        sizes::every_size_passes_both_ways
+        transmit::frames_carry_every_byte
+        transmit::a_gateway_follows_another_mac_address
+        transmit::frames_follow_the_neighbour_table
+        transmit::another_interface_is_left_to_the_kernel
+    ]
+    .to_vec();
+    for test in tests![traffic::ipv6_works_too transmit::frames_carry_every_byte_over_ipv6] {
+        tests.push(Test { family: Family::V6, ..test });
+    }
     tests
 }
 
@@ -98,12 +123,19 @@ fn of_xdp() -> Vec<Test> {
         xdp::a_killed_gateway_leaves_the_interface_usable
         xdp::a_stopped_gateway_takes_its_program_along
         xdp::an_epoch_0_flood_ends_in_the_program
-        operations::the_doctor_looks_and_changes_nothing
+        surroundings::the_doctor_looks_and_changes_nothing
         service::its_capabilities_are_enough_and_each_is_needed
         page::the_operations_page_works_as_written
+        xdp::the_driver_answers_hellos
+        xdp::generic_mode_answers_hellos
+        xdp::unfinished_checksums_take_the_slow_path
     ]
     .to_vec();
-    let [final_flight] = tests![xdp::a_lost_final_flight_is_sent_again];
+    let [final_flight, ipv6] = tests![
+        xdp::a_lost_final_flight_is_sent_again
+        xdp::the_driver_answers_hellos_over_ipv6
+    ];
+    tests.push(Test { family: Family::V6, ..ipv6 });
     tests.push(Test { needs: Some("openssl"), ..final_flight });
     tests
 }
@@ -111,8 +143,8 @@ fn of_xdp() -> Vec<Test> {
 /// Tests of what does not depend on the datapath.
 fn of_sockets() -> Vec<Test> {
     let mut tests = tests![
-        operations::exit_codes_are_as_documented
-        operations::a_service_manager_is_told
+        surroundings::exit_codes_are_as_documented
+        surroundings::a_service_manager_is_told
     ]
     .to_vec();
     let [unit] = tests![service::systemd_accepts_the_unit];
@@ -126,9 +158,11 @@ fn main() -> ExitCode {
     let obstacle = obstacle();
     let mut trials = Vec::new();
     let everywhere = DATAPATHS.iter().flat_map(|path| all().into_iter().map(move |it| (*path, it)));
-    let of_one = of_xdp().into_iter().map(|test| ("xdp", test));
-    let of_one = of_one.chain(of_sockets().into_iter().map(|test| ("socket", test)));
-    for (datapath, test) in everywhere.chain(of_one) {
+    let of_xdp = of_xdp().into_iter().map(|test| ("xdp", test));
+    let of_frames = of_frames().into_iter().map(|test| ("xdp-transmit", test));
+    let of_client = tests![transmit::a_client_follows_another_mac_address];
+    let of_sockets = of_sockets().into_iter().chain(of_client).map(|test| ("socket", test));
+    for (datapath, test) in everywhere.chain(of_xdp).chain(of_frames).chain(of_sockets) {
         let name = format!("{datapath}::{}", test.name);
         let obstacle = obstacle.clone().or_else(|| test.obstacle());
         // A list of tests is read by programs.

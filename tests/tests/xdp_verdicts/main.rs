@@ -5,11 +5,16 @@
 //! built; the table is then still held to the code on the host.
 
 mod cases;
+mod cost;
 mod datagrams;
 mod fixture;
 mod frames;
+mod hello_cases;
+mod hello_trials;
+mod hellos;
 mod kernel;
 mod object;
+mod reply;
 mod trials;
 
 use std::process::ExitCode;
@@ -18,19 +23,26 @@ use libtest_mimic::{Arguments, Failed, Trial};
 
 type Test = fn() -> Result<(), Failed>;
 
-const IN_THE_KERNEL: [(&str, Test); 6] = [
+const IN_THE_KERNEL: [(&str, Test); 10] = [
     ("verifier_accepts_every_program", trials::verifier),
     ("kernel_decides_as_the_table_says", trials::table),
     ("kernel_and_host_agree_on_damaged_frames", trials::damaged),
     ("without_a_socket_the_kernel_gets_the_datagram", trials::fallback),
     ("without_configuration_everything_passes", trials::unconfigured),
-    ("cost_of_each_path", trials::cost),
+    ("kernel_answers_hellos_as_the_table_says", hello_trials::kernel),
+    ("cookies_are_good_for_their_owner_only", hello_trials::cookies),
+    ("cookies_outlive_the_renewal_of_secrets", hello_trials::rotation),
+    ("limits_are_kept_and_counted", hello_trials::limits),
+    ("cost_of_each_path", cost::cost),
 ];
 
 fn main() -> ExitCode {
     let args = Arguments::from_args();
     let obstacle = object::obstacle();
-    let mut tests = vec![Trial::test("host_decides_as_the_table_says", trials::host)];
+    let mut tests = vec![
+        Trial::test("host_decides_as_the_table_says", trials::host),
+        Trial::test("host_answers_hellos_as_the_table_says", hello_trials::host),
+    ];
     for (name, test) in IN_THE_KERNEL {
         if let (Some(reason), false) = (&obstacle, args.list) {
             println!("SKIP {name}: {reason}");

@@ -8,10 +8,12 @@ mod deadlines;
 mod hello_set;
 pub mod initiators;
 pub mod responders;
-mod source;
+mod sources;
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
+
+pub use sources::source_of;
 
 use xdtls_common::DropReason;
 use xdtls_common::id::{LocalId, PeerId};
@@ -139,6 +141,10 @@ pub struct Limits {
     pub half_open: usize,
     /// Half-open associations at a time from one IPv4 address or IPv6 /64.
     pub half_open_per_source: usize,
+    /// Handshakes that one source may begin a second, once its burst is used up; at least 1.
+    pub rate_per_source: u32,
+    /// Handshakes that one source may begin at once; at least 1.
+    pub burst_per_source: u32,
     /// How long a handshake may take.
     pub deadline: Duration,
     /// The largest datagram that an engine may write, in bytes without prefix.

@@ -15,7 +15,7 @@ use xdtls_common::record::{DTLS_1_2, RecordHeader, content_type};
 
 use super::deadlines::Deadlines;
 use super::hello_set::{HelloKey, HelloSet};
-use super::source::source_of;
+use super::sources::{Sources, source_of};
 use super::{
     Action, Ended, Handshakes, Hello, Installation, Limits, Random, RoutePolicy, Start, prefixed,
     timed_out,
@@ -46,6 +46,7 @@ pub struct Responders<A: AcceptEngine> {
     ids: IdAllocator,
     half_open: HashMap<LocalId, HalfOpen<A::Engine>>,
     per_source: HashMap<IpAddr, usize>,
+    sources: Sources,
     seen: HelloSet,
     deadlines: Deadlines,
     actions: VecDeque<Action>,
@@ -61,7 +62,9 @@ impl<A: AcceptEngine> Responders<A> {
         policy: RoutePolicy,
         random: Random,
     ) -> Self {
+        let (rate, burst) = (limits.rate_per_source, limits.burst_per_source);
         Self {
+            sources: Sources::new(rate, burst, ids.slots()),
             acceptor,
             limits,
             policy,
@@ -142,6 +145,9 @@ impl<A: AcceptEngine> Responders<A> {
             || !self.seen.has_room_for(source_of(source))
         {
             return Err(DropReason::SourceLimit);
+        }
+        if !self.sources.take(now, source_of(source)) {
+            return Err(DropReason::SourceRate);
         }
         Ok(())
     }
@@ -322,6 +328,7 @@ impl<A: AcceptEngine> Handshakes for Responders<A> {
     fn acknowledge(&mut self, now: Instant, local: LocalId) {
         if let Some(half_open) = self.half_open.get(&local) {
             let (since, endpoint) = (half_open.since, half_open.endpoint);
+            self.sources.give_back(source_of(endpoint.remote.ip()));
             self.forget(local);
             self.ended(Some(local), endpoint, since, now, Ok(()));
         }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use xdtls_common::DropReason;
 use xdtls_common::client_hello::{ClientHello, HelloError};
-use xdtls_common::cookie::{HelloPath, Judgement, judge, mapped};
+use xdtls_common::cookie::{HelloPath, Judgement, mapped};
 use xdtls_common::cursor::SliceCursor;
 use xdtls_common::hello_verify::{HELLO_VERIFY_LEN, hello_verify_request};
 use xdtls_common::id::LocalId;
@@ -89,7 +89,7 @@ impl Shard {
             return Err(DropReason::ReplyForbidden);
         }
         let mut cursor = SliceCursor::new(records);
-        match judge(&front.secrets, front.now_s, &path, &hello, &mut cursor) {
+        match front.secrets.judge(front.now_s, &path, &hello, &mut cursor) {
             Judgement::Drop(reason) => Err(reason),
             Judgement::Accept => {
                 let datagram = records.to_vec();
@@ -145,6 +145,9 @@ impl Shard {
         let range = open(&keys.open, header, record)?;
         association.window.commit(header.sequence);
         association.heard(now);
+        if header.content_type != content_type::HANDSHAKE {
+            association.confirmed();
+        }
         let extension = association.extension;
         let plaintext = &record[range];
         match header.content_type {

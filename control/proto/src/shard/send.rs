@@ -46,8 +46,7 @@ impl Shard {
             self.close(now, id, CloseCause::KeysWorn, out);
             return Err(DropReason::KeyLimit);
         }
-        let headers =
-            if association.endpoint.remote.is_ipv4() { IPV4_UDP_LEN } else { IPV6_UDP_LEN };
+        let headers = if association.endpoint.is_ipv4() { IPV4_UDP_LEN } else { IPV6_UDP_LEN };
         let overhead = association.seal_keys.aead().record_overhead();
         let length = PREFIX_LEN + overhead + plaintext.len();
         if length > usize::from(self.config.path_mtu.saturating_sub(headers)) {

@@ -21,6 +21,7 @@ const LINK: Link = Link {
     duplicates_per_mille: 100,
     delay: Duration::from_millis(5),
     jitter: Duration::from_millis(60),
+    ..Link::CLEAN
 };
 
 /// A world in which a seed decides on everything but the network's quality.

@@ -20,14 +20,14 @@ use super::scripted::Scripted;
 use threads::{ToHandshakes, ToWorker};
 
 pub(crate) enum Machine {
-    Answers(Responders<Scripted>),
+    Answers(Box<Responders<Scripted>>),
     Opens(Initiators<Scripted>),
 }
 
 impl Machine {
     fn handshakes(&mut self) -> &mut dyn Handshakes {
         match self {
-            Self::Answers(machine) => machine,
+            Self::Answers(machine) => &mut **machine,
             Self::Opens(machine) => machine,
         }
     }
@@ -52,6 +52,8 @@ pub(crate) struct Journal {
     pub(crate) known: Vec<Known>,
     pub(crate) drops: BTreeMap<DropReason, u64>,
     pub(crate) handed_over: u64,
+    /// Ids that were reserved for handshakes.
+    pub(crate) reserved: u64,
     /// Datagrams that the handshakes gave to a worker.
     pub(crate) forwarded: u64,
 }
@@ -109,6 +111,11 @@ impl Node {
             Machine::Answers(machine) => machine.half_open(),
             Machine::Opens(_) => 0,
         }
+    }
+
+    /// Messages that wait between the node's threads.
+    pub(crate) fn queued(&self) -> usize {
+        self.to_workers.iter().map(Mail::len).sum::<usize>() + self.to_handshakes.len()
     }
 
     pub(crate) fn send(&mut self, now: Instant, id: LocalId, plaintext: &[u8]) {

@@ -62,7 +62,8 @@ fn traffic(status: &Status) -> Lines {
         line("sealed", datagrams(totals.sealed, totals.sealed_bytes)),
     ];
     if status.about.xdp_mode.is_some() {
-        lines.push(line("by AF_XDP", format!("{} datagrams received", grouped(totals.fast_path))));
+        let (received, sent) = (grouped(totals.fast_path), grouped(totals.fast_path_sent));
+        lines.push(line("by AF_XDP", format!("{received} datagrams received, {sent} sent")));
     }
     let too_big = totals.drops.get("too_big").copied().unwrap_or(0);
     let largest = status.about.max_plaintext;

@@ -157,7 +157,10 @@ impl Node {
             Action::Retrying(_) => return,
             Action::Ended(ended) => return self.journal.ended.push(ended),
             Action::Transmit(to, datagram) => return self.outbox.push((to.remote, datagram)),
-            Action::Reserve(id, peer) => (id, ToWorker::Reserve(id, peer), Duration::ZERO),
+            Action::Reserve(id, peer) => {
+                self.journal.reserved += 1;
+                (id, ToWorker::Reserve(id, peer), Duration::ZERO)
+            }
             Action::Rest(id) => (id, ToWorker::Rest(id), Duration::ZERO),
             Action::Forget(id) => (id, ToWorker::Forget(id), Duration::ZERO),
             Action::Install(installation) => {
