@@ -109,6 +109,7 @@ fn pin(config: &mut Config, running: &Config) -> Result<Vec<String>, String> {
         gateway.datapath.interface = "gateway.interface",
         gateway.datapath.xdp_mode = "gateway.xdp_mode",
         gateway.datapath.zero_copy = "gateway.zero_copy",
+        gateway.datapath.transmit = "gateway.transmit",
         limits.associations = "limits.associations",
         limits.front.replies = "limits.hello_replies",
         limits.front.replies_per_source = "limits.hello_replies_per_source",
@@ -138,6 +139,8 @@ fn changes(running: &Config, config: &Config) -> Vec<String> {
         forward.default_backend = "forward.default_backend",
         limits.half_open = "limits.half_open",
         limits.half_open_per_source = "limits.half_open_per_source",
+        limits.handshake_rate_per_source = "limits.handshake_rate_per_source",
+        limits.handshake_burst_per_source = "limits.handshake_burst_per_source",
         limits.handshake_deadline = "limits.handshake_deadline",
         limits.idle_timeout = "limits.idle_timeout",
         limits.flow_idle_timeout = "limits.flow_idle_timeout",
@@ -163,6 +166,43 @@ mod tests {
         config.identities.clear();
         config.clients.ca = "ca.pem".into();
         config
+    }
+
+    /// Does not compile when there is a key that [`pin`] and [`changes`] may not know.
+    #[allow(dead_code, reason = "it is there to be compiled")]
+    fn every_key_is_thought_of(config: Config) {
+        use crate::config::{Admin, Clients, Forward, Gateway, Limits, Metrics};
+        use crate::datapath::options::DatapathOptions;
+        let Config {
+            gateway,
+            identities: _,
+            clients,
+            limits,
+            backends: _,
+            rules: _,
+            forward,
+            admin,
+            metrics,
+        } = &config;
+        let Gateway { listen: _, workers: _, handshake_workers: _, path_mtu: _, datapath } =
+            gateway;
+        let DatapathOptions { datapath: _, interface: _, xdp_mode: _, zero_copy: _, transmit: _ } =
+            datapath;
+        let (Clients { ca: _ }, Forward { default_backend: _ }) = (clients, forward);
+        let (Admin { socket: _ }, Metrics { listen: _ }) = (admin, metrics);
+        let Limits {
+            associations: _,
+            half_open: _,
+            half_open_per_source: _,
+            handshake_rate_per_source: _,
+            handshake_burst_per_source: _,
+            handshake_deadline: _,
+            idle_timeout: _,
+            flow_idle_timeout: _,
+            backend_flows: _,
+            drain: _,
+            front: _,
+        } = limits;
     }
 
     #[test]

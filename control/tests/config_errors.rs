@@ -311,3 +311,11 @@ backend = "app"
     gateway.toml:12: gateway.path_mtu: must be an integer, found boolean; write for example `path_mtu = 1500`
     "#);
 }
+
+#[test]
+fn metrics_are_for_this_machine_only() {
+    assert_snapshot!(appended(["[metrics]\nlisten = \"0.0.0.0:9090\"", "[metrics]\nlisten = 9090"]), @r#"
+    gateway.toml:16: metrics.listen: `0.0.0.0:9090` can be reached from outside, and asks nobody who they are; use a loopback address, and a proxy with authentication to export it
+    gateway.toml:16: metrics.listen: must be a string, found integer; write for example `listen = "127.0.0.1:9090"`
+    "#);
+}

@@ -58,7 +58,7 @@ impl Association {
         Self {
             id: id.to_string(),
             peer_id: view.peer.to_string(),
-            address: view.endpoint.remote,
+            address: canonical(view.endpoint.remote),
             identity: entry.identity.clone().into(),
             backend: backend.map(str::to_owned),
             suite: entry.suite.name().to_owned(),
@@ -70,4 +70,9 @@ impl Association {
             sealed_bytes: view.traffic.sealed_bytes,
         }
     }
+}
+
+/// An IPv4 address as such, whatever the family of the socket that saw it.
+fn canonical(address: SocketAddr) -> SocketAddr {
+    (address.ip().to_canonical(), address.port()).into()
 }

@@ -37,7 +37,15 @@ pub async fn serve(path: Option<&Path>, node: Arc<impl Answer>) -> Result<()> {
     let places = Arc::new(Semaphore::new(MAX_CALLERS));
     loop {
         let place = places.clone().acquire_owned().await.context("the admin socket is closed")?;
-        let (stream, _) = listener.accept().await.context("cannot accept on the admin socket")?;
+        let (stream, _) = match listener.accept().await {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                // No descriptor left, say: nothing for which a gateway has to end.
+                debug!(%error, "cannot accept on the admin socket");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                continue;
+            }
+        };
         let node = node.clone();
         tokio::spawn(async move {
             if let Err(error) = converse(stream, &*node).await {

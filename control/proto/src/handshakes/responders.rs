@@ -82,6 +82,7 @@ impl<A: AcceptEngine> Responders<A> {
     /// Lets handshakes that begin from now on use these; those under way keep their engines.
     pub fn reconfigure(&mut self, acceptor: A, limits: Limits, policy: RoutePolicy) {
         self.acceptor = acceptor;
+        self.sources.set_rate(limits.rate_per_source, limits.burst_per_source);
         self.limits = limits;
         self.policy = policy;
     }

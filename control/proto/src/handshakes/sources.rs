@@ -79,6 +79,11 @@ impl Sources {
         }
     }
 
+    /// Lets sources begin handshakes at another rate from now on.
+    pub(crate) fn set_rate(&mut self, per_s: u32, burst: u32) {
+        self.begun = Bucket { per_s: per_s as f32, burst: burst as f32 };
+    }
+
     /// Takes what a handshake costs; `false` if the source has used its share up.
     pub(crate) fn take(&mut self, now: Instant, source: IpAddr) -> bool {
         self.turn(now);
