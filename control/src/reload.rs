@@ -171,7 +171,7 @@ mod tests {
     /// Does not compile when there is a key that [`pin`] and [`changes`] may not know.
     #[allow(dead_code, reason = "it is there to be compiled")]
     fn every_key_is_thought_of(config: Config) {
-        use crate::config::{Admin, Clients, Forward, Gateway, Limits, Metrics};
+        use crate::config::{Admin, Clients, Forward, Gateway, Limits, Metrics, Process};
         use crate::datapath::options::DatapathOptions;
         let Config {
             gateway,
@@ -183,6 +183,7 @@ mod tests {
             forward,
             admin,
             metrics,
+            process,
         } = &config;
         let Gateway { listen: _, workers: _, handshake_workers: _, path_mtu: _, datapath } =
             gateway;
@@ -190,6 +191,7 @@ mod tests {
             datapath;
         let (Clients { ca: _ }, Forward { default_backend: _ }) = (clients, forward);
         let (Admin { socket: _ }, Metrics { listen: _ }) = (admin, metrics);
+        let Process { user: _ } = process;
         let Limits {
             associations: _,
             half_open: _,
