@@ -105,6 +105,7 @@ fn of_frames() -> Vec<Test> {
         transmit::frames_follow_the_neighbour_table
         transmit::another_interface_is_left_to_the_kernel
         surroundings::no_thread_keeps_privileges
+        surroundings::the_gateway_becomes_another_user
     ]
     .to_vec();
     for test in tests![traffic::ipv6_works_too transmit::frames_carry_every_byte_over_ipv6] {

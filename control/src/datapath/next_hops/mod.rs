@@ -4,6 +4,7 @@
 //! newer one once a round and never wait. Kernel documents: rtnetlink(7), ip-neighbour(8).
 
 mod kernel;
+mod nudge;
 pub mod tables;
 
 use std::net::{IpAddr, SocketAddr};
@@ -17,6 +18,7 @@ use rtnetlink::Handle;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 use tracing::{debug, warn};
 
+use nudge::Nudger;
 use tables::{Hop, Tables};
 
 /// The least time between two looks at the kernel's tables.
@@ -112,7 +114,8 @@ pub async fn track(interface: u32) -> Result<NextHops> {
     let (connection, handle, _) = rtnetlink::new_connection().context("rtnetlink")?;
     tokio::spawn(connection);
     let board = Board::default();
-    let tracker = Tracker { interface, handle, board: board.clone() };
+    let nudger = Nudger::start().context("cannot start a thread")?;
+    let tracker = Tracker { interface, handle, nudger, board: board.clone() };
     let tables = tracker.read().await.context("cannot read the routes and neighbours")?;
     board.publish(tables);
     tokio::spawn(tracker.follow(events));
@@ -122,6 +125,7 @@ pub async fn track(interface: u32) -> Result<NextHops> {
 struct Tracker {
     interface: u32,
     handle: Handle,
+    nudger: Nudger,
     board: Board,
 }
 
@@ -146,7 +150,7 @@ impl Tracker {
                     next_look = Instant::now() + LOOK_EVERY;
                     self.look().await;
                 }
-                _ = nudges.tick() => self.nudge().await,
+                _ = nudges.tick() => self.nudge(),
             }
         }
         warn!("rtnetlink has ended: transmitting through sockets from now on");
@@ -167,11 +171,11 @@ impl Tracker {
 
     /// The kernel makes sure of a neighbour when it sends there. What AF_XDP sends it does not see,
     /// so it is told.
-    async fn nudge(&self) {
+    fn nudge(&self) {
         let snapshot = self.board.newest();
         for (neighbour, used) in snapshot.tables.neighbours().iter().zip(&snapshot.used) {
             if used.swap(false, Ordering::Relaxed) && neighbour.stale {
-                kernel::nudge(&self.handle, neighbour).await;
+                self.nudger.nudge(*neighbour);
             }
         }
     }
