@@ -3,12 +3,14 @@
 //! Only CAP_NET_ADMIN may do so. One thread that does nothing else keeps this one capability, so
 //! that no thread which meets packets or handshakes has any.
 
-use std::io;
 use std::thread;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
-use rustix::thread::CapabilitySet;
+use rustix::process::Pid;
+use rustix::thread::{CapabilitySet, capabilities};
 use tokio::sync::mpsc;
+use tokio::time::timeout;
 use tracing::{debug, warn};
 
 use super::kernel;
@@ -18,6 +20,16 @@ use crate::privileges;
 /// Neighbours that wait to be told of; what is more is told of the next time.
 const WAITING_MAX: usize = 256;
 
+/// What the thread is there for.
+const KEPT: CapabilitySet = CapabilitySet::NET_ADMIN;
+
+/// The C library changes the user of all threads together, and ends the process if one cannot. So
+/// the thread keeps these until whoever started it has given up its own.
+const TO_CHANGE_USER: CapabilitySet = CapabilitySet::SETUID.union(CapabilitySet::SETGID);
+
+/// How often the thread looks whether that has happened.
+const SETTLE_EVERY: Duration = Duration::from_millis(10);
+
 /// The way to the thread; it ends with the last of these.
 pub(super) struct Nudger(mpsc::Sender<Neighbour>);
 
@@ -25,12 +37,13 @@ impl Nudger {
     /// Starts the thread, in the network namespace of the calling one.
     pub(super) fn start() -> Result<Self> {
         let (sender, receiver) = mpsc::channel(WAITING_MAX);
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let (done, kept) = std::sync::mpsc::sync_channel(1);
+        let starter = rustix::thread::gettid();
         let run = move || {
             // Whoever starts the thread waits for this, so that it comes before a change of the user.
-            let _ = done.send(keep_net_admin());
-            if let Err(error) = runtime.block_on(nudge_all(receiver)) {
+            let _ = done.send(privileges::keep_only(KEPT | TO_CHANGE_USER));
+            if let Err(error) = runtime.block_on(nudge_all(receiver, starter)) {
                 warn!("the kernel is not told which neighbours are in use: {error:#}");
             }
         };
@@ -47,18 +60,23 @@ impl Nudger {
     }
 }
 
-async fn nudge_all(mut neighbours: mpsc::Receiver<Neighbour>) -> Result<()> {
+/// Nudges until nobody is left to ask for it. `starter` is the thread that started this one.
+async fn nudge_all(mut neighbours: mpsc::Receiver<Neighbour>, starter: Pid) -> Result<()> {
     let (connection, handle, _) = rtnetlink::new_connection().context("rtnetlink")?;
     let connection = tokio::spawn(connection);
-    while let Some(neighbour) = neighbours.recv().await {
-        // When the process becomes another user, what is permitted stays and what is effective goes.
-        keep_net_admin()?;
-        kernel::nudge(&handle, &neighbour).await;
+    let mut settled = false;
+    loop {
+        if !settled && !capabilities(Some(starter))?.permitted.contains(KEPT) {
+            privileges::keep_only(KEPT)?;
+            settled = true;
+        }
+        let wait = if settled { Duration::MAX } else { SETTLE_EVERY };
+        match timeout(wait, neighbours.recv()).await {
+            Ok(Some(neighbour)) => kernel::nudge(&handle, &neighbour).await,
+            Ok(None) => break,
+            Err(_) => {}
+        }
     }
     connection.abort();
     Ok(())
-}
-
-fn keep_net_admin() -> io::Result<()> {
-    privileges::keep_only(CapabilitySet::NET_ADMIN)
 }
