@@ -5,6 +5,7 @@
 //! before the first thread starts, or each thread would keep its own.
 
 use std::fs;
+use std::io;
 
 use anyhow::{Context, Result, bail};
 use nix::unistd::{Gid, User, initgroups, setgid, setuid};
@@ -53,12 +54,24 @@ pub fn drop(user: Option<&str>, updates_maps: bool) -> Result<()> {
     if let Some(user) = user {
         become_user(user, !kept.is_empty())?;
     }
-    let inheritable = CapabilitySet::empty();
-    set_capabilities(None, CapabilitySets { effective: kept, permitted: kept, inheritable })
-        .context("cannot give up capabilities")?;
-    set_no_new_privs(true).context("cannot renounce new privileges")?;
+    keep_only(kept).context("cannot give up capabilities")?;
     let left = if kept.is_empty() { "none" } else { "CAP_BPF, which this kernel asks for" };
     info!(uid = geteuid().as_raw(), "privileges given up; capabilities left: {left}");
+    Ok(())
+}
+
+/// Gives up, in the calling thread, every capability but those of `kept` that it has, and the way to
+/// others. They outlast a change of the user, but have to be kept again to be effective.
+///
+/// # Errors
+///
+/// What the kernel says.
+pub fn keep_only(kept: CapabilitySet) -> io::Result<()> {
+    let kept = capabilities(None)?.permitted & kept;
+    let inheritable = CapabilitySet::empty();
+    set_keep_capabilities(!kept.is_empty())?;
+    set_capabilities(None, CapabilitySets { effective: kept, permitted: kept, inheritable })?;
+    set_no_new_privs(true)?;
     Ok(())
 }
 

@@ -11,10 +11,10 @@ mod lifetime;
 mod limits;
 mod loss;
 mod operating;
-mod operations;
 mod page;
 mod service;
 mod sizes;
+mod surroundings;
 mod traffic;
 mod transmit;
 mod xdp;
@@ -84,8 +84,8 @@ fn all() -> Vec<Test> {
         operating::a_draining_gateway_takes_nobody_new
         operating::a_trace_shows_one_peer_and_no_payload
         adversity::garbage_is_counted_and_disturbs_nobody
-        operations::no_thread_keeps_privileges
-        operations::the_gateway_becomes_another_user
+        surroundings::no_thread_keeps_privileges
+        surroundings::the_gateway_becomes_another_user
     ]
     .to_vec();
     let [same_id, ipv6] = tests![
@@ -108,6 +108,8 @@ fn of_frames() -> Vec<Test> {
         transmit::frames_follow_the_neighbour_table
         transmit::a_neighbour_in_use_is_made_sure_of
         transmit::another_interface_is_left_to_the_kernel
+        surroundings::no_thread_keeps_privileges
+        surroundings::the_gateway_becomes_another_user
     ]
     .to_vec();
     for test in tests![traffic::ipv6_works_too transmit::frames_carry_every_byte_over_ipv6] {
@@ -127,12 +129,12 @@ fn of_xdp() -> Vec<Test> {
         xdp::a_killed_gateway_leaves_the_interface_usable
         xdp::a_stopped_gateway_takes_its_program_along
         xdp::an_epoch_0_flood_ends_in_the_program
+        surroundings::the_doctor_looks_and_changes_nothing
+        service::its_capabilities_are_enough_and_each_is_needed
+        page::the_operations_page_works_as_written
         xdp::the_driver_answers_hellos
         xdp::generic_mode_answers_hellos
         xdp::unfinished_checksums_take_the_slow_path
-        operations::the_doctor_looks_and_changes_nothing
-        service::its_capabilities_are_enough_and_each_is_needed
-        page::the_operations_page_works_as_written
     ]
     .to_vec();
     let [final_flight, ipv6] = tests![
@@ -148,8 +150,8 @@ fn of_xdp() -> Vec<Test> {
 fn of_sockets() -> Vec<Test> {
     let mut tests = tests![
         transmit::a_client_follows_another_mac_address
-        operations::exit_codes_are_as_documented
-        operations::a_service_manager_is_told
+        surroundings::exit_codes_are_as_documented
+        surroundings::a_service_manager_is_told
     ]
     .to_vec();
     let [unit] = tests![service::systemd_accepts_the_unit];
