@@ -151,16 +151,17 @@ impl Tracker {
         self.board.publish(Tables::default());
     }
 
-    /// Publishes the tables if they have changed. What cannot be read is not trusted any more.
+    /// Publishes the tables as they are now. What cannot be read is not trusted any more.
+    ///
+    /// Also where they look the same: a neighbour that is stale again has to be left to the kernel
+    /// again.
     async fn look(&self) {
         let tables = self.read().await.unwrap_or_else(|error| {
             warn!("transmitting through sockets: cannot read routes and neighbours: {error:#}");
             Tables::default()
         });
-        if tables != *self.board.newest() {
-            debug!(neighbours = tables.neighbours().len(), "routes or neighbours have changed");
-            self.board.publish(tables);
-        }
+        debug!(neighbours = tables.neighbours().len(), "routes or neighbours have changed");
+        self.board.publish(tables);
     }
 }
 
