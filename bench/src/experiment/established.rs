@@ -50,8 +50,9 @@ impl Traffic {
         let number =
             |name: &str| report[name].as_u64().with_context(|| format!("no {name}: {line}"));
         let after = bench.lab.lost_at_rings()?;
+        let lost = |end: usize| after[end].saturating_sub(before[end]);
         Ok(Self {
-            lost_at_rings: [after[0] - before[0], after[1] - before[1]],
+            lost_at_rings: [lost(0), lost(1)],
             sent: number("sent")?,
             lost: number("lost")?,
             rtt_us_p50: number("rtt_us_p50")?,
