@@ -10,19 +10,23 @@ use xdtls_proto::handshakes::Limits;
 use xdtls_proto::handshakes::initiators::Initiators;
 use xdtls_proto::shard::Shard;
 
-use crate::admin::{self, About, Node};
+use crate::admin::{self, About, Backends, Bounds, Node};
 use crate::cli::{Connect, MAX_PROGRAMS};
 use crate::config::Limits as Defaults;
+use crate::counters::Place;
 use crate::datapath::fast_path;
 use crate::datapath::options::DatapathOptions;
 use crate::datapath::socket::Channel;
 use crate::datapath::xdp::Program;
+use crate::gateway::{HEADERS_LEN, max_plaintext};
 use crate::handshake::{Identity, OpensslConnector, read_file};
 use crate::inside::Surroundings;
+use crate::inside::health::BackendHealth;
 use crate::inside::local::{Local, LocalLimits};
+use crate::lifecycle::Signals;
 use crate::node::{Running, Shape, Wiring, start_worker};
-use crate::random;
 use crate::worker::{Parts, poll_descriptor};
+use crate::{privileges, random};
 
 /// Slots: enough that an id keeps 20 random bits and ids that rest are never missed.
 const SLOTS: u32 = 2 * MAX_PROGRAMS;
@@ -32,62 +36,111 @@ const IPV6_MIN_MTU: u16 = 1280;
 
 /// Runs until told to stop by SIGTERM or SIGINT.
 pub async fn run(arguments: Connect) -> Result<()> {
-    let gateway = resolve(&arguments)?;
-    let (running, about) = start(&arguments, gateway).await?;
+    let mut signals = Signals::listen()?;
+    let gateways = resolve(&arguments)?;
+    let gateway = gateways.iter().map(SocketAddr::to_string).collect::<Vec<_>>().join(", ");
+    let (channel, gateways) = outside(gateways)?;
+    let (running, about) = start(&arguments, channel, &gateways).await?;
     let address = about.address;
-    info!(%address, %gateway, "ready: datagrams to this port go to the gateway's backend");
-    let node = Arc::new(Node::new(about, running.handle()));
+    info!(%address, gateway, "ready: datagrams to this port go to the gateway's backend");
+    let bounds = Bounds {
+        associations: arguments.max_associations,
+        half_open: arguments.max_associations,
+        backend_flows: None,
+    };
+    let backends = Backends { named: Vec::new(), health: BackendHealth::of(0) };
+    let node = Arc::new(Node::new(about, running.handle(), backends, bounds, None));
     let socket = arguments.admin_socket.as_deref();
     let outcome = tokio::select! {
         outcome = admin::serve(socket, node) => outcome,
-        outcome = running.until_told_to_stop() => outcome,
+        outcome = signals.until_told_to_stop(&running) => outcome,
     };
-    running.stop();
-    outcome
+    signals.stop(running).await.and(outcome)
 }
 
-fn resolve(arguments: &Connect) -> Result<SocketAddr> {
+/// The gateway's addresses, at least one, in the order in which they are to be tried.
+fn resolve(arguments: &Connect) -> Result<Vec<SocketAddr>> {
     let gateway = &arguments.gateway;
-    let mut addresses = (gateway.host.as_str(), gateway.port)
+    let addresses: Vec<_> = (gateway.host.as_str(), gateway.port)
         .to_socket_addrs()
-        .with_context(|| format!("cannot resolve the gateway {gateway}"))?;
-    let Some(address) = addresses.next() else { bail!("the gateway {gateway} has no address") };
-    ensure!(
-        address.is_ipv4() || arguments.path_mtu >= IPV6_MIN_MTU,
-        "--path-mtu must be at least {IPV6_MIN_MTU} towards the IPv6 gateway {address}"
-    );
-    Ok(address)
+        .with_context(|| format!("cannot resolve the gateway {gateway}"))?
+        .collect();
+    ensure!(!addresses.is_empty(), "the gateway {gateway} has no address");
+    let fits = |address: &SocketAddr| address.is_ipv4() || arguments.path_mtu >= IPV6_MIN_MTU;
+    let (fitting, others): (Vec<_>, Vec<_>) = addresses.into_iter().partition(fits);
+    if let ([], [address, ..]) = (&fitting[..], &others[..]) {
+        bail!("--path-mtu must be at least {IPV6_MIN_MTU} towards the IPv6 gateway {address}");
+    }
+    Ok(fitting)
 }
 
-async fn start(arguments: &Connect, gateway: SocketAddr) -> Result<(Running, About)> {
+/// A socket that reaches all of the gateway's addresses, and the addresses as it takes them.
+fn outside(mut gateways: Vec<SocketAddr>) -> Result<(Channel, Vec<SocketAddr>)> {
+    let any_v6: SocketAddr = ([0_u16; 8], 0).into();
+    if gateways.iter().any(SocketAddr::is_ipv6) {
+        match Channel::bind(any_v6) {
+            Ok(channel) => {
+                gateways.iter_mut().for_each(|gateway| *gateway = mapped(*gateway));
+                return Ok((channel, gateways));
+            }
+            // A resolver may know IPv6 where the kernel does not.
+            Err(_) if gateways.iter().any(SocketAddr::is_ipv4) => {}
+            Err(error) => return Err(error).context("cannot open a socket towards the gateway"),
+        }
+    }
+    gateways.retain(SocketAddr::is_ipv4);
+    let any_v4: SocketAddr = ([0, 0, 0, 0], 0).into();
+    let channel = Channel::bind(any_v4).context("cannot open a socket towards the gateway")?;
+    Ok((channel, gateways))
+}
+
+/// How a socket of IPv6 names an address, IPv4 as mapped (RFC 4291 §2.5.5.2).
+fn mapped(address: SocketAddr) -> SocketAddr {
+    match address {
+        SocketAddr::V4(v4) => (v4.ip().to_ipv6_mapped(), v4.port()).into(),
+        v6 => v6,
+    }
+}
+
+async fn start(
+    arguments: &Connect,
+    channel: Channel,
+    gateways: &[SocketAddr],
+) -> Result<(Running, About)> {
+    let gateways: Vec<_> =
+        gateways.iter().map(|remote| Endpoint { remote: *remote, local: None }).collect();
     let connector = connector(arguments)?;
     let shape = Shape::new(SLOTS, 1, 1)?;
-    let any: SocketAddr =
-        if gateway.is_ipv4() { ([0, 0, 0, 0], 0).into() } else { ([0_u16; 8], 0).into() };
-    let channel = Channel::bind(any).context("cannot open a socket towards the gateway")?;
     let port = Channel::bind(arguments.listen)
         .with_context(|| format!("cannot listen on {}", arguments.listen))?;
     let address = port.local_address()?;
 
-    let outside_port = channel.local_address()?.port();
+    let outside = channel.local_address()?;
     let options = arguments.datapath.clone().over(DatapathOptions::default());
-    let chosen = fast_path::open(&options, outside_port, &shape, None).await?;
-    let about = About::new("client", address, &chosen);
+    let chosen = fast_path::open(&options, outside, &shape, None).await?;
+    privileges::drop(None, chosen.fast_path.is_some())?;
+    let towards = |gateway: &Endpoint| max_plaintext(arguments.path_mtu, gateway.remote);
+    let room = gateways.iter().map(towards).min().unwrap_or_default();
+    let about = About::new("client", address, room, &chosen);
+    let next_hops = chosen.fast_path.as_ref().and_then(|fast| fast.next_hops.clone());
     let (program, shards) = chosen.fast_path.map(|fast| (fast.program, fast.shards)).unzip();
 
     let mut wiring = Wiring::new(shape)?;
     let limits = Limits {
         half_open: arguments.max_associations as usize,
         half_open_per_source: arguments.max_associations as usize,
+        rate_per_source: arguments.max_associations,
+        burst_per_source: arguments.max_associations,
         deadline: Defaults::default().handshake_deadline,
-        max_datagram: usize::from(arguments.path_mtu - crate::gateway::HEADERS_LEN),
+        max_datagram: usize::from(arguments.path_mtu - HEADERS_LEN),
     };
     let handshakes = wiring.start_handshakes(&channel, program.as_ref(), |ids| {
         Initiators::new(connector.clone(), ids, limits.clone(), random::source())
+            .with_addresses(gateways.iter().copied())
     })?;
 
     let poll = poll_descriptor()?;
-    let counters = wiring.new_counters();
+    let counters = wiring.new_counters(Place::Worker);
     let surroundings = Surroundings { poll: poll.clone(), counters: counters.clone() };
     let programs =
         LocalLimits { programs: arguments.max_associations as usize, idle: arguments.idle_timeout };
@@ -97,12 +150,14 @@ async fn start(arguments: &Connect, gateway: SocketAddr) -> Result<(Running, Abo
         inside: Local::new(surroundings, port, programs)?,
         channel,
         xsk: shards.into_iter().flatten().next(),
+        next_hops,
         associations: program.as_ref().map(Program::associations),
         mailbox,
         workers: wiring.workers.clone(),
         pool: wiring.pool.clone(),
         secrets: None,
-        gateway: Some(Endpoint { remote: gateway, local: None }),
+        access: Arc::default(),
+        gateway: gateways.first().copied(),
         poll,
         counters,
     };
@@ -114,4 +169,22 @@ fn connector(arguments: &Connect) -> Result<OpensslConnector> {
     let identity = Identity::read(&arguments.certificate, &arguments.key)?;
     OpensslConnector::new(&identity, &read_file(&arguments.ca)?, arguments.server_name())
         .context("cannot use the given certificates and key")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::UdpSocket;
+
+    use super::*;
+
+    #[test]
+    fn one_socket_reaches_gateways_of_both_families() {
+        let gateway = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let addresses = vec!["[::1]:9".parse().unwrap(), gateway.local_addr().unwrap()];
+        let (channel, addresses) = outside(addresses).unwrap();
+        // Where the kernel lacks IPv6, only the second is left.
+        channel.send(*addresses.last().unwrap(), None, b"hello").unwrap();
+        let mut datagram = [0; 10];
+        assert_eq!(gateway.recv(&mut datagram).unwrap(), 5);
+    }
 }

@@ -3,34 +3,80 @@
 //! A thread drives one of the sans-IO machines: messages in, the machine's actions out. Everything
 //! about one association, from its ClientHello to its end, goes to the thread that owns its id.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::hash::{BuildHasher, RandomState};
 use std::io;
+use std::net::IpAddr;
 use std::ops::Range;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Instant;
 
-use tracing::{debug, info};
+use tracing::{debug, info, warn};
 use xdtls_common::DropReason;
 use xdtls_common::id::{IdLayout, LocalId, PeerId};
 use xdtls_common::verdict::Phase;
 use xdtls_proto::endpoint::Endpoint;
 use xdtls_proto::failure::Failure;
-use xdtls_proto::handshakes::{Action, Ended, Handshakes, Hello, Start};
+use xdtls_proto::handshakes::initiators::Initiators;
+use xdtls_proto::handshakes::responders::Responders;
+use xdtls_proto::handshakes::{
+    Action, Ended, Handshakes, Hello, Limits, OverloadChange, RoutePolicy, Start, source_of,
+};
 
 use crate::counters::Counters;
 use crate::datapath::socket::Channel;
 use crate::datapath::xdp::Associations;
+use crate::handshake::{OpensslAcceptor, OpensslConnector};
 use crate::mailbox::{Mailbox, Postbox, mailbox};
 use crate::messages::{ToHandshakes, ToWorker};
+use crate::registry::Registry;
 
 /// How much nicer than the workers the handshakes are, so that traffic goes first.
 const NICE: i32 = 10;
+
+/// Messages that are read before the timers are looked at.
+const MESSAGES: usize = 256;
+/// What a gateway's handshakes may be given anew while they run.
+pub struct Settings {
+    /// Certificates and trust.
+    pub acceptor: OpensslAcceptor,
+    /// Bounds of one thread.
+    pub limits: Limits,
+    /// Rules.
+    pub policy: RoutePolicy,
+}
+
+/// A machine of handshakes that a thread drives.
+pub trait Machine: Handshakes + Send + 'static {
+    /// Uses other settings for handshakes that begin from now on.
+    fn reconfigure(&mut self, settings: Settings);
+
+    /// Begins no more handshakes.
+    fn drain(&mut self);
+}
+
+impl Machine for Responders<OpensslAcceptor> {
+    fn reconfigure(&mut self, settings: Settings) {
+        Self::reconfigure(self, settings.acceptor, settings.limits, settings.policy);
+    }
+
+    fn drain(&mut self) {
+        Self::drain(self);
+    }
+}
+
+/// A client begins what its local programs ask for, as long as it runs.
+impl Machine for Initiators<OpensslConnector> {
+    fn reconfigure(&mut self, _settings: Settings) {}
+
+    fn drain(&mut self) {}
+}
 
 /// The way to all handshake threads.
 #[derive(Clone)]
 pub struct Pool {
     threads: Arc<[Postbox<ToHandshakes>]>,
+    by_source: RandomState,
     layout: IdLayout,
     capacity: u32,
 }
@@ -44,7 +90,8 @@ impl Pool {
     ) -> io::Result<(Self, Vec<Mailbox<ToHandshakes>>)> {
         let boxes: Vec<_> = (0..count).map(|_| mailbox()).collect::<Result<_, _>>()?;
         let (postboxes, mailboxes): (Vec<_>, Vec<_>) = boxes.into_iter().unzip();
-        Ok((Self { threads: postboxes.into(), layout, capacity }, mailboxes))
+        let by_source = RandomState::new();
+        Ok((Self { threads: postboxes.into(), by_source, layout, capacity }, mailboxes))
     }
 
     /// The slots that a thread owns.
@@ -63,19 +110,24 @@ impl Pool {
         &self.threads[thread.min(threads - 1) as usize]
     }
 
-    /// Begins a handshake that we answer; one client's repeats always meet the same thread.
+    /// Begins a handshake that we answer. All of one source's meet on one thread, which can so
+    /// tell repeats and keep exact accounts of the source.
     pub fn hello(&self, hello: Hello) -> Result<(), DropReason> {
-        let mut hasher = DefaultHasher::new();
-        (hello.from.remote, hello.client_id).hash(&mut hasher);
-        let thread = hasher.finish() as usize % self.threads.len();
-        let message = ToHandshakes::Begin(Start::Answer(hello));
+        let thread = self.thread_of(hello.from.remote.ip());
+        let message = ToHandshakes::Begin(Instant::now(), Start::Answer(hello));
         self.threads[thread].offer(message).map_err(|_| DropReason::QueueFull)
+    }
+
+    /// The hash is keyed: nobody can choose sources that all meet on one thread.
+    fn thread_of(&self, source: IpAddr) -> usize {
+        self.by_source.hash_one(source_of(source)) as usize % self.threads.len()
     }
 
     /// Begins a handshake that we open.
     pub fn open(&self, gateway: Endpoint, token: u64) {
         let thread = token as usize % self.threads.len();
-        self.threads[thread].post(ToHandshakes::Begin(Start::Open(gateway, token)));
+        let start = Start::Open(gateway, token);
+        self.threads[thread].post(ToHandshakes::Begin(Instant::now(), start));
     }
 
     /// Passes a half-open association's datagram on.
@@ -91,12 +143,24 @@ impl Pool {
 
     /// Acknowledges that a worker has installed the keys.
     pub fn installed(&self, id: LocalId) {
-        self.owner(id).post(ToHandshakes::Installed(id));
+        self.owner(id).post(ToHandshakes::Installed(Instant::now(), id));
     }
 
     /// Tells that an association has ended.
     pub fn closed(&self, id: LocalId) {
         self.owner(id).post(ToHandshakes::Closed(id));
+    }
+
+    /// Gives every thread settings of its own.
+    pub fn reconfigure(&self, settings: impl Fn() -> Settings) {
+        for thread in &*self.threads {
+            thread.post(ToHandshakes::Reconfigure(Box::new(settings())));
+        }
+    }
+
+    /// Begins no more handshakes.
+    pub fn drain(&self) {
+        self.threads.iter().for_each(|thread| thread.post(ToHandshakes::Drain));
     }
 
     /// Ends all threads.
@@ -117,12 +181,14 @@ pub struct Surroundings {
     pub counters: Arc<Counters>,
     /// The XDP program's table, if there is one.
     pub associations: Option<Arc<Associations>>,
+    /// Whose associations are.
+    pub registry: Arc<Registry>,
 }
 
 /// Starts a thread that drives `machine`.
 pub fn spawn(
     name: String,
-    mut machine: impl Handshakes + Send + 'static,
+    mut machine: impl Machine,
     mailbox: Mailbox<ToHandshakes>,
     surroundings: Surroundings,
 ) -> io::Result<JoinHandle<()>> {
@@ -130,22 +196,18 @@ pub fn spawn(
         if let Err(error) = rustix::process::setpriority_process(None, NICE) {
             debug!(%error, "handshakes run at the workers' priority");
         }
-        while let Some(message) = next(&mailbox, machine.deadline()) {
-            let now = Instant::now();
-            match message {
-                None => {}
-                Some(ToHandshakes::Begin(start)) => machine.begin(now, start),
-                Some(ToHandshakes::Datagram(id, from, datagram)) => {
-                    machine.datagram(now, id, from, datagram);
+        while let Some(first) = next(&mailbox, machine.deadline()) {
+            // All mail is read before a new handshake may begin: what was begun goes first.
+            let more = std::iter::from_fn(|| mailbox.take());
+            for message in first.into_iter().chain(more).take(MESSAGES) {
+                if !surroundings.deliver(&mut machine, message) {
+                    return;
                 }
-                Some(ToHandshakes::Installed(id)) => machine.acknowledge(now, id),
-                Some(ToHandshakes::Closed(id)) => machine.release(now, id),
-                Some(ToHandshakes::Stop) => return,
+                surroundings.carry_out_all(&mut machine);
             }
-            machine.handle_timeout(now);
-            while let Some(action) = machine.poll_action() {
-                surroundings.carry_out(action);
-            }
+            machine.handle_timeout(Instant::now());
+            surroundings.carry_out_all(&mut machine);
+            surroundings.counters.half_open(machine.half_open());
         }
     })
 }
@@ -163,8 +225,34 @@ fn next(
 }
 
 impl Surroundings {
-    fn carry_out(&self, action: Action) {
+    /// Gives a message to the machine; `false` if the thread is to end.
+    fn deliver(&self, machine: &mut impl Machine, message: ToHandshakes) -> bool {
+        match message {
+            ToHandshakes::Begin(since, start) => machine.begin(since, start),
+            ToHandshakes::Datagram(id, from, datagram) => {
+                machine.datagram(Instant::now(), id, from, datagram);
+            }
+            ToHandshakes::Installed(at, id) => machine.acknowledge(at, id),
+            ToHandshakes::Closed(id) => {
+                self.registry.remove(id);
+                machine.release(Instant::now(), id);
+            }
+            ToHandshakes::Reconfigure(settings) => machine.reconfigure(*settings),
+            ToHandshakes::Drain => machine.drain(),
+            ToHandshakes::Stop => return false,
+        }
+        true
+    }
+
+    fn carry_out_all(&self, machine: &mut impl Handshakes) {
+        while let Some(action) = machine.poll_action() {
+            self.carry_out(Instant::now(), action);
+        }
+    }
+
+    fn carry_out(&self, now: Instant, action: Action) {
         match action {
+            Action::Overload(change) => self.overload(change),
             Action::Count(reason) => self.counters.dropped(reason),
             Action::Retrying(failure) => {
                 info!(reason = failure.reason, "cannot open an association: trying again");
@@ -197,6 +285,7 @@ impl Surroundings {
                 self.post(id.value(), ToWorker::Forget(id));
             }
             Action::Install(installation) => {
+                self.registry.insert(now, &installation);
                 self.post(installation.local.value(), ToWorker::Install(installation));
             }
             Action::Forward(id, from, datagram) => {
@@ -204,6 +293,21 @@ impl Surroundings {
                 if self.worker(id.value()).offer(message).is_err() {
                     self.counters.dropped(DropReason::QueueFull);
                 }
+            }
+        }
+    }
+
+    fn overload(&self, change: OverloadChange) {
+        self.counters.overload(matches!(change, OverloadChange::Began { .. }));
+        match change {
+            OverloadChange::Began { hello_age, worker_lag, waiting } => warn!(
+                hello_age_ms = hello_age.as_millis() as u64,
+                worker_lag_ms = worker_lag.as_millis() as u64,
+                waiting,
+                "overload: new handshakes give way to what is established and begun"
+            ),
+            OverloadChange::Ended { lasted, shed } => {
+                info!(lasted_ms = lasted.as_millis() as u64, shed, "the overload is over");
             }
         }
     }
@@ -217,12 +321,17 @@ impl Surroundings {
     }
 
     fn ended(&self, ended: Ended) {
-        self.counters.handshake(ended.outcome.is_ok());
         let association = ended.local.map(|id| id.to_string()).unwrap_or_default();
         let milliseconds = ended.took.as_millis() as u64;
+        // Who talks to us is nobody's business who reads logs of the usual level.
+        debug!(%association, peer = %ended.remote, "a handshake has ended");
         match ended.outcome {
-            Ok(()) => info!(%association, milliseconds, "association established"),
+            Ok(()) => {
+                self.counters.handshake_ok();
+                info!(%association, milliseconds, "association established");
+            }
             Err(Failure { class, reason }) => {
+                self.counters.handshake_failed(class);
                 let class = class.as_str();
                 info!(%association, milliseconds, class, reason, "handshake failed");
                 if let Some(token) = ended.token {
@@ -232,5 +341,24 @@ impl Surroundings {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_source_has_one_thread_whatever_its_port_and_sources_are_spread() {
+        let layout = IdLayout::for_capacity(64, 1).unwrap();
+        let (pool, _mail) = Pool::new(4, layout, 64).unwrap();
+        let of = |address: &str| pool.thread_of(address.parse().unwrap());
+        assert_eq!(of("2001:db8::1"), of("2001:db8::2:3:4:5"));
+        assert_eq!(of("192.0.2.1"), of("::ffff:192.0.2.1"));
+        let mut met = [0; 4];
+        (0..=255).for_each(|host| met[of(&format!("192.0.2.{host}"))] += 1);
+        assert!(met.iter().all(|count| *count > 16), "{met:?}");
+        let clone = pool.clone();
+        assert_eq!(clone.thread_of([192, 0, 2, 7].into()), of("192.0.2.7"));
     }
 }

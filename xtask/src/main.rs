@@ -13,6 +13,7 @@ mod build;
 mod ci;
 mod cmd;
 mod demo;
+mod docs;
 mod flood;
 mod rust_src;
 mod setup;
@@ -36,6 +37,8 @@ enum Xtask {
         #[arg(last = true)]
         args: Vec<String>,
     },
+    /// Write the pages that are made from code: manual, completions, drops, metrics
+    Docs,
     /// Measure: `bench flood` is the gateway under floods, and what it is compared with
     Bench {
         /// What to measure
@@ -69,6 +72,7 @@ fn run(command: Xtask) -> Result<ExitCode> {
         Xtask::Build => build::run()?,
         Xtask::Demo(options) => return demo::run(&options),
         Xtask::Test { args } => return test::run(&args),
+        Xtask::Docs => docs::run()?,
         Xtask::Bench { what } => bench::run(&what)?,
         Xtask::Flood { args } => flood::run(&args)?,
         Xtask::Ci => return ci::run(),

@@ -19,6 +19,10 @@ pub const PROBE_EVERY: Duration = Duration::from_secs(5);
 /// Silence after sending before the peer counts as dead.
 pub const DEAD_AFTER: Duration = Duration::from_secs(30);
 
+/// How long an association that we have answered may be without any sign that its client has
+/// completed the handshake. As long as the final flight is kept for it: later it cannot complete.
+pub const UNHEARD_AFTER: Duration = Duration::from_secs(240);
+
 /// Why an association ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CloseCause {
@@ -32,8 +36,12 @@ pub enum CloseCause {
     Dead,
     /// Nothing was sent or received for the configured time.
     Idle,
+    /// Its client has never shown that it has completed the handshake, for [`UNHEARD_AFTER`].
+    Unheard,
     /// The keys have sealed as many records as is safe.
     KeysWorn,
+    /// The operator closed it.
+    Operator,
 }
 
 impl CloseCause {
@@ -45,6 +53,8 @@ impl CloseCause {
             Self::PeerAlert(_) => "ended by a fatal alert of the peer",
             Self::Dead => "the peer stopped answering",
             Self::Idle => "idle for the configured time",
+            Self::Unheard => "never used by its client",
+            Self::Operator => "closed by the operator",
             Self::KeysWorn => "the keys have sealed as many records as is safe",
         }
     }
@@ -56,6 +66,19 @@ pub(crate) enum Due {
     Nothing,
     Probe,
     Close(CloseCause),
+}
+
+/// What an association has carried.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Traffic {
+    /// Plaintext datagrams opened.
+    pub opened: u64,
+    /// Their bytes.
+    pub opened_bytes: u64,
+    /// Plaintext datagrams sealed.
+    pub sealed: u64,
+    /// Their bytes.
+    pub sealed_bytes: u64,
 }
 
 /// One established association.
@@ -74,10 +97,13 @@ pub(crate) struct Association {
     unanswered_since: Option<Instant>,
     probes: u32,
     active_at: Instant,
+    /// When the association ends if its client has not shown by then that it has it.
+    unheard_until: Option<Instant>,
     /// The deadline for which the shard's queue holds an entry.
     pub(crate) scheduled: Option<Instant>,
     /// When the last "no renegotiation" was sent.
     pub(crate) warned_at: Option<Instant>,
+    pub(crate) traffic: Traffic,
 }
 
 impl Association {
@@ -95,8 +121,10 @@ impl Association {
             unanswered_since: None,
             probes: 0,
             active_at: now,
+            unheard_until: (role == Role::Server).then_some(now + UNHEARD_AFTER),
             scheduled: None,
             warned_at: None,
+            traffic: Traffic::default(),
         }
     }
 
@@ -107,10 +135,20 @@ impl Association {
         self.active_at = now;
     }
 
+    /// A record has come that nobody writes before the handshake is complete at its end.
+    pub(crate) fn confirmed(&mut self) {
+        self.unheard_until = None;
+    }
+
     /// Data was sent.
     pub(crate) fn sent(&mut self, now: Instant) {
         self.unanswered_since.get_or_insert(now);
         self.active_at = now;
+    }
+
+    /// When a record was last sent or received.
+    pub(crate) fn active_at(&self) -> Instant {
+        self.active_at
     }
 
     pub(crate) fn probed(&mut self) {
@@ -124,7 +162,7 @@ impl Association {
             probe.min(since + DEAD_AFTER)
         });
         let idle = idle_timeout.map(|timeout| self.active_at + timeout);
-        [watch, idle].into_iter().flatten().min()
+        [watch, idle, self.unheard_until].into_iter().flatten().min()
     }
 
     pub(crate) fn due(&self, now: Instant, idle_timeout: Option<Duration>) -> Due {
@@ -134,9 +172,24 @@ impl Association {
         if idle_timeout.is_some_and(|timeout| self.active_at + timeout <= now) {
             return Due::Close(CloseCause::Idle);
         }
+        if self.unheard_until.is_some_and(|end| end <= now) {
+            return Due::Close(CloseCause::Unheard);
+        }
         match self.unanswered_since {
             Some(since) if since + DEAD_AFTER <= now => Due::Close(CloseCause::Dead),
             _ => Due::Probe,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_idle_association_stays_small() {
+        // With its allocation's header, its cell, and its entry in the queue of deadlines.
+        let size = size_of::<Association>() + 16 + 16 + 24;
+        assert!(size <= 512, "{size} bytes: a million idle associations take as many MB");
     }
 }

@@ -134,6 +134,11 @@ impl<E: Engine> Exchange<E> {
         self.outgoing.pop_front()
     }
 
+    /// Whether our Finished has been written, the only handshake message that is encrypted.
+    pub fn finished_sent(&self) -> bool {
+        self.last_sealed.is_some()
+    }
+
     /// How many different handshake messages of the peer have been seen.
     pub fn messages_seen(&self) -> u32 {
         self.filter.messages_seen()

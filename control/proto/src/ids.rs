@@ -15,6 +15,7 @@ pub const QUARANTINE: Duration = Duration::from_secs(120);
 /// Allocates the ids of a range of slots.
 pub struct IdAllocator {
     layout: IdLayout,
+    slots: u32,
     /// Slots that were never used.
     fresh: Range<u32>,
     /// Slots that were given back: until when they rest, and the id that is not to come again.
@@ -24,9 +25,20 @@ pub struct IdAllocator {
 }
 
 impl IdAllocator {
+    /// How many slots it has, free or not.
+    pub fn slots(&self) -> u32 {
+        self.slots
+    }
+
     /// An allocator for `slots`, all of them free.
     pub fn new(layout: IdLayout, slots: Range<u32>) -> Self {
-        Self { layout, fresh: slots, resting: VecDeque::new(), rested: VecDeque::new() }
+        Self {
+            layout,
+            slots: slots.len() as u32,
+            fresh: slots,
+            resting: VecDeque::new(),
+            rested: VecDeque::new(),
+        }
     }
 
     /// A new id, or `None` when no slot is free. Those that rest are free once

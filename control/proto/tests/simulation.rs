@@ -7,4 +7,5 @@
 #![allow(clippy::unwrap_used)]
 
 mod cases;
+mod chaos;
 mod support;

@@ -5,6 +5,7 @@
 
 mod complete;
 mod failing;
+mod faults;
 mod foreign;
 mod lossy;
 mod pair;

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use xdtls_common::cookie;
 use xdtls_common::id::LocalId;
 
-use super::source::source_of;
+use super::sources::source_of;
 
 /// How many ClientHellos are remembered: two minutes of what two cores can finish.
 const CAPACITY: usize = 1 << 18;

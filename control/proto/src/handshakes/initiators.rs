@@ -3,7 +3,8 @@
 //! One wish for an association may take several attempts. An engine cannot follow several servers
 //! at once, so an attempt follows the first server id that answers; a forged answer costs that
 //! attempt, never the wish: on failure, or after two retransmissions that brought nothing new, the
-//! attempt is thrown away and the next begins with a new id, until the wish's deadline.
+//! attempt is thrown away and the next begins with a new id, until the wish's deadline. Once our
+//! Finished is out, it takes four.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
@@ -28,7 +29,13 @@ use crate::keys::Role;
 /// Retransmissions without anything new from a server that has answered, before the next attempt.
 const SILENT_TIMEOUTS: u32 = 2;
 
-/// How long the first failed attempt delays the next; each further one doubles it.
+/// The same once our Finished is out. By then the server has proved who it is, so that nobody has
+/// led us astray, and it may have completed: whoever gives up now leaves it with an association
+/// that nobody uses.
+const SILENT_TIMEOUTS_AFTER_FINISHED: u32 = 4;
+
+/// How long the first failed attempt delays the next, give or take half; each further one doubles
+/// it.
 const RETRY_DELAY: Duration = Duration::from_millis(250);
 
 /// What somebody wants, whatever attempts it takes.
@@ -69,6 +76,8 @@ pub struct Initiators<C: ConnectEngine> {
     opening: HashMap<LocalId, Opening<C::Engine>>,
     deadlines: Deadlines,
     actions: VecDeque<Action>,
+    /// Addresses of the same peer, tried in turn; the one that has answered last is the first.
+    addresses: VecDeque<Endpoint>,
 }
 
 impl<C: ConnectEngine> Initiators<C> {
@@ -82,10 +91,20 @@ impl<C: ConnectEngine> Initiators<C> {
             opening: HashMap::new(),
             deadlines: Deadlines::default(),
             actions: VecDeque::new(),
+            addresses: VecDeque::new(),
         }
     }
 
+    /// Makes known that these are addresses of one peer: a wish for any of them tries all in turn,
+    /// and gives up on one sooner that answers nothing.
+    pub fn with_addresses(mut self, addresses: impl IntoIterator<Item = Endpoint>) -> Self {
+        self.addresses = addresses.into_iter().collect();
+        self
+    }
+
     fn open(&mut self, now: Instant, endpoint: Endpoint, token: u64) {
+        let known = self.addresses.contains(&endpoint);
+        let endpoint = self.addresses.front().filter(|_| known).copied().unwrap_or(endpoint);
         let wish = Wish { endpoint, token, since: now, failed_attempts: 0, last_failure: None };
         if self.opening.len() >= self.limits.half_open {
             self.actions.push_back(Action::Count(DropReason::HalfOpenLimit));
@@ -185,7 +204,13 @@ impl<C: ConnectEngine> Initiators<C> {
                 if exchange.deadline(now).is_some_and(|deadline| deadline <= now) {
                     *silent_timeouts += 1;
                 }
-                if *messages_seen > 0 && *silent_timeouts >= SILENT_TIMEOUTS {
+                let patience = if exchange.finished_sent() {
+                    SILENT_TIMEOUTS_AFTER_FINISHED
+                } else {
+                    SILENT_TIMEOUTS
+                };
+                let may_move_on = *messages_seen > 0 || self.addresses.len() > 1;
+                if may_move_on && *silent_timeouts >= patience {
                     let failure = fell_silent(exchange.alert_seen());
                     return self.retry(now, local, failure);
                 }
@@ -248,8 +273,13 @@ impl<C: ConnectEngine> Initiators<C> {
     /// Throws the attempt away; the next begins a little later under another id.
     fn retry(&mut self, now: Instant, local: LocalId, failure: Failure) {
         let Some(mut wish) = self.discard(now, local) else { return };
-        let delay = RETRY_DELAY * (1 << wish.failed_attempts.min(6));
+        let delay = jittered(RETRY_DELAY * (1 << wish.failed_attempts.min(6)), (self.random)());
         wish.failed_attempts += 1;
+        if let Some(place) = self.addresses.iter().position(|address| *address == wish.endpoint)
+            && let Some(next) = self.addresses.iter().cycle().nth(place + 1)
+        {
+            wish.endpoint = *next;
+        }
         self.actions.push_back(Action::Retrying(failure.clone()));
         wish.last_failure = Some(failure);
         let end = wish.since + self.limits.deadline;
@@ -279,8 +309,9 @@ impl<C: ConnectEngine> Initiators<C> {
         now: Instant,
         outcome: Result<(), Failure>,
     ) {
-        let (token, took) = (Some(wish.token), now.duration_since(wish.since));
-        self.actions.push_back(Action::Ended(Ended { local, token, took, outcome }));
+        let (token, remote) = (Some(wish.token), wish.endpoint.remote);
+        let took = now.duration_since(wish.since);
+        self.actions.push_back(Action::Ended(Ended { local, token, remote, took, outcome }));
     }
 }
 
@@ -310,6 +341,10 @@ impl<C: ConnectEngine> Handshakes for Initiators<C> {
 
     fn acknowledge(&mut self, now: Instant, local: LocalId) {
         if let Some(opening) = self.opening.remove(&local) {
+            let works = opening.wish.endpoint;
+            if let Some(place) = self.addresses.iter().position(|address| *address == works) {
+                self.addresses.rotate_left(place);
+            }
             self.ended(Some(local), &opening.wish, now, Ok(()));
         }
     }
@@ -319,6 +354,10 @@ impl<C: ConnectEngine> Handshakes for Initiators<C> {
         self.ids.release(now, local);
     }
 
+    fn half_open(&self) -> usize {
+        self.opening.len()
+    }
+
     fn poll_action(&mut self) -> Option<Action> {
         self.actions.pop_front()
     }
@@ -326,6 +365,12 @@ impl<C: ConnectEngine> Handshakes for Initiators<C> {
     fn deadline(&self) -> Option<Instant> {
         [self.deadlines.next(), self.ids.deadline()].into_iter().flatten().min()
     }
+}
+
+/// Between half of `delay` and one and a half, as 32 random bits will have it: clients that lost
+/// their gateway at one moment must not all come back at one moment.
+fn jittered(delay: Duration, random: u32) -> Duration {
+    delay / 2 + delay.mul_f64(f64::from(random) / f64::from(u32::MAX))
 }
 
 /// An attempt that brought nothing new. The alert may explain the whole failure, as a

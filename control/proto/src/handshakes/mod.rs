@@ -7,10 +7,16 @@
 mod deadlines;
 mod hello_set;
 pub mod initiators;
+mod overload;
 pub mod responders;
-mod source;
+mod sources;
+mod waiting;
 
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
+
+pub use overload::OverloadChange;
+pub use sources::source_of;
 
 use xdtls_common::DropReason;
 use xdtls_common::id::{LocalId, PeerId};
@@ -44,8 +50,10 @@ pub enum Start {
 
 /// What drives either side's half-open associations.
 pub trait Handshakes {
-    /// Begins a handshake.
-    fn begin(&mut self, now: Instant, start: Start);
+    /// Begins a handshake; an answer waits for its turn, which comes with
+    /// [`Handshakes::handle_timeout`] when all datagrams have been taken. `since` is when it was
+    /// asked for.
+    fn begin(&mut self, since: Instant, start: Start);
 
     /// Takes a datagram, prefix included, for an id that was reserved for a handshake.
     fn datagram(&mut self, now: Instant, local: LocalId, from: Endpoint, datagram: Vec<u8>);
@@ -53,11 +61,14 @@ pub trait Handshakes {
     /// Does what is due.
     fn handle_timeout(&mut self, now: Instant);
 
-    /// The worker has installed the keys: the association is no longer half-open.
-    fn acknowledge(&mut self, now: Instant, local: LocalId);
+    /// The worker has installed the keys at `at`: the association is no longer half-open.
+    fn acknowledge(&mut self, at: Instant, local: LocalId);
 
     /// The worker has closed the association: its slot can rest.
     fn release(&mut self, now: Instant, local: LocalId);
+
+    /// How many associations are half-open.
+    fn half_open(&self) -> usize;
 
     /// What is to be done next.
     fn poll_action(&mut self) -> Option<Action>;
@@ -86,6 +97,8 @@ pub enum Action {
     Forget(LocalId),
     /// Count a drop.
     Count(DropReason),
+    /// Tell the operator that new handshakes give way, or no longer do.
+    Overload(OverloadChange),
     /// Tell the operator why an attempt to open an association has failed; another follows.
     Retrying(Failure),
     /// Tell the operator, and whoever waits for the association, how a handshake ended.
@@ -99,6 +112,8 @@ pub struct Ended {
     pub local: Option<LocalId>,
     /// Who asked for it, if we opened it.
     pub token: Option<u64>,
+    /// The peer's address.
+    pub remote: SocketAddr,
     /// How long it took.
     pub took: Duration,
     /// Whether it succeeded, and if not, why.
@@ -129,10 +144,14 @@ pub type RoutePolicy = Box<dyn Fn(&PeerIdentity) -> Option<u16> + Send>;
 /// What bounds handshakes.
 #[derive(Clone, Debug)]
 pub struct Limits {
-    /// Half-open associations at a time.
+    /// Half-open associations at a time, and ClientHellos that wait for their turn.
     pub half_open: usize,
-    /// Half-open associations at a time from one IPv4 address or IPv6 /64.
+    /// The same of one source: an IPv4 address or IPv6 /64.
     pub half_open_per_source: usize,
+    /// Handshakes that one source may begin a second, once its burst is used up; at least 1.
+    pub rate_per_source: u32,
+    /// Handshakes that one source may begin at once; at least 1.
+    pub burst_per_source: u32,
     /// How long a handshake may take.
     pub deadline: Duration,
     /// The largest datagram that an engine may write, in bytes without prefix.

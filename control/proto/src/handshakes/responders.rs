@@ -15,7 +15,9 @@ use xdtls_common::record::{DTLS_1_2, RecordHeader, content_type};
 
 use super::deadlines::Deadlines;
 use super::hello_set::{HelloKey, HelloSet};
-use super::source::source_of;
+use super::overload::Overload;
+use super::sources::{Sources, source_of};
+use super::waiting::Waiting;
 use super::{
     Action, Ended, Handshakes, Hello, Installation, Limits, Random, RoutePolicy, Start, prefixed,
     timed_out,
@@ -35,6 +37,8 @@ struct HalfOpen<E> {
     endpoint: Endpoint,
     peer: PeerId,
     since: Instant,
+    /// When the keys were sent to the worker.
+    completed_at: Option<Instant>,
 }
 
 /// Handshakes that we answer.
@@ -46,9 +50,13 @@ pub struct Responders<A: AcceptEngine> {
     ids: IdAllocator,
     half_open: HashMap<LocalId, HalfOpen<A::Engine>>,
     per_source: HashMap<IpAddr, usize>,
+    sources: Sources,
     seen: HelloSet,
     deadlines: Deadlines,
+    waiting: Waiting,
+    overload: Overload,
     actions: VecDeque<Action>,
+    draining: bool,
 }
 
 impl<A: AcceptEngine> Responders<A> {
@@ -60,7 +68,9 @@ impl<A: AcceptEngine> Responders<A> {
         policy: RoutePolicy,
         random: Random,
     ) -> Self {
+        let (rate, burst) = (limits.rate_per_source, limits.burst_per_source);
         Self {
+            sources: Sources::new(rate, burst, ids.slots()),
             acceptor,
             limits,
             policy,
@@ -70,13 +80,24 @@ impl<A: AcceptEngine> Responders<A> {
             per_source: HashMap::new(),
             seen: HelloSet::default(),
             deadlines: Deadlines::default(),
+            waiting: Waiting::default(),
+            overload: Overload::default(),
             actions: VecDeque::new(),
+            draining: false,
         }
     }
 
-    /// How many associations are half-open.
-    pub fn half_open(&self) -> usize {
-        self.half_open.len()
+    /// Lets handshakes that begin from now on use these; those under way keep their engines.
+    pub fn reconfigure(&mut self, acceptor: A, limits: Limits, policy: RoutePolicy) {
+        self.sources.reconfigure(limits.rate_per_source, limits.burst_per_source);
+        self.acceptor = acceptor;
+        self.limits = limits;
+        self.policy = policy;
+    }
+
+    /// Begins no more handshakes; those under way go on.
+    pub fn drain(&mut self) {
+        self.draining = true;
     }
 
     fn hello(&mut self, now: Instant, hello: &Hello) {
@@ -86,25 +107,65 @@ impl<A: AcceptEngine> Responders<A> {
     }
 
     fn try_hello(&mut self, now: Instant, hello: &Hello) -> Result<(), DropReason> {
-        let peer = PeerId::new(hello.client_id).ok_or(DropReason::WrongPeerId)?;
-        let parsed = ClientHello::parse(&mut SliceCursor::new(&hello.datagram))
-            .map_err(|_| DropReason::MalformedClientHello)?;
-        let key = HelloKey {
-            remote: hello.from.remote,
-            client_id: hello.client_id,
-            random: parsed.random,
-        };
+        let (_, _, key) = parse(hello)?;
         if let Some(begun) = self.seen.find(&key) {
             return self.repeat(now, begun, hello);
         }
+        if self.draining {
+            return Err(DropReason::Draining);
+        }
+        if self.waiting.heard_again(now, &key) {
+            return Ok(());
+        }
         self.admit(now, hello.from.remote.ip())?;
+        *self.per_source.entry(source_of(hello.from.remote.ip())).or_default() += 1;
+        self.waiting.push(now, key, hello.clone());
+        Ok(())
+    }
+
+    /// Lets one ClientHello have its turn, and those go that have waited too long.
+    fn serve(&mut self, now: Instant) {
+        let (age, waiting) = (self.waiting.age(now), self.waiting.len());
+        let change = self.overload.hello_waits(now, age, waiting);
+        self.actions.extend(change.map(Action::Overload));
+        while let Some(hello) = self.waiting.pop_stale(now) {
+            self.overload.shed();
+            self.unused(hello.from.remote.ip());
+            self.actions.push_back(Action::Count(DropReason::Overload));
+        }
+        if self.overload.hold_until(now).is_none()
+            && let Some(hello) = self.waiting.pop()
+            && let Err(reason) = self.begin(now, &hello)
+        {
+            self.unused(hello.from.remote.ip());
+            self.actions.push_back(Action::Count(reason));
+        }
+    }
+
+    /// A ClientHello that was let in has used no slot up.
+    fn unused(&mut self, address: IpAddr) {
+        self.sources.give_back(source_of(address));
+        self.leave(address);
+    }
+
+    fn begin(&mut self, now: Instant, hello: &Hello) -> Result<(), DropReason> {
+        let (parsed, peer, key) = parse(hello)?;
         if !offers_extended_master_secret(&parsed, &hello.datagram) {
             let refusal = epoch_0_alert(parsed.record_sequence, alert::HANDSHAKE_FAILURE);
             let datagram = prefixed(0, hello.client_id, &refusal);
             self.actions.push_back(Action::Transmit(hello.from, datagram));
             return Err(DropReason::ExtendedMasterSecretMissing);
         }
-        self.begin(now, hello, &parsed, key, peer)
+        self.begin_engine(now, hello, &parsed, key, peer)
+    }
+
+    /// When a waiting ClientHello wants attention: at once, unless nothing may begin.
+    fn next_turn(&self) -> Option<Instant> {
+        let since = self.waiting.since()?;
+        match self.overload.hold_until(since) {
+            Some(until) => self.waiting.stale_at().map(|stale_at| stale_at.min(until)),
+            None => Some(since),
+        }
     }
 
     /// A repeat belongs to what the first has begun, if that is still going on.
@@ -122,7 +183,8 @@ impl<A: AcceptEngine> Responders<A> {
     }
 
     fn admit(&mut self, now: Instant, source: IpAddr) -> Result<(), DropReason> {
-        if self.half_open.len() >= self.limits.half_open || !self.seen.has_room(now) {
+        let under_way = self.half_open.len() + self.waiting.len();
+        if under_way >= self.limits.half_open || !self.seen.has_room(now) {
             return Err(DropReason::HalfOpenLimit);
         }
         let of_source = self.per_source.get(&source_of(source)).copied().unwrap_or(0);
@@ -131,10 +193,13 @@ impl<A: AcceptEngine> Responders<A> {
         {
             return Err(DropReason::SourceLimit);
         }
+        if !self.sources.take(now, source_of(source)) {
+            return Err(DropReason::SourceRate);
+        }
         Ok(())
     }
 
-    fn begin(
+    fn begin_engine(
         &mut self,
         now: Instant,
         hello: &Hello,
@@ -148,16 +213,17 @@ impl<A: AcceptEngine> Responders<A> {
             Ok(engine) => engine,
             Err(failure) => {
                 self.ids.release_unused(local);
-                self.ended(Some(local), now, now, Err(failure));
+                self.unused(hello.from.remote.ip());
+                self.ended(Some(local), hello.from, now, now, Err(failure));
                 return Ok(());
             }
         };
         // The engine has just taken the ClientHello's own record.
         let filter = Filter::new(parsed.record_sequence + 1, parsed.message_seq);
         let exchange = Some(Exchange::new(Role::Server, engine, filter));
-        let half_open = HalfOpen { exchange, endpoint: hello.from, peer, since: now };
+        let half_open =
+            HalfOpen { exchange, endpoint: hello.from, peer, since: now, completed_at: None };
         self.half_open.insert(local, half_open);
-        *self.per_source.entry(source_of(hello.from.remote.ip())).or_default() += 1;
         self.actions.push_back(Action::Reserve(local, Some(peer)));
         self.pump(now, local);
         Ok(())
@@ -194,6 +260,7 @@ impl<A: AcceptEngine> Responders<A> {
         self.deadlines.set(local, None);
         let Some(half_open) = self.half_open.get_mut(&local) else { return };
         let Some(exchange) = half_open.exchange.take() else { return };
+        half_open.completed_at = Some(now);
         let (endpoint, peer) = (half_open.endpoint, half_open.peer);
         let mut taken_over = match exchange.take_over() {
             Ok(taken_over) => taken_over,
@@ -230,17 +297,23 @@ impl<A: AcceptEngine> Responders<A> {
     }
 
     fn fail(&mut self, now: Instant, local: LocalId, failure: Failure) {
-        let since = self.half_open.get(&local).map_or(now, |half_open| half_open.since);
+        let Some(half_open) = self.half_open.get(&local) else { return };
+        let (since, endpoint) = (half_open.since, half_open.endpoint);
         self.forget(local);
         self.actions.push_back(Action::Rest(local));
         self.ids.release(now, local);
-        self.ended(Some(local), since, now, Err(failure));
+        self.ended(Some(local), endpoint, since, now, Err(failure));
     }
 
     fn forget(&mut self, local: LocalId) {
         self.deadlines.set(local, None);
         let Some(half_open) = self.half_open.remove(&local) else { return };
-        let source = source_of(half_open.endpoint.remote.ip());
+        self.leave(half_open.endpoint.remote.ip());
+    }
+
+    /// One fewer of this address waits or is half-open.
+    fn leave(&mut self, address: IpAddr) {
+        let source = source_of(address);
         if let Some(count) = self.per_source.get_mut(&source) {
             *count -= 1;
             if *count == 0 {
@@ -252,23 +325,25 @@ impl<A: AcceptEngine> Responders<A> {
     fn ended(
         &mut self,
         local: Option<LocalId>,
+        peer: Endpoint,
         since: Instant,
         now: Instant,
         outcome: Result<(), Failure>,
     ) {
         let took = now.duration_since(since);
-        self.actions.push_back(Action::Ended(Ended { local, token: None, took, outcome }));
+        let remote = peer.remote;
+        self.actions.push_back(Action::Ended(Ended { local, token: None, remote, took, outcome }));
     }
 }
 
 impl<A: AcceptEngine> Handshakes for Responders<A> {
-    fn begin(&mut self, now: Instant, start: Start) {
+    fn begin(&mut self, since: Instant, start: Start) {
         match start {
-            Start::Answer(hello) => self.hello(now, &hello),
-            Start::Open(_, token) => {
+            Start::Answer(hello) => self.hello(since, &hello),
+            Start::Open(Endpoint { remote, .. }, token) => {
                 let failure = FailureClass::Internal.because("this node only answers");
                 let (took, outcome) = (Duration::ZERO, Err(failure));
-                let ended = Ended { local: None, token: Some(token), took, outcome };
+                let ended = Ended { local: None, token: Some(token), remote, took, outcome };
                 self.actions.push_back(Action::Ended(ended));
             }
         }
@@ -302,12 +377,20 @@ impl<A: AcceptEngine> Handshakes for Responders<A> {
             exchange.handle_timeout(now);
             self.pump(now, local);
         }
+        self.actions.extend(self.overload.expire(now).map(Action::Overload));
+        self.serve(now);
     }
 
     fn acknowledge(&mut self, now: Instant, local: LocalId) {
-        if let Some(since) = self.half_open.get(&local).map(|half_open| half_open.since) {
+        if let Some(half_open) = self.half_open.get(&local) {
+            let (since, endpoint) = (half_open.since, half_open.endpoint);
+            let lag = half_open.completed_at.map(|at| now.saturating_duration_since(at));
+            self.sources.give_back(source_of(endpoint.remote.ip()));
             self.forget(local);
-            self.ended(Some(local), since, now, Ok(()));
+            let (age, waiting) = (self.waiting.age(now), self.waiting.len());
+            let change = self.overload.worker_answers(now, lag.unwrap_or_default(), age, waiting);
+            self.actions.extend(change.map(Action::Overload));
+            self.ended(Some(local), endpoint, since, now, Ok(()));
         }
     }
 
@@ -316,13 +399,27 @@ impl<A: AcceptEngine> Handshakes for Responders<A> {
         self.ids.release(now, local);
     }
 
+    fn half_open(&self) -> usize {
+        self.half_open.len()
+    }
+
     fn poll_action(&mut self) -> Option<Action> {
         self.actions.pop_front()
     }
 
     fn deadline(&self) -> Option<Instant> {
-        [self.deadlines.next(), self.ids.deadline()].into_iter().flatten().min()
+        let next = [self.deadlines.next(), self.ids.deadline(), self.overload.deadline()];
+        next.into_iter().chain([self.next_turn()]).flatten().min()
     }
+}
+
+fn parse(hello: &Hello) -> Result<(ClientHello, PeerId, HelloKey), DropReason> {
+    let peer = PeerId::new(hello.client_id).ok_or(DropReason::WrongPeerId)?;
+    let parsed = ClientHello::parse(&mut SliceCursor::new(&hello.datagram))
+        .map_err(|_| DropReason::MalformedClientHello)?;
+    let key =
+        HelloKey { remote: hello.from.remote, client_id: hello.client_id, random: parsed.random };
+    Ok((parsed, peer, key))
 }
 
 fn epoch_0_alert(sequence: u64, description: u8) -> Vec<u8> {

@@ -145,6 +145,9 @@ impl Shard {
         let range = open(&keys.open, header, record)?;
         association.window.commit(header.sequence);
         association.heard(now);
+        if header.content_type != content_type::HANDSHAKE {
+            association.confirmed();
+        }
         let extension = association.extension;
         let plaintext = &record[range];
         match header.content_type {
@@ -152,6 +155,8 @@ impl Shard {
                 self.flights.forget(id);
                 self.counters.opened += 1;
                 self.counters.opened_bytes += plaintext.len() as u64;
+                association.traffic.opened += 1;
+                association.traffic.opened_bytes += plaintext.len() as u64;
                 out.plaintext(id, plaintext);
                 Ok(())
             }

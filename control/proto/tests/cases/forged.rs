@@ -91,16 +91,17 @@ const AES: CipherSuite = CipherSuite::EcdheEcdsaAes128Gcm;
 #[test]
 fn a_forged_first_flight_costs_one_attempt() {
     let other_suite = CipherSuite::EcdheRsaChaCha20Poly1305;
-    for flight in [
-        vec![server_hello(AES)],
-        vec![server_hello(AES), rest_of_flight()],
+    for (flight, patience_ms) in [
+        (vec![server_hello(AES)], 3000),
+        // The scripted engine takes anybody's flight, and has sent its Finished by then.
+        (vec![server_hello(AES), rest_of_flight()], 8000),
         // The engine cannot go on with this one and says so.
-        vec![server_hello(other_suite)],
+        (vec![server_hello(other_suite)], 3000),
     ] {
         let mut world = world();
         let client = run_to_second_hello(&mut world);
         forged(&mut world, FORGER, client, &flight);
-        world.run_ms(5000);
+        world.run_ms(patience_ms);
         check_fulfilled_after(&mut world, 2);
         world.run_ms(15_000);
         let reasons = world.nodes[GATEWAY].journal.ended.iter().map(|ended| ended.outcome.is_ok());

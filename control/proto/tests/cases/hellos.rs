@@ -4,6 +4,7 @@
 use std::net::SocketAddr;
 
 use xdtls_common::DropReason;
+use xdtls_proto::suite::CipherSuite;
 
 use crate::support::scripted::Script;
 use crate::support::world::{CLIENT, GATEWAY, Setup, World};
@@ -53,6 +54,51 @@ fn half_open_associations_of_one_source_are_limited() {
     assert_eq!(world.nodes[GATEWAY].dropped(DropReason::SourceLimit), 2);
     hello(&mut world, address(2, 1), 1, 1);
     assert_eq!(world.half_open(), 4);
+}
+
+#[test]
+fn a_source_may_begin_a_burst_of_handshakes_and_then_so_many_a_second() {
+    let mut setup = Setup { capacity: 4096, ..Setup::default() };
+    setup.limits.rate_per_source = 2;
+    setup.limits.burst_per_source = 5;
+    let mut world = World::with_gateway(setup);
+    let counts = |world: &World| {
+        let dropped = world.nodes[GATEWAY].dropped(DropReason::SourceRate);
+        (world.half_open(), dropped)
+    };
+    for port in 1..=9 {
+        hello(&mut world, address(1, port), 9, 1);
+        hello(&mut world, address(1, port), 9, 1);
+    }
+    assert_eq!(counts(&world), (5, 8), "a repeat of what has begun costs nothing");
+    world.run_ms(1000);
+    for port in 10..=14 {
+        hello(&mut world, address(1, port), 9, 1);
+    }
+    assert_eq!(counts(&world), (7, 11));
+    hello(&mut world, address(2, 1), 9, 1);
+    assert_eq!(counts(&world), (8, 11), "another source has its own");
+}
+
+#[test]
+fn failed_handshakes_cost_a_source_more_than_others() {
+    let suites = vec![CipherSuite::EcdheRsaChaCha20Poly1305];
+    for (script, established) in
+        [(Script { suites, ..Script::new("fails") }, 0), (Script::new("works"), 40)]
+    {
+        let mut world = World::with_gateway(Setup { capacity: 1024, ..Setup::default() });
+        for port in 1..=40 {
+            world.add_foreign(address(1, port), u32::from(port), script.clone());
+            world.run_ms(100);
+        }
+        assert_eq!(world.nodes[GATEWAY].established(), established);
+        let refused = world.nodes[GATEWAY].dropped(DropReason::SourceRate);
+        assert_eq!(refused > 0, established == 0, "{refused}");
+        let failed = world.nodes[GATEWAY].journal.ended.iter().filter(|it| it.outcome.is_err());
+        let failed = failed.count();
+        // 16 at once, and 16 more in two minutes.
+        assert!(established > 0 || (16..=17).contains(&failed), "{failed}");
+    }
 }
 
 #[test]

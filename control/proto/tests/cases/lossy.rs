@@ -21,6 +21,7 @@ const LINK: Link = Link {
     duplicates_per_mille: 100,
     delay: Duration::from_millis(5),
     jitter: Duration::from_millis(60),
+    ..Link::CLEAN
 };
 
 /// A world in which a seed decides on everything but the network's quality.
@@ -37,7 +38,7 @@ fn world(seed: u64) -> World {
     world.network.link = LINK;
     for node in [GATEWAY, CLIENT] {
         let mut lag = || Duration::from_millis(rng.below(20) * rng.below(2));
-        world.nodes[node].lag = Lag { install: lag(), handshakes: lag() };
+        world.nodes[node].lag = Lag { install: lag(), handshakes: lag(), ..Lag::default() };
     }
     world
 }

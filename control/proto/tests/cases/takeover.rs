@@ -124,7 +124,7 @@ fn data_meets_the_keys_in_order_however_late_the_worker_installs_them() {
             let mut world = world(resumed);
             let install = Duration::from_millis(install_ms);
             for node in [GATEWAY, CLIENT] {
-                world.nodes[node].lag = Lag { install, handshakes: Duration::ZERO };
+                world.nodes[node].lag = Lag { install, ..Lag::default() };
             }
             world.network.link.jitter = Duration::ZERO;
             let sent = exchange_numbers(&mut world);
@@ -147,7 +147,7 @@ fn data_is_delivered_once_however_late_all_threads_are() {
             for node in [GATEWAY, CLIENT] {
                 let install = Duration::from_millis(install_ms);
                 let handshakes = Duration::from_millis(handshakes_ms);
-                world.nodes[node].lag = Lag { install, handshakes };
+                world.nodes[node].lag = Lag { install, handshakes, ..Lag::default() };
             }
             let sent = exchange_numbers(&mut world);
             for node in [GATEWAY, CLIENT] {
@@ -182,7 +182,7 @@ fn exchange_numbers(world: &mut World) -> Vec<[u8; 1]> {
 #[test]
 fn data_can_be_sent_as_soon_as_the_keys_are_installed_and_waits_for_the_peers() {
     let mut world = world(false);
-    let lag = Lag { install: Duration::from_millis(100), handshakes: Duration::ZERO };
+    let lag = Lag { install: Duration::from_millis(100), ..Lag::default() };
     world.nodes[CLIENT].lag = lag;
     world.open(CLIENT);
     assert!(

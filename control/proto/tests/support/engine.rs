@@ -36,6 +36,8 @@ pub(crate) struct ScriptedEngine {
     own: Hello,
     /// Until the peer's has come, its suites are empty.
     peer: Hello,
+    /// Both hellos as they were sent.
+    hellos: Vec<u8>,
     peer_name: Option<String>,
     done_seen: bool,
     change_cipher_spec_seen: bool,
@@ -60,6 +62,7 @@ impl ScriptedEngine {
             script,
             progress: Progress::Pending,
             peer: Hello::default(),
+            hellos: Vec::new(),
             peer_name: None,
             done_seen: false,
             change_cipher_spec_seen: false,
@@ -77,6 +80,7 @@ impl ScriptedEngine {
     pub(crate) fn send_client_hello(&mut self, now: Instant) {
         let message_seq = u16::from(!self.own.cookie.is_empty());
         let body = self.own.client_body();
+        self.hellos.clone_from(&body);
         self.send(now, vec![Part::Message(messages::CLIENT_HELLO, message_seq, body)]);
     }
 
@@ -89,9 +93,10 @@ impl ScriptedEngine {
         };
         self.own.suites = vec![*suite];
         self.own.session_id.clone_from(&hello.session_id);
+        let body = self.own.server_body();
+        self.hellos = [hello.client_body(), body.clone()].concat();
         self.peer = hello;
         self.agree();
-        let body = self.own.server_body();
         let mut flight = vec![Part::Message(messages::SERVER_HELLO, 1, body)];
         if self.resumed() {
             self.peer_name = String::from_utf8(self.peer.session_id.clone()).ok();
@@ -115,6 +120,17 @@ impl ScriptedEngine {
         }
     }
 
+    /// What Finished vouches for, as this end has seen it: hellos and names.
+    fn transcript(&self) -> Vec<u8> {
+        let peer_name = self.peer_name.as_deref().unwrap_or_default();
+        let names = match self.role {
+            _ if self.resumed() => [""; 2],
+            Role::Client => [self.script.name, peer_name],
+            Role::Server => [peer_name, self.script.name],
+        };
+        [&self.hellos[..], names[0].as_bytes(), b"/", names[1].as_bytes()].concat()
+    }
+
     fn fail(&mut self, reason: &str) {
         self.outgoing.push_back(record(content_type::ALERT, 0, self.next_record, &[2, 40]));
         self.next_record += 1;
@@ -133,8 +149,12 @@ impl ScriptedEngine {
             }
             (Role::Client, messages::SERVER_HELLO) if peer_is_new => {
                 match Hello::parse_server(body) {
-                    Ok(hello) if hello.suites.iter().all(|s| self.own.suites.contains(s)) => {
+                    Ok(hello)
+                        if hello.suites.len() == 1
+                            && self.own.suites.contains(&hello.suites[0]) =>
+                    {
                         self.own.suites.clone_from(&hello.suites);
+                        self.hellos.extend(body);
                         self.peer = hello;
                         self.agree();
                     }

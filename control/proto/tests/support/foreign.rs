@@ -46,7 +46,7 @@ impl Foreign {
     }
 
     pub(crate) fn receive(&mut self, now: Instant, datagram: &[u8]) {
-        let prefix = Prefix::parse(&mut SliceCursor::new(datagram)).unwrap();
+        let Ok(prefix) = Prefix::parse(&mut SliceCursor::new(datagram)) else { return };
         if prefix.receiver != self.id.value() {
             return;
         }

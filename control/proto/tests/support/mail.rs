@@ -26,6 +26,10 @@ impl<T> Mail<T> {
         self.queue.pop_front().map(|(_, message)| message)
     }
 
+    pub(crate) fn len(&self) -> usize {
+        self.queue.len()
+    }
+
     pub(crate) fn next(&self) -> Option<Instant> {
         self.queue.front().map(|(time, _)| *time)
     }

@@ -1,7 +1,7 @@
 //! The network between nodes: datagrams take time, get lost, doubled, and overtake each other, as a
 //! seed decides or as a test wants it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -19,23 +19,43 @@ pub(crate) struct Packet {
 pub(crate) struct Link {
     pub(crate) loss_per_mille: u64,
     pub(crate) duplicates_per_mille: u64,
+    /// Datagrams in which a few bits change.
+    pub(crate) altered_per_mille: u64,
+    /// Datagrams that lose their end.
+    pub(crate) cut_per_mille: u64,
+    /// Datagrams that come seconds later than the others.
+    pub(crate) late_per_mille: u64,
     pub(crate) delay: Duration,
     /// Up to this much more delay, so that datagrams overtake each other.
     pub(crate) jitter: Duration,
+    /// The longest UDP payload that passes, in bytes.
+    pub(crate) longest: usize,
 }
 
-impl Default for Link {
-    fn default() -> Self {
-        let (delay, jitter) = (Duration::from_millis(10), Duration::ZERO);
-        Self { loss_per_mille: 0, duplicates_per_mille: 0, delay, jitter }
-    }
+impl Link {
+    /// A link that only takes its time.
+    pub(crate) const CLEAN: Self = Self {
+        loss_per_mille: 0,
+        duplicates_per_mille: 0,
+        altered_per_mille: 0,
+        cut_per_mille: 0,
+        late_per_mille: 0,
+        delay: Duration::from_millis(10),
+        jitter: Duration::ZERO,
+        longest: 1472,
+    };
 }
+
+/// How late a late datagram is at most.
+const LATE: Duration = Duration::from_secs(3);
 
 /// What a test wants to be lost.
 pub(crate) type Loser = Box<dyn FnMut(&Packet) -> bool>;
 
 pub(crate) struct Network {
     pub(crate) link: Link,
+    /// Addresses that nothing reaches and nothing comes from.
+    pub(crate) cut_off: BTreeSet<SocketAddr>,
     pub(crate) lose: Option<Loser>,
     /// Every datagram that was sent, lost or not.
     pub(crate) sent: Vec<(Instant, Packet)>,
@@ -47,7 +67,8 @@ pub(crate) struct Network {
 impl Network {
     pub(crate) fn new(rng: Rng) -> Self {
         Self {
-            link: Link::default(),
+            link: Link::CLEAN,
+            cut_off: BTreeSet::new(),
             lose: None,
             sent: Vec::new(),
             rng,
@@ -59,16 +80,40 @@ impl Network {
     pub(crate) fn send(&mut self, now: Instant, packet: Packet) {
         self.sent.push((now, packet.clone()));
         let wanted = self.lose.as_mut().is_some_and(|lose| lose(&packet));
-        if wanted || self.rng.per_mille(self.link.loss_per_mille) {
+        let unreachable = [packet.from, packet.to].iter().any(|end| self.cut_off.contains(end));
+        let too_long = packet.bytes.len() > self.link.longest;
+        if wanted || unreachable || too_long || self.rng.per_mille(self.link.loss_per_mille) {
             return;
         }
         let copies = 1 + u8::from(self.rng.per_mille(self.link.duplicates_per_mille));
         for _ in 0..copies {
-            let jitter = self.rng.below(self.link.jitter.as_micros() as u64 + 1);
-            let arrival = now + self.link.delay + Duration::from_micros(jitter);
+            let mut delay = self.link.delay + self.up_to(self.link.jitter);
+            if self.rng.per_mille(self.link.late_per_mille) {
+                delay += self.up_to(LATE);
+            }
+            let bytes = self.worn(&packet.bytes);
             self.serial += 1;
-            self.in_flight.insert((arrival, self.serial), packet.clone());
+            self.in_flight.insert((now + delay, self.serial), Packet { bytes, ..packet });
         }
+    }
+
+    fn up_to(&mut self, most: Duration) -> Duration {
+        Duration::from_micros(self.rng.below(most.as_micros() as u64 + 1))
+    }
+
+    /// A datagram as it arrives.
+    fn worn(&mut self, bytes: &[u8]) -> Vec<u8> {
+        let mut bytes = bytes.to_vec();
+        if self.rng.per_mille(self.link.altered_per_mille) {
+            for _ in 0..=self.rng.below(3) {
+                let at = self.rng.below(bytes.len() as u64) as usize;
+                bytes[at] ^= 1 << self.rng.below(8);
+            }
+        }
+        if self.rng.per_mille(self.link.cut_per_mille) {
+            bytes.truncate(self.rng.below(bytes.len() as u64) as usize);
+        }
+        bytes
     }
 
     pub(crate) fn take(&mut self, now: Instant) -> Option<Packet> {

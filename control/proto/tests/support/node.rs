@@ -11,7 +11,7 @@ use xdtls_common::id::{IdLayout, LocalId};
 use xdtls_proto::association::CloseCause;
 use xdtls_proto::handshakes::initiators::Initiators;
 use xdtls_proto::handshakes::responders::Responders;
-use xdtls_proto::handshakes::{Ended, Handshakes, Start};
+use xdtls_proto::handshakes::{Ended, Handshakes, OverloadChange, Start};
 use xdtls_proto::shard::Shard;
 
 use super::forger::Known;
@@ -20,15 +20,15 @@ use super::scripted::Scripted;
 use threads::{ToHandshakes, ToWorker};
 
 pub(crate) enum Machine {
-    Answers(Responders<Scripted>),
-    Opens(Initiators<Scripted>),
+    Answers(Box<Responders<Scripted>>),
+    Opens(Box<Initiators<Scripted>>),
 }
 
 impl Machine {
     fn handshakes(&mut self) -> &mut dyn Handshakes {
         match self {
-            Self::Answers(machine) => machine,
-            Self::Opens(machine) => machine,
+            Self::Answers(machine) => &mut **machine,
+            Self::Opens(machine) => &mut **machine,
         }
     }
 }
@@ -40,6 +40,8 @@ pub(crate) struct Lag {
     pub(crate) install: Duration,
     /// From a worker's message to the handshake thread that reads it.
     pub(crate) handshakes: Duration,
+    /// What a step of a handshake costs the handshake thread.
+    pub(crate) step: Duration,
 }
 
 /// What has come out of a node.
@@ -48,10 +50,13 @@ pub(crate) struct Journal {
     pub(crate) plaintext: Vec<(LocalId, Vec<u8>)>,
     pub(crate) closed: Vec<(LocalId, CloseCause)>,
     pub(crate) ended: Vec<Ended>,
+    pub(crate) overload: Vec<OverloadChange>,
     /// Associations that were given to a worker, in order.
     pub(crate) known: Vec<Known>,
     pub(crate) drops: BTreeMap<DropReason, u64>,
     pub(crate) handed_over: u64,
+    /// Ids that were reserved for handshakes.
+    pub(crate) reserved: u64,
     /// Datagrams that the handshakes gave to a worker.
     pub(crate) forwarded: u64,
 }
@@ -68,6 +73,7 @@ pub(crate) struct Node {
     layout: IdLayout,
     to_workers: Vec<Mail<ToWorker>>,
     to_handshakes: Mail<ToHandshakes>,
+    busy_until: Option<Instant>,
 }
 
 impl Node {
@@ -88,11 +94,12 @@ impl Node {
             outbox: Vec::new(),
             layout,
             to_handshakes: Mail::default(),
+            busy_until: None,
         }
     }
 
     pub(crate) fn begin(&mut self, now: Instant, start: Start) {
-        self.to_handshakes.post(now, Duration::ZERO, ToHandshakes::Begin(start));
+        self.to_handshakes.post(now, Duration::ZERO, ToHandshakes::Begin(now, start));
     }
 
     pub(crate) fn dropped(&self, reason: DropReason) -> u64 {
@@ -109,6 +116,11 @@ impl Node {
             Machine::Answers(machine) => machine.half_open(),
             Machine::Opens(_) => 0,
         }
+    }
+
+    /// Messages that wait between the node's threads.
+    pub(crate) fn queued(&self) -> usize {
+        self.to_workers.iter().map(Mail::len).sum::<usize>() + self.to_handshakes.len()
     }
 
     pub(crate) fn send(&mut self, now: Instant, id: LocalId, plaintext: &[u8]) {

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use xdtls_common::id::LocalId;
 use xdtls_proto::endpoint::Endpoint;
-use xdtls_proto::handshakes::Start;
+use xdtls_proto::handshakes::{Limits, Start};
 use xdtls_proto::shard::ShardCounters;
 
 use super::foreign::Foreign;
@@ -37,6 +37,8 @@ pub(crate) struct World {
     pub(crate) nodes: Vec<Node>,
     pub(crate) foreign: Vec<Foreign>,
     pub(crate) network: Network,
+    /// Datagrams that have arrived somewhere, altered as they were.
+    pub(crate) arrived: Vec<Packet>,
     setup: Setup,
     start: Instant,
     rng: Rng,
@@ -66,6 +68,8 @@ impl World {
     /// Lets a datagram arrive at `node` at once, whoever sent it.
     pub(crate) fn deliver(&mut self, node: usize, from: SocketAddr, datagram: Vec<u8>) {
         let front = (node == GATEWAY).then(|| self.front());
+        let to = self.nodes[node].address;
+        self.arrived.push(Packet { from, to, bytes: datagram.clone() });
         self.nodes[node].receive(self.now, front.as_ref(), from, datagram);
         self.settle();
     }
@@ -73,19 +77,22 @@ impl World {
     /// Lets everything happen that happens within `duration`.
     pub(crate) fn run(&mut self, duration: Duration) {
         let end = self.now + duration;
-        loop {
-            self.settle();
-            let foreign = self.foreign.iter().filter_map(|foreign| foreign.deadline(self.now));
-            let deadlines = self.nodes.iter_mut().filter_map(Node::deadline).chain(foreign);
-            match deadlines.chain(self.network.next()).min() {
-                Some(next) if next <= end => self.now = next,
-                _ => break,
-            }
-            while let Some(packet) = self.network.take(self.now) {
-                self.arrive(packet);
-            }
+        while self.step(end) {}
+    }
+
+    /// Lets the clock jump to what comes next, and that happen, if it happens before `end`; else to
+    /// `end`. Whether anything has happened.
+    pub(crate) fn step(&mut self, end: Instant) -> bool {
+        self.settle();
+        let foreign = self.foreign.iter().filter_map(|foreign| foreign.deadline(self.now));
+        let deadlines = self.nodes.iter_mut().filter_map(Node::deadline).chain(foreign);
+        let next = deadlines.chain(self.network.next()).min().filter(|next| *next <= end);
+        self.now = next.unwrap_or(end);
+        if let Some(packet) = self.network.take(self.now) {
+            self.arrive(packet);
         }
-        self.now = end;
+        self.settle();
+        next.is_some()
     }
 
     pub(crate) fn run_ms(&mut self, milliseconds: u64) {
@@ -103,6 +110,11 @@ impl World {
             self.run_ms(1);
         }
         condition(self)
+    }
+
+    /// Gives a node behind a NAT another address; what is sent to the old one is lost.
+    pub(crate) fn rebind(&mut self, node: usize, address: SocketAddr) {
+        self.nodes[node].address = address;
     }
 
     /// A packet comes to every node with its address: two clients may be behind one.
@@ -171,6 +183,11 @@ impl World {
         plaintext.iter().map(|(_, bytes)| &bytes[..]).collect()
     }
 
+    /// What bounds the gateway's handshakes.
+    pub(crate) fn limits(&self) -> &Limits {
+        &self.setup.limits
+    }
+
     /// How many associations are half-open at the gateway.
     pub(crate) fn half_open(&self) -> usize {
         self.nodes[GATEWAY].half_open()
@@ -185,7 +202,12 @@ impl World {
     pub(crate) fn timed_sent_by(&self, node: usize) -> impl Iterator<Item = (u64, &[u8])> {
         let address = self.nodes[node].address;
         let sent = self.network.sent.iter().filter(move |(_, packet)| packet.from == address);
-        sent.map(|(time, packet)| ((*time - self.start).as_millis() as u64, &packet.bytes[..]))
+        sent.map(|(time, packet)| (self.ms_at(*time), &packet.bytes[..]))
+    }
+
+    /// Milliseconds between the beginning of the world and a moment.
+    pub(crate) fn ms_at(&self, time: Instant) -> u64 {
+        (time - self.start).as_millis() as u64
     }
 
     /// Milliseconds since the world began.

@@ -47,9 +47,9 @@ impl ScriptedEngine {
             Role::Client => b"client finished",
             Role::Server => b"server finished",
         };
-        let (client, server) = self.randoms();
+        let transcript = self.transcript();
         let mut data = [0; VERIFY_DATA_LEN];
-        prf(self.own.suites[0].prf(), &MASTER_SECRET, label, &[client, server], &mut data);
+        prf(self.own.suites[0].prf(), &MASTER_SECRET, label, &[&transcript], &mut data);
         data
     }
 

@@ -27,9 +27,9 @@ pub(super) enum ToWorker {
 
 /// What a handshake thread is told.
 pub(super) enum ToHandshakes {
-    Begin(Start),
+    Begin(Instant, Start),
     Datagram(LocalId, Endpoint, Vec<u8>),
-    Installed(LocalId),
+    Installed(Instant, LocalId),
     Closed(LocalId),
 }
 
@@ -102,9 +102,9 @@ impl Node {
 
     fn event(&mut self, now: Instant, event: ShardEvent) {
         let message = match event {
-            ShardEvent::Hello(hello) => ToHandshakes::Begin(Start::Answer(hello)),
+            ShardEvent::Hello(hello) => ToHandshakes::Begin(now, Start::Answer(hello)),
             ShardEvent::Handshake(id, from, datagram) => ToHandshakes::Datagram(id, from, datagram),
-            ShardEvent::Installed(id, _) => ToHandshakes::Installed(id),
+            ShardEvent::Installed(id, _) => ToHandshakes::Installed(now, id),
             ShardEvent::Closed(id, cause) => {
                 self.journal.closed.push((id, cause));
                 ToHandshakes::Closed(id)
@@ -133,19 +133,31 @@ impl Node {
         }
     }
 
-    /// The handshake thread reads a message, or has been woken by its deadline.
-    fn handshake_step(&mut self, now: Instant, message: Option<ToHandshakes>) {
-        let machine = self.machine.handshakes();
-        match message {
-            None => {}
-            Some(ToHandshakes::Begin(start)) => machine.begin(now, start),
-            Some(ToHandshakes::Datagram(id, from, datagram)) => {
-                machine.datagram(now, id, from, datagram);
+    /// The handshake thread reads its mail and looks at its clock. Where its steps cost time, it
+    /// does nothing else until they are done.
+    fn handshake_round(&mut self, now: Instant) {
+        let begun = self.journal.reserved;
+        let mut datagrams = 0;
+        while let Some(message) = self.to_handshakes.take(now) {
+            let machine = self.machine.handshakes();
+            match message {
+                ToHandshakes::Begin(since, start) => machine.begin(since, start),
+                ToHandshakes::Datagram(id, from, datagram) => {
+                    datagrams += 1;
+                    machine.datagram(now, id, from, datagram);
+                }
+                ToHandshakes::Installed(at, id) => machine.acknowledge(at, id),
+                ToHandshakes::Closed(id) => machine.release(now, id),
             }
-            Some(ToHandshakes::Installed(id)) => machine.acknowledge(now, id),
-            Some(ToHandshakes::Closed(id)) => machine.release(now, id),
+            self.carry_out_all(now);
         }
-        machine.handle_timeout(now);
+        self.machine.handshakes().handle_timeout(now);
+        self.carry_out_all(now);
+        let steps = datagrams + (self.journal.reserved - begun) as u32;
+        self.busy_until = Some(now + self.lag.step * steps);
+    }
+
+    fn carry_out_all(&mut self, now: Instant) {
         while let Some(action) = self.machine.handshakes().poll_action() {
             self.carry_out(now, action);
         }
@@ -155,9 +167,13 @@ impl Node {
         let (id, message, lag) = match action {
             Action::Count(reason) => return self.count(reason),
             Action::Retrying(_) => return,
+            Action::Overload(change) => return self.journal.overload.push(change),
             Action::Ended(ended) => return self.journal.ended.push(ended),
             Action::Transmit(to, datagram) => return self.outbox.push((to.remote, datagram)),
-            Action::Reserve(id, peer) => (id, ToWorker::Reserve(id, peer), Duration::ZERO),
+            Action::Reserve(id, peer) => {
+                self.journal.reserved += 1;
+                (id, ToWorker::Reserve(id, peer), Duration::ZERO)
+            }
             Action::Rest(id) => (id, ToWorker::Rest(id), Duration::ZERO),
             Action::Forget(id) => (id, ToWorker::Forget(id), Duration::ZERO),
             Action::Install(installation) => {
@@ -182,10 +198,8 @@ impl Node {
                     self.with_shard(now, index, |shard, out| shard.handle_timeout(now, out));
                 }
             }
-            if let Some(message) = self.to_handshakes.take(now) {
-                self.handshake_step(now, Some(message));
-            } else if self.machine.handshakes().deadline().is_some_and(|time| time <= now) {
-                self.handshake_step(now, None);
+            if self.handshakes_due().is_some_and(|time| time <= now) {
+                self.handshake_round(now);
             } else if self.deadline().is_none_or(|deadline| deadline > now) {
                 return;
             }
@@ -194,8 +208,16 @@ impl Node {
     }
 
     pub(crate) fn deadline(&mut self) -> Option<Instant> {
+        let handshakes = self.handshakes_due();
         let shards = self.shards.iter().filter_map(Shard::deadline);
-        let mail = self.to_workers.iter().filter_map(Mail::next).chain(self.to_handshakes.next());
-        shards.chain(mail).chain(self.machine.handshakes().deadline()).min()
+        let mail = self.to_workers.iter().filter_map(Mail::next);
+        shards.chain(mail).chain(handshakes).min()
+    }
+
+    /// When the handshake thread has something to do and time to do it.
+    fn handshakes_due(&mut self) -> Option<Instant> {
+        let mail = self.to_handshakes.next();
+        let next = mail.into_iter().chain(self.machine.handshakes().deadline()).min();
+        next.map(|next| self.busy_until.map_or(next, |busy_until| next.max(busy_until)))
     }
 }

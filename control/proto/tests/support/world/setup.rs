@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use xdtls_common::id::{IdLayout, LocalId};
+use xdtls_proto::endpoint::Endpoint;
 use xdtls_proto::engine::PeerIdentity;
 use xdtls_proto::handshakes::initiators::Initiators;
 use xdtls_proto::handshakes::responders::Responders;
@@ -27,8 +28,12 @@ pub(crate) struct Setup {
     pub(crate) client_capacity: u32,
     pub(crate) shards: u32,
     pub(crate) limits: Limits,
+    /// How long a client's wish lasts, where not as long as a handshake at the gateway.
+    pub(crate) wish_deadline: Option<Duration>,
     pub(crate) path_mtu: u16,
     pub(crate) idle_timeout: Option<Duration>,
+    /// Where clients look for the gateway, if not at its address alone.
+    pub(crate) addresses: Vec<SocketAddr>,
     /// The gateway's.
     pub(crate) script: Script,
 }
@@ -38,6 +43,8 @@ impl Default for Setup {
         let limits = Limits {
             half_open: 100,
             half_open_per_source: 10,
+            rate_per_source: 1000,
+            burst_per_source: 1000,
             deadline: Duration::from_secs(15),
             max_datagram: 1400,
         };
@@ -49,8 +56,10 @@ impl Default for Setup {
             client_capacity: 64,
             shards: 1,
             limits,
+            wish_deadline: None,
             path_mtu,
             idle_timeout,
+            addresses: Vec::new(),
             script,
         }
     }
@@ -61,18 +70,27 @@ impl World {
     pub(crate) fn with_gateway(setup: Setup) -> Self {
         let (mut rng, now) = (Rng::new(setup.seed), Instant::now());
         let network = Network::new(rng.fork());
-        let (nodes, foreign) = (Vec::new(), Vec::new());
-        let mut world = Self { now, nodes, foreign, network, setup, start: now, rng, opened: 0 };
+        let mut world = Self {
+            now,
+            nodes: Vec::new(),
+            foreign: Vec::new(),
+            network,
+            arrived: Vec::new(),
+            setup,
+            start: now,
+            rng,
+            opened: 0,
+        };
         let capacity = world.setup.capacity;
         let policy = |identity: &PeerIdentity| (identity.names != [NOBODY]).then_some(ROUTE);
         let engines = Scripted::new(world.setup.script.clone(), world.rng.fork());
-        let machine = Machine::Answers(Responders::new(
+        let machine = Machine::Answers(Box::new(Responders::new(
             engines,
             IdAllocator::new(world.layout(capacity), 0..capacity),
             world.setup.limits.clone(),
             Box::new(policy),
             world.rng.fork().source(),
-        ));
+        )));
         world.add("192.0.2.1:4433".parse().unwrap(), machine, capacity);
         world
     }
@@ -99,9 +117,11 @@ impl World {
         let engines = Scripted::new(script, self.rng.fork());
         let capacity = self.setup.client_capacity;
         let ids = IdAllocator::new(self.layout(capacity), 0..capacity);
-        let limits = self.setup.limits.clone();
-        let machine = Machine::Opens(Initiators::new(engines, ids, limits, random));
-        self.add(address, machine, capacity)
+        let mut limits = self.setup.limits.clone();
+        limits.deadline = self.setup.wish_deadline.unwrap_or(limits.deadline);
+        let machine =
+            Initiators::new(engines, ids, limits, random).with_addresses(self.addresses());
+        self.add(address, Machine::Opens(Box::new(machine)), capacity)
     }
 
     /// A foreign client, which begins at once.
@@ -111,6 +131,10 @@ impl World {
         self.foreign.push(Foreign::new(self.now, address, gateway, id, script, rng));
         self.settle();
         self.foreign.len() - 1
+    }
+
+    fn addresses(&self) -> impl Iterator<Item = Endpoint> {
+        self.setup.addresses.iter().map(|remote| Endpoint { remote: *remote, local: None })
     }
 
     fn layout(&self, capacity: u32) -> IdLayout {
