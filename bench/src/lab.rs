@@ -177,11 +177,19 @@ impl Lab {
         Process::spawn("xdtls-bench flood", command)
     }
 
-    /// A whole flood, which nothing takes its CPU from, and its report.
+    /// A whole flood and its report.
     pub fn flood(&self, kind: &str, count: u64, arguments: &[&str]) -> Result<Report> {
+        Self::report(self.begin_flood(kind, count, arguments)?)
+    }
+
+    /// The same, and nothing takes the flood's CPU from it, which must not be the receiver's.
+    pub fn flood_first(&self, kind: &str, count: u64, arguments: &[&str]) -> Result<Report> {
         let mut command = self.world.command(FIRST[0]);
         command.args(&FIRST[1..]).arg(program("xdtls-bench")?);
-        let flood = self.start_flood(command, kind, count, arguments)?;
+        Self::report(self.start_flood(command, kind, count, arguments)?)
+    }
+
+    fn report(flood: Process) -> Result<Report> {
         let finished = flood.wait(6 * PATIENCE)?;
         ensure!(finished.status.success(), "the flood has failed: {finished}");
         let line = finished.last_stdout_line().context("the flood has no report")?;
@@ -197,6 +205,19 @@ impl Lab {
     /// rings is an error of the sender's there.
     pub fn sent(&self) -> Result<BTreeMap<String, u64>> {
         statistics(&self.world, WAN)
+    }
+
+    /// What sockets have sent that did not fit into a ring, so far: of the world's, of the gateway's.
+    pub fn lost_at_rings(&self) -> Result<[u64; 2]> {
+        let lost = |netns: &Netns, interface: &str| -> Result<u64> {
+            let file = format!("/sys/class/net/{interface}/statistics/tx_dropped");
+            let dropped: u64 = netns.run("cat", &[&file])?.trim().parse()?;
+            // The kernel counts frames of XDP, which are the flood's, among them.
+            let counters = statistics(netns, interface)?;
+            let xdp = counters.iter().filter(|(name, _)| name.ends_with("xdp_xmit_errors"));
+            Ok(dropped.saturating_sub(xdp.map(|(_, count)| count).sum()))
+        };
+        Ok([lost(&self.world, WAN)?, lost(&self.gateway, OUTSIDE)?])
     }
 
     /// Gives the receive queues threads, the flood's on the gateway's CPU, or takes them away: then

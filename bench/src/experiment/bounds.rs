@@ -98,7 +98,10 @@ fn measure(
     let unknown_ids =
         || lab.status().map_or(0, |it| it["drops"]["unknown_id"].as_u64().unwrap_or(0));
     let (before, unknown_before) = (lab.received()?, unknown_ids());
-    let report = lab.flood(kind, FRAMES, arguments)?;
+    let report = match own_core {
+        true => lab.flood_first(kind, FRAMES, arguments)?,
+        false => lab.flood(kind, FRAMES, arguments)?,
+    };
     let (after, unknown_after) = (lab.received()?, unknown_ids());
     let change = |name: &str| -> Result<u64> {
         let name = format!("rx_queue_0_{name}");

@@ -24,6 +24,9 @@ pub struct Traffic {
     pub sent: u64,
     /// Datagrams of which the echo has not come back within five seconds.
     pub lost: u64,
+    /// Datagrams of both directions that no program has seen, because a receive ring was full: those
+    /// to the gateway, and those from it. Others' are among them.
+    pub lost_at_rings: [u64; 2],
     /// Half of the others came back within this time, in microseconds.
     pub rtt_us_p50: u64,
     /// 99 of 100 did within this one.
@@ -37,6 +40,7 @@ impl Traffic {
     }
 
     fn run(bench: &Bench) -> Result<Self> {
+        let before = bench.lab.lost_at_rings()?;
         let mut probe = bench.lab.world.command(program("udp-probe")?);
         probe.args(["--target", LOCAL, "--json", "--sizes", "100-1200", "--count", COUNT]);
         probe.args(["--rate", RATE, "--sockets", PROGRAMS, "--window", "4096"]);
@@ -45,7 +49,10 @@ impl Traffic {
         let report: Value = serde_json::from_str(line)?;
         let number =
             |name: &str| report[name].as_u64().with_context(|| format!("no {name}: {line}"));
+        let after = bench.lab.lost_at_rings()?;
+        let lost = |end: usize| after[end].saturating_sub(before[end]);
         Ok(Self {
+            lost_at_rings: [lost(0), lost(1)],
             sent: number("sent")?,
             lost: number("lost")?,
             rtt_us_p50: number("rtt_us_p50")?,
