@@ -4,7 +4,6 @@
 //! newer one once a round and never wait. Kernel documents: rtnetlink(7), ip-neighbour(8).
 
 mod kernel;
-mod nudge;
 pub mod tables;
 
 use std::net::{IpAddr, SocketAddr};
@@ -18,7 +17,6 @@ use rtnetlink::Handle;
 use tokio::time::{Instant, sleep_until, timeout};
 use tracing::{debug, warn};
 
-use nudge::Nudger;
 use tables::{Hop, Tables};
 
 /// The least time between two looks at the kernel's tables.
@@ -111,8 +109,7 @@ pub async fn track(interface: u32) -> Result<NextHops> {
     let (connection, handle, _) = rtnetlink::new_connection().context("rtnetlink")?;
     tokio::spawn(connection);
     let board = Board::default();
-    let nudger = Nudger::start().context("cannot start a thread")?;
-    let tracker = Tracker { interface, handle, nudger, board: board.clone() };
+    let tracker = Tracker { interface, handle, board: board.clone() };
     let tables = tracker.read().await.context("cannot read the routes and neighbours")?;
     board.publish(tables);
     tokio::spawn(tracker.follow(events));
@@ -122,7 +119,6 @@ pub async fn track(interface: u32) -> Result<NextHops> {
 struct Tracker {
     interface: u32,
     handle: Handle,
-    nudger: Nudger,
     board: Board,
 }
 
