@@ -56,7 +56,8 @@ pub struct HelloPath {
 }
 
 /// An address as 16 bytes, IPv4 as mapped.
-pub fn mapped(address: IpAddr) -> [u8; 16] {
+#[inline(always)]
+pub const fn mapped(address: IpAddr) -> [u8; 16] {
     match address {
         IpAddr::V4(v4) => v4.to_ipv6_mapped().octets(),
         IpAddr::V6(v6) => v6.octets(),

@@ -12,6 +12,7 @@ use crate::client_hello::{ClientHello, CookieField, HelloError};
 use crate::cookie::{HelloPath, Judgement, Secrets, judge};
 use crate::cursor::{Cursor, Truncated};
 use crate::drop_reason::DropReason;
+use crate::ends::{Ends, IPV4_PAIR_LEN, IPV6_PAIR_LEN};
 use crate::frame::{self, FrameHeaders};
 use crate::prefix::Prefix;
 use crate::reply::HelloReply;
@@ -22,8 +23,6 @@ pub const PAYLOAD_MAX: usize = 2048;
 
 const UDP_LEN: usize = 8;
 const IPV4_LEN: usize = 20;
-const IPV4_ADDRESS_LEN: usize = 4;
-const IPV6_ADDRESS_LEN: usize = 16;
 const PROTOCOL_UDP: u8 = 17;
 const NANOSECONDS: u64 = 1_000_000_000;
 
@@ -120,12 +119,19 @@ fn try_judge_frame(frame: impl Cursor, front: &mut impl Front) -> Result<HelloVe
         return Err(DropReason::WrongPeerId);
     }
     let hello = ClientHello::parse(&mut records.clone()).map_err(HelloError::reason)?;
-    let path = path(&headers, prefix.sender, frame.clone()).map_err(|_| DropReason::TooShort)?;
+    let ends = Ends::read(&headers, frame.clone()).map_err(|_| DropReason::TooShort)?;
+    let path = HelloPath {
+        peer_address: ends.source,
+        peer_port: ends.source_port,
+        local_address: ends.destination,
+        local_port: ends.destination_port,
+        client_id: prefix.sender,
+    };
     if !path.may_be_answered() || path.is_to_many() || is_group(&headers) {
         return Err(DropReason::ReplyForbidden);
     }
     if path.is_within_host() || headers.payload_len > PAYLOAD_MAX || !is_intact(&headers, frame) {
-        return pass_slowly(front);
+        return pass_slowly(front).map(|()| HelloVerdict::PassSlowly);
     }
     let now_ns = front.now_ns();
     if hello.cookie == CookieField::Empty {
@@ -145,38 +151,13 @@ fn try_judge_frame(frame: impl Cursor, front: &mut impl Front) -> Result<HelloVe
     }
 }
 
-/// Whom the frame is from and to. The addresses are read anew, because words that are taken from
-/// the frame as such are far less for the XDP program to keep than the headers' bytes.
-#[inline(always)]
-fn path(
-    headers: &FrameHeaders,
-    client_id: u32,
-    mut frame: impl Cursor,
-) -> Result<HelloPath, Truncated> {
-    let (peer_address, local_address) = if headers.source.is_ipv6() {
-        frame.skip(headers.payload_at - UDP_LEN - 2 * IPV6_ADDRESS_LEN)?;
-        (frame.take()?, frame.take()?)
-    } else {
-        frame.skip(headers.payload_at - UDP_LEN - 2 * IPV4_ADDRESS_LEN)?;
-        (mapped_v4(frame.u32()?), mapped_v4(frame.u32()?))
-    };
-    let (peer_port, local_port) = (frame.u16()?, frame.u16()?);
-    Ok(HelloPath { peer_address, peer_port, local_address, local_port, client_id })
-}
-
-/// An IPv4 address as 16 bytes (RFC 4291 §2.5.5.2).
-#[inline(always)]
-fn mapped_v4(address: u32) -> [u8; 16] {
-    (0xffff << 32 | u128::from(address)).to_be_bytes()
-}
-
 /// Lets the kernel judge, as often as is allowed.
 #[inline(always)]
-fn pass_slowly(front: &mut impl Front) -> Result<HelloVerdict, DropReason> {
+pub fn pass_slowly(front: &mut impl Front) -> Result<(), DropReason> {
     let (now_ns, interval_ns) = (front.now_ns(), front.limits().slow_interval_ns);
     let admitted =
         front.slow_hellos().is_some_and(|budget| budget::spend(budget, now_ns, interval_ns));
-    if admitted { Ok(HelloVerdict::PassSlowly) } else { Err(DropReason::SlowHelloLimit) }
+    if admitted { Ok(()) } else { Err(DropReason::SlowHelloLimit) }
 }
 
 /// Pays for a reply: the source first, lest one source spend what belongs to all.
@@ -205,10 +186,10 @@ fn is_group(headers: &FrameHeaders) -> bool {
 #[inline(always)]
 fn is_intact(headers: &FrameHeaders, frame: impl Cursor) -> bool {
     let right = if headers.source.is_ipv6() {
-        udp_is_intact(headers, frame, 2 * IPV6_ADDRESS_LEN)
+        udp_is_intact(headers, frame, IPV6_PAIR_LEN)
     } else {
         ipv4_is_intact(headers, frame.clone())
-            .and_then(|ip| Ok(ip && udp_is_intact(headers, frame, 2 * IPV4_ADDRESS_LEN)?))
+            .and_then(|ip| Ok(ip && udp_is_intact(headers, frame, IPV4_PAIR_LEN)?))
     };
     right == Ok(true)
 }

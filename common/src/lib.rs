@@ -9,18 +9,22 @@
 #[cfg(test)]
 extern crate std;
 
+pub mod access;
 pub mod budget;
 pub mod checksum;
 pub mod client_hello;
 pub mod cookie;
 pub mod cursor;
 pub mod drop_reason;
+mod drop_remedy;
+pub mod ends;
 pub mod extension;
 pub mod frame;
 pub mod front;
 pub mod hello_verify;
 pub mod id;
 pub mod map;
+pub mod odd;
 pub mod outcome;
 pub mod path_message;
 pub mod prefix;

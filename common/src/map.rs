@@ -4,8 +4,11 @@
 //! byte arrays and converts with `bytemuck`. Zeroed memory, which is what the kernel hands out,
 //! means "no association" and "not configured".
 
+use core::net::IpAddr;
+
 use bytemuck::{Pod, Zeroable};
 
+use crate::cookie::mapped;
 use crate::id::{IdLayout, LocalId};
 use crate::verdict::{Entry, Phase};
 
@@ -17,13 +20,27 @@ pub struct ConfigValue {
     slot_mask: u32,
     shards: u32,
     answers_hellos: u32,
+    listens: u32,
+    address: [u8; 16],
 }
 
-const _: () = assert!(size_of::<ConfigValue>() == 16);
+const _: () = assert!(size_of::<ConfigValue>() == 36);
+
+/// To which destination addresses datagrams are ours.
+const ANYWHERE: u32 = 0;
+const ANY_IPV4: u32 = 1;
+const ONE_ADDRESS: u32 = 2;
 
 impl ConfigValue {
     /// A program with this value lets every packet pass.
-    pub const UNSET: Self = Self { udp_port: 0, slot_mask: 0, shards: 0, answers_hellos: 0 };
+    pub const UNSET: Self = Self {
+        udp_port: 0,
+        slot_mask: 0,
+        shards: 0,
+        answers_hellos: 0,
+        listens: ANYWHERE,
+        address: [0; 16],
+    };
 
     /// Steers what comes to `udp_port` among associations whose ids have this layout.
     pub const fn new(udp_port: u16, layout: IdLayout) -> Self {
@@ -31,8 +48,19 @@ impl ConfigValue {
             udp_port: udp_port as u32,
             slot_mask: layout.slot_of(u32::MAX),
             shards: layout.shards(),
-            answers_hellos: 0,
+            ..Self::UNSET
         }
+    }
+
+    /// The same where the socket is bound to this address: what is for others is not ours.
+    #[must_use]
+    pub const fn listening_on(self, address: IpAddr) -> Self {
+        let listens = match address {
+            IpAddr::V4(v4) if v4.is_unspecified() => ANY_IPV4,
+            IpAddr::V6(v6) if v6.is_unspecified() => ANYWHERE,
+            _ => ONE_ADDRESS,
+        };
+        Self { listens, address: mapped(address), ..self }
     }
 
     /// The same for a gateway, which answers ClientHellos. Its secrets must be there first.
@@ -46,10 +74,26 @@ impl ConfigValue {
         self.answers_hellos != 0
     }
 
-    /// Whether datagrams to this port are ours.
+    /// Whether datagrams to this port are ours, if they are to our address.
     pub const fn is_ours(&self, udp_port: u16) -> bool {
         // Port 0 is nobody's, and unset.
         udp_port != 0 && udp_port as u32 == self.udp_port
+    }
+
+    /// Whether the destination address has to be looked at.
+    pub const fn asks_for_address(&self) -> bool {
+        self.listens != ANYWHERE
+    }
+
+    /// Whether datagrams to this address are ours, if they are to our port.
+    #[inline(always)]
+    pub fn listens_on(&self, address: [u8; 16]) -> bool {
+        let address = u128::from_be_bytes(address);
+        match self.listens {
+            ANYWHERE => true,
+            ANY_IPV4 => address >> 32 == 0xffff,
+            _ => address == u128::from_be_bytes(self.address),
+        }
     }
 
     /// The slot that an id on the wire names, as [`IdLayout::slot_of`] has it.
@@ -151,6 +195,8 @@ impl AssociationValue {
 
 #[cfg(test)]
 mod tests {
+    use core::net::SocketAddr;
+
     use super::*;
 
     const LAYOUT: IdLayout = IdLayout::for_capacity(1000, 3).unwrap();
@@ -162,8 +208,31 @@ mod tests {
             assert_eq!(config.slot_of(id), LAYOUT.slot_of(id));
         }
         assert_eq!(config.socket_index(4, 2), 14);
-        assert!(config.is_ours(4433));
-        assert!(!config.is_ours(4434));
+    }
+
+    #[test]
+    fn an_address_that_is_listened_on_is_compared() {
+        let ours = |listen: &str, destination: &str| {
+            let config = ConfigValue::new(4433, LAYOUT).listening_on(listen.parse().unwrap());
+            let destination: SocketAddr = destination.parse().unwrap();
+            config.is_ours(destination.port()) && config.listens_on(mapped(destination.ip()))
+        };
+        assert!(!ConfigValue::new(4433, LAYOUT).asks_for_address());
+        for (listen, destination, expected) in [
+            ("0.0.0.0", "192.0.2.1:4433", true),
+            ("0.0.0.0", "192.0.2.1:4434", false),
+            ("0.0.0.0", "[fd00::1]:4433", false),
+            ("::", "[fd00::1]:4433", true),
+            ("::", "192.0.2.1:4433", true),
+            ("192.0.2.1", "192.0.2.1:4433", true),
+            ("192.0.2.1", "192.0.2.2:4433", false),
+            ("192.0.2.1", "[::c000:201]:4433", false),
+            ("::ffff:192.0.2.1", "192.0.2.1:4433", true),
+            ("fd00::1", "[fd00::1]:4433", true),
+            ("fd00::1", "[fd00::2]:4433", false),
+        ] {
+            assert_eq!(ours(listen, destination), expected, "{listen} {destination}");
+        }
     }
 
     #[test]

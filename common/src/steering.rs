@@ -20,8 +20,10 @@ pub trait Table {
 /// Where a frame goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Steering {
-    /// To the kernel: it is none of our datagrams, or there is doubt.
+    /// To the kernel: it is none of our datagrams.
     NotOurs,
+    /// To [`crate::odd::is_hello`], for it is no plain UDP.
+    NotPlain,
     /// To [`crate::front::judge_frame`], which decides on a datagram without receiver id.
     ClientHello,
     /// To the control plane, for an association that is being opened.
@@ -32,11 +34,11 @@ pub enum Steering {
     Drop(DropReason),
 }
 
-/// Decides on a whole frame.
+/// Decides on a whole frame, once [`crate::access::enter`] has let it in.
 #[inline(always)]
 pub fn steer(frame: impl Cursor, config: &ConfigValue, table: &impl Table) -> Steering {
     let Ok((headers, mut payload)) = frame::parse(frame) else {
-        return Steering::NotOurs;
+        return Steering::NotPlain;
     };
     if !config.is_ours(headers.destination.port()) {
         return Steering::NotOurs;

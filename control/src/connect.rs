@@ -10,19 +10,23 @@ use xdtls_proto::handshakes::Limits;
 use xdtls_proto::handshakes::initiators::Initiators;
 use xdtls_proto::shard::Shard;
 
-use crate::admin::{self, About, Node};
+use crate::admin::{self, About, Backends, Bounds, Node};
 use crate::cli::{Connect, MAX_PROGRAMS};
 use crate::config::Limits as Defaults;
+use crate::counters::Place;
 use crate::datapath::fast_path;
 use crate::datapath::options::DatapathOptions;
 use crate::datapath::socket::Channel;
 use crate::datapath::xdp::Program;
+use crate::gateway::{HEADERS_LEN, max_plaintext};
 use crate::handshake::{Identity, OpensslConnector, read_file};
 use crate::inside::Surroundings;
+use crate::inside::health::BackendHealth;
 use crate::inside::local::{Local, LocalLimits};
+use crate::lifecycle::Signals;
 use crate::node::{Running, Shape, Wiring, start_worker};
-use crate::random;
 use crate::worker::{Parts, poll_descriptor};
+use crate::{privileges, random};
 
 /// Slots: enough that an id keeps 20 random bits and ids that rest are never missed.
 const SLOTS: u32 = 2 * MAX_PROGRAMS;
@@ -32,20 +36,26 @@ const IPV6_MIN_MTU: u16 = 1280;
 
 /// Runs until told to stop by SIGTERM or SIGINT.
 pub async fn run(arguments: Connect) -> Result<()> {
+    let mut signals = Signals::listen()?;
     let gateways = resolve(&arguments)?;
     let gateway = gateways.iter().map(SocketAddr::to_string).collect::<Vec<_>>().join(", ");
     let (channel, gateways) = outside(gateways)?;
     let (running, about) = start(&arguments, channel, &gateways).await?;
     let address = about.address;
     info!(%address, gateway, "ready: datagrams to this port go to the gateway's backend");
-    let node = Arc::new(Node::new(about, running.handle()));
+    let bounds = Bounds {
+        associations: arguments.max_associations,
+        half_open: arguments.max_associations,
+        backend_flows: None,
+    };
+    let backends = Backends { named: Vec::new(), health: BackendHealth::of(0) };
+    let node = Arc::new(Node::new(about, running.handle(), backends, bounds, None));
     let socket = arguments.admin_socket.as_deref();
     let outcome = tokio::select! {
         outcome = admin::serve(socket, node) => outcome,
-        outcome = running.until_told_to_stop() => outcome,
+        outcome = signals.until_told_to_stop(&running) => outcome,
     };
-    running.stop();
-    outcome
+    signals.stop(running).await.and(outcome)
 }
 
 /// The gateway's addresses, at least one, in the order in which they are to be tried.
@@ -105,10 +115,14 @@ async fn start(
         .with_context(|| format!("cannot listen on {}", arguments.listen))?;
     let address = port.local_address()?;
 
-    let outside_port = channel.local_address()?.port();
+    let outside = channel.local_address()?;
     let options = arguments.datapath.clone().over(DatapathOptions::default());
-    let chosen = fast_path::open(&options, outside_port, &shape, None).await?;
-    let about = About::new("client", address, &chosen);
+    let chosen = fast_path::open(&options, outside, &shape, None).await?;
+    privileges::drop(None, chosen.fast_path.is_some())?;
+    let towards = |gateway: &Endpoint| max_plaintext(arguments.path_mtu, gateway.remote);
+    let room = gateways.iter().map(towards).min().unwrap_or_default();
+    let about = About::new("client", address, room, &chosen);
+    let next_hops = chosen.fast_path.as_ref().and_then(|fast| fast.next_hops.clone());
     let (program, shards) = chosen.fast_path.map(|fast| (fast.program, fast.shards)).unzip();
 
     let mut wiring = Wiring::new(shape)?;
@@ -118,7 +132,7 @@ async fn start(
         rate_per_source: arguments.max_associations,
         burst_per_source: arguments.max_associations,
         deadline: Defaults::default().handshake_deadline,
-        max_datagram: usize::from(arguments.path_mtu - crate::gateway::HEADERS_LEN),
+        max_datagram: usize::from(arguments.path_mtu - HEADERS_LEN),
     };
     let handshakes = wiring.start_handshakes(&channel, program.as_ref(), |ids| {
         Initiators::new(connector.clone(), ids, limits.clone(), random::source())
@@ -126,7 +140,7 @@ async fn start(
     })?;
 
     let poll = poll_descriptor()?;
-    let counters = wiring.new_counters();
+    let counters = wiring.new_counters(Place::Worker);
     let surroundings = Surroundings { poll: poll.clone(), counters: counters.clone() };
     let programs =
         LocalLimits { programs: arguments.max_associations as usize, idle: arguments.idle_timeout };
@@ -136,11 +150,13 @@ async fn start(
         inside: Local::new(surroundings, port, programs)?,
         channel,
         xsk: shards.into_iter().flatten().next(),
+        next_hops,
         associations: program.as_ref().map(Program::associations),
         mailbox,
         workers: wiring.workers.clone(),
         pool: wiring.pool.clone(),
         secrets: None,
+        access: Arc::default(),
         gateway: gateways.first().copied(),
         poll,
         counters,

@@ -1,36 +1,63 @@
 //! Counters that one thread writes and others read.
 
+use std::array;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde::{Deserialize, Serialize};
 use xdtls_common::{DropReason, Outcome};
+use xdtls_proto::failure::FailureClass;
 use xdtls_proto::shard::ShardCounters;
 
 use crate::datapath::xdp::XdpCounters;
 
+/// Which kind of thread counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// A worker, with its inside.
+    Worker,
+    /// A thread of handshakes.
+    Handshakes,
+}
+
 /// What one thread has counted. Only its owner writes, so that plain loads and stores will do.
 pub struct Counters {
+    place: Place,
     drops: [AtomicU64; DropReason::COUNT],
-    traffic: [AtomicU64; TRAFFIC],
+    shard: [AtomicU64; SHARD],
+    fast_path: AtomicU64,
+    fast_path_sent: AtomicU64,
+    half_open: AtomicU64,
+    handshakes_ok: AtomicU64,
+    handshakes_failed: [AtomicU64; FailureClass::COUNT],
 }
 
-const TRAFFIC: usize = 10;
-
-impl Default for Counters {
-    fn default() -> Self {
-        Self {
-            drops: std::array::from_fn(|_| AtomicU64::new(0)),
-            traffic: std::array::from_fn(|_| AtomicU64::new(0)),
-        }
-    }
-}
+/// What a shard publishes: its counters and its associations.
+const SHARD: usize = 7;
 
 fn add(counter: &AtomicU64, by: u64) {
     counter.store(counter.load(Ordering::Relaxed) + by, Ordering::Relaxed);
 }
 
+fn read(counter: &AtomicU64) -> u64 {
+    counter.load(Ordering::Relaxed)
+}
+
 impl Counters {
+    /// Counters of a thread of this kind.
+    pub fn new(place: Place) -> Self {
+        Self {
+            place,
+            drops: array::from_fn(|_| AtomicU64::new(0)),
+            shard: array::from_fn(|_| AtomicU64::new(0)),
+            fast_path: AtomicU64::new(0),
+            fast_path_sent: AtomicU64::new(0),
+            half_open: AtomicU64::new(0),
+            handshakes_ok: AtomicU64::new(0),
+            handshakes_failed: array::from_fn(|_| AtomicU64::new(0)),
+        }
+    }
+
     /// Counts `by` drops.
     pub fn dropped_many(&self, reason: DropReason, by: u64) {
         add(&self.drops[reason.as_index()], by);
@@ -41,19 +68,34 @@ impl Counters {
         self.dropped_many(reason, 1);
     }
 
-    /// Counts a handshake that ended.
-    pub fn handshake(&self, succeeded: bool) {
-        add(&self.traffic[if succeeded { 7 } else { 8 }], 1);
+    /// Counts a handshake that succeeded.
+    pub fn handshake_ok(&self) {
+        add(&self.handshakes_ok, 1);
+    }
+
+    /// Counts a handshake that failed.
+    pub fn handshake_failed(&self, class: FailureClass) {
+        add(&self.handshakes_failed[class.as_index()], 1);
+    }
+
+    /// Publishes how many associations are half-open.
+    pub fn half_open(&self, count: usize) {
+        self.half_open.store(count as u64, Ordering::Relaxed);
     }
 
     /// Counts datagrams that AF_XDP has delivered.
     pub fn fast_path(&self, by: u64) {
-        add(&self.traffic[9], by);
+        add(&self.fast_path, by);
+    }
+
+    /// Counts datagrams that went out through AF_XDP.
+    pub fn fast_path_sent(&self, by: u64) {
+        add(&self.fast_path_sent, by);
     }
 
     /// Publishes what a shard has done so far.
     pub fn publish(&self, shard: ShardCounters, established: usize) {
-        let values = [
+        let values: [u64; SHARD] = [
             shard.opened,
             shard.opened_bytes,
             shard.sealed,
@@ -62,15 +104,47 @@ impl Counters {
             shard.final_flights_repeated,
             established as u64,
         ];
-        for (counter, value) in self.traffic.iter().zip(values) {
+        for (counter, value) in self.shard.iter().zip(values) {
             counter.store(value, Ordering::Relaxed);
         }
+    }
+}
+
+/// Drops of one reason, by where they happened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DropCount {
+    /// In the XDP program.
+    pub xdp: u64,
+    /// In workers and their insides.
+    pub workers: u64,
+    /// In handshake threads.
+    pub handshakes: u64,
+}
+
+impl DropCount {
+    /// Wherever they happened.
+    pub fn sum(&self) -> u64 {
+        self.xdp + self.workers + self.handshakes
     }
 }
 
 /// The sum over all threads at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Totals {
+    /// Associations established now.
+    pub associations: u64,
+    /// Associations in a handshake now.
+    pub half_open: u64,
+    /// Handshakes that succeeded.
+    pub handshakes_ok: u64,
+    /// Handshakes that failed.
+    pub handshakes_failed: u64,
+    /// The same by class; classes that did not occur are left out.
+    pub handshake_failures: BTreeMap<String, u64>,
+    /// HelloVerifyRequests sent, by the XDP program and by workers.
+    pub hello_verify_requests: u64,
+    /// Final flights repeated.
+    pub final_flights_repeated: u64,
     /// Plaintext datagrams opened: outside to inside.
     pub opened: u64,
     /// Their bytes.
@@ -79,22 +153,16 @@ pub struct Totals {
     pub sealed: u64,
     /// Their bytes.
     pub sealed_bytes: u64,
-    /// HelloVerifyRequests sent, by the XDP program and here.
-    pub hello_verify_requests: u64,
-    /// Final flights repeated.
-    pub final_flights_repeated: u64,
-    /// Associations established now.
-    pub associations: u64,
-    /// Handshakes that succeeded.
-    pub handshakes_ok: u64,
-    /// Handshakes that failed.
-    pub handshakes_failed: u64,
     /// Datagrams of the outside that AF_XDP sockets have delivered.
     pub fast_path: u64,
-    /// Drops by reason, in the XDP program and here; reasons that did not occur are left out.
-    pub drops: BTreeMap<String, u64>,
+    /// Datagrams to the outside that were given to AF_XDP sockets.
+    pub fast_path_sent: u64,
     /// What became of packets that the XDP program did not drop.
     pub xdp: BTreeMap<String, u64>,
+    /// Drops by reason, wherever they happened; reasons that did not occur are left out.
+    pub drops: BTreeMap<String, u64>,
+    /// The same by place.
+    pub drops_by_place: BTreeMap<String, DropCount>,
 }
 
 impl Totals {
@@ -103,41 +171,57 @@ impl Totals {
         all: impl IntoIterator<Item = &'a Counters>,
         program: Option<&XdpCounters>,
     ) -> Self {
-        let mut traffic = [0; TRAFFIC];
-        let mut drops = [0; DropReason::COUNT];
+        let mut totals = Self::default();
+        let mut drops = [DropCount::default(); DropReason::COUNT];
+        let mut failures = [0; FailureClass::COUNT];
         for counters in all {
-            for (sum, counter) in traffic.iter_mut().zip(&counters.traffic) {
-                *sum += counter.load(Ordering::Relaxed);
+            totals.add(counters);
+            for (sum, counter) in failures.iter_mut().zip(&counters.handshakes_failed) {
+                *sum += read(counter);
             }
             for (sum, counter) in drops.iter_mut().zip(&counters.drops) {
-                *sum += counter.load(Ordering::Relaxed);
+                match counters.place {
+                    Place::Worker => sum.workers += read(counter),
+                    Place::Handshakes => sum.handshakes += read(counter),
+                }
             }
         }
         for (reason, count) in program.into_iter().flat_map(XdpCounters::drops) {
-            drops[reason.as_index()] += count;
+            drops[reason.as_index()].xdp += count;
         }
+        for (reason, count) in DropReason::ALL.iter().zip(drops) {
+            if count.sum() > 0 {
+                totals.drops.insert(reason.as_str().to_owned(), count.sum());
+                totals.drops_by_place.insert(reason.as_str().to_owned(), count);
+            }
+        }
+        let failures = FailureClass::ALL.iter().zip(failures).filter(|(_, count)| *count > 0);
+        totals.handshake_failures =
+            failures.map(|(class, count)| (class.as_str().to_owned(), count)).collect();
+        totals.handshakes_failed = totals.handshake_failures.values().sum();
         let outcomes = program.into_iter().flat_map(XdpCounters::outcomes);
-        let xdp: BTreeMap<_, _> =
+        totals.xdp =
             outcomes.map(|(outcome, count)| (outcome.as_str().to_owned(), count)).collect();
-        let answered = xdp.get(Outcome::HelloVerifyRequest.as_str()).copied().unwrap_or(0);
-        let [opened, opened_bytes, sealed, sealed_bytes, rest @ ..] = traffic;
-        let [hello_verify_requests, final_flights_repeated, associations, ok, failed, fast_path] =
-            rest;
-        let named = DropReason::ALL.iter().map(|reason| reason.as_str().to_owned()).zip(drops);
-        Self {
-            opened,
-            opened_bytes,
-            sealed,
-            sealed_bytes,
-            hello_verify_requests: hello_verify_requests + answered,
-            final_flights_repeated,
-            associations,
-            handshakes_ok: ok,
-            handshakes_failed: failed,
-            fast_path,
-            drops: named.filter(|(_, count)| *count > 0).collect(),
-            xdp,
-        }
+        let answered = totals.xdp.get(Outcome::HelloVerifyRequest.as_str()).copied();
+        totals.hello_verify_requests += answered.unwrap_or(0);
+        totals
+    }
+
+    /// Adds what is a plain sum over the threads.
+    fn add(&mut self, counters: &Counters) {
+        let [opened, opened_bytes, sealed, sealed_bytes, verified, repeated, associations] =
+            array::from_fn(|index| read(&counters.shard[index]));
+        self.opened += opened;
+        self.opened_bytes += opened_bytes;
+        self.sealed += sealed;
+        self.sealed_bytes += sealed_bytes;
+        self.hello_verify_requests += verified;
+        self.final_flights_repeated += repeated;
+        self.associations += associations;
+        self.fast_path += read(&counters.fast_path);
+        self.fast_path_sent += read(&counters.fast_path_sent);
+        self.half_open += read(&counters.half_open);
+        self.handshakes_ok += read(&counters.handshakes_ok);
     }
 }
 
@@ -147,17 +231,21 @@ mod tests {
 
     #[test]
     fn totals_are_sums_under_their_names() {
-        let (first, second) = (Counters::default(), Counters::default());
+        let (first, second) = (Counters::new(Place::Worker), Counters::new(Place::Handshakes));
         first.dropped(DropReason::TooBig);
         second.dropped_many(DropReason::TooBig, 2);
-        second.handshake(true);
-        second.handshake(false);
+        second.handshake_ok();
+        second.handshake_failed(FailureClass::Policy);
+        second.half_open(3);
         let shard = ShardCounters { opened: 3, sealed_bytes: 9, ..ShardCounters::default() };
         first.publish(shard, 4);
         second.publish(shard, 1);
         let totals = Totals::of([&first, &second], None);
         assert_eq!((totals.opened, totals.sealed_bytes, totals.associations), (6, 18, 5));
-        assert_eq!((totals.handshakes_ok, totals.handshakes_failed), (1, 1));
+        assert_eq!((totals.handshakes_ok, totals.handshakes_failed, totals.half_open), (1, 1, 3));
+        assert_eq!(totals.handshake_failures, [("policy".to_owned(), 1)].into());
         assert_eq!(totals.drops, [("too_big".to_owned(), 3)].into());
+        let by_place = DropCount { xdp: 0, workers: 1, handshakes: 2 };
+        assert_eq!(totals.drops_by_place, [("too_big".to_owned(), by_place)].into());
     }
 }

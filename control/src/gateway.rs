@@ -1,27 +1,36 @@
 //! `xdtls gateway`: answers handshakes on one port and forwards to backends.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use tracing::{info, warn};
+use tokio::signal::unix::{SignalKind, signal};
+use tracing::{error, info, warn};
 use xdtls_proto::handshakes::responders::Responders;
 use xdtls_proto::handshakes::{Limits, RoutePolicy};
 use xdtls_proto::policy::{Policy, Rule};
 use xdtls_proto::shard::{Shard, ShardConfig};
 
-use crate::admin::{self, About, Node};
+use crate::access::AccessList;
+use crate::admin::{self, About, Backends, Bounds, Node, Response};
+use crate::cli::Gateway;
 use crate::config::Config;
 use crate::cookies::SharedSecrets;
+use crate::counters::Place;
 use crate::datapath::fast_path;
 use crate::datapath::socket::Channel;
 use crate::datapath::xdp::{Answering, Program};
 use crate::handshake::{Identity, OpensslAcceptor, read_file};
 use crate::inside::forward::{Backend, FlowLimits, Forward};
+use crate::inside::health::{BackendHealth, Health};
+use crate::lifecycle::Signals;
+use crate::metrics;
 use crate::node::{Running, Shape, Wiring, start_worker};
-use crate::random;
+use crate::reload::Reload;
 use crate::worker::{Parts, poll_descriptor};
+use crate::{notify, privileges, random};
 
 /// Headers in front of a UDP payload with IPv6 and our prefix, in bytes: what a handshake datagram
 /// loses of the path MTU whatever the family.
@@ -30,33 +39,66 @@ pub(crate) const HEADERS_LEN: u16 = 40 + 8 + 8;
 /// How often a cookie secret is renewed.
 const RENEW_EVERY: Duration = Duration::from_secs(xdtls_common::cookie::PERIOD_S as u64);
 
-/// Runs until told to stop by SIGTERM or SIGINT.
-pub async fn run(config: Config) -> Result<()> {
+/// Runs until told to stop by SIGTERM or SIGINT; SIGHUP reads the configuration again.
+pub async fn run(arguments: Gateway) -> Result<()> {
+    let mut config = Config::load(&arguments.config)?;
+    config.gateway.datapath = arguments.datapath.clone().over(config.gateway.datapath);
     raise_descriptor_limit();
+    let mut signals = Signals::listen()?;
+    let listener = metrics::bind(config.metrics.listen).await?;
     let secrets = Arc::new(SharedSecrets::new());
-    let (running, about) = start(&config, &secrets).await?;
+    let shape = shape(&config)?;
+    let health = BackendHealth::of(config.backends.len());
+    let access = Arc::new(AccessList::new(config.access.clone()));
+    let (running, about) = start(&config, shape, &secrets, &access, &health).await?;
+    let address = about.address;
+    let backends = Backends { named: named(&config), health };
+    let reload = Reload::new(arguments.config, arguments.datapath, shape, access, config.clone());
+    let node = Node::new(about, running.handle(), backends, bounds(&config), Some(reload));
+    let node = Arc::new(node);
+    let life = async {
+        signals.until_told_to_stop(&running).await?;
+        notify::stopping();
+        node.drain();
+        signals.drain(&running, node.drain_time()).await;
+        Ok(())
+    };
     info!(
-        address = %about.address,
+        %address,
         workers = config.gateway.workers,
         handshake_workers = config.gateway.handshake_workers,
         "gateway is ready",
     );
-    let node = Arc::new(Node::new(about, running.handle()));
-    let renewing = secrets.clone();
-    let renewal = async move {
-        let mut timer = tokio::time::interval(RENEW_EVERY);
-        loop {
-            timer.tick().await;
-            renewing.renew();
-        }
-    };
+    notify::ready();
     let outcome = tokio::select! {
-        outcome = admin::serve(config.admin.socket.as_deref(), node) => outcome,
-        outcome = running.until_told_to_stop() => outcome,
-        () = renewal => Ok(()),
+        outcome = admin::serve(config.admin.socket.as_deref(), node.clone()) => outcome,
+        outcome = metrics::serve(listener, node.clone()) => outcome,
+        outcome = reload_on_hangup(&node) => outcome,
+        () = renew(&secrets) => Ok(()),
+        () = notify::watchdog() => Ok(()),
+        outcome = life => outcome,
     };
-    running.stop();
-    outcome
+    signals.stop(running).await.and(outcome)
+}
+
+async fn renew(secrets: &SharedSecrets) {
+    let mut timer = tokio::time::interval(RENEW_EVERY);
+    loop {
+        timer.tick().await;
+        secrets.renew();
+    }
+}
+
+async fn reload_on_hangup(node: &Node) -> Result<()> {
+    let mut hangup = signal(SignalKind::hangup())?;
+    while hangup.recv().await.is_some() {
+        notify::reloading();
+        if let Response::Refused { reason } = node.reload() {
+            error!("{reason}");
+        }
+        notify::ready();
+    }
+    std::future::pending().await
 }
 
 /// Each backend flow is a descriptor: asks for as many as this process may have.
@@ -68,24 +110,55 @@ fn raise_descriptor_limit() {
     }
 }
 
-async fn start(config: &Config, secrets: &Arc<SharedSecrets>) -> Result<(Running, About)> {
+fn shape(config: &Config) -> Result<Shape> {
+    let gateway = &config.gateway;
+    let workers = gateway.workers as u32;
+    Ok(Shape::new(config.limits.associations, workers, gateway.handshake_workers)?)
+}
+
+/// Names and addresses of the backends.
+fn named(config: &Config) -> Vec<(String, SocketAddr)> {
+    config.backends.iter().map(|backend| (backend.name.clone(), backend.address)).collect()
+}
+
+/// The largest plaintext towards a peer of this family, in bytes: what IP, UDP, the prefix and the
+/// longer of the record formats leave of the path MTU.
+pub(crate) fn max_plaintext(path_mtu: u16, peer: SocketAddr) -> u16 {
+    let headers = if peer.ip().to_canonical().is_ipv4() { 20 + 8 } else { 40 + 8 };
+    path_mtu - headers - 8 - 37
+}
+
+/// What is bounded, for `status`.
+pub(crate) fn bounds(config: &Config) -> Bounds {
+    Bounds {
+        associations: config.limits.associations,
+        half_open: config.limits.half_open,
+        backend_flows: Some(config.limits.backend_flows),
+    }
+}
+
+async fn start(
+    config: &Config,
+    shape: Shape,
+    secrets: &Arc<SharedSecrets>,
+    access: &Arc<AccessList>,
+    health: &Health,
+) -> Result<(Running, About)> {
     let acceptor = acceptor(config)?;
-    let shape = Shape::new(
-        config.limits.associations,
-        config.gateway.workers as u32,
-        config.gateway.handshake_workers,
-    )?;
     let channels = Channel::bind_shards(config.gateway.listen, shape.layout)
-        .with_context(|| format!("cannot listen on {}", config.gateway.listen))?;
+        .with_context(|| cannot_listen(config.gateway.listen))?;
     let address = channels[0].local_address()?;
-    let answering = Answering { secrets: secrets.clone(), limits: config.limits.front };
+    let answering =
+        Answering { secrets: secrets.clone(), limits: config.limits.front, access: access.clone() };
     let datapath = &config.gateway.datapath;
-    let chosen = fast_path::open(datapath, address.port(), &shape, Some(answering)).await?;
+    let chosen = fast_path::open(datapath, address, &shape, Some(answering)).await?;
+    privileges::drop(config.process.user.as_deref(), chosen.fast_path.is_some())?;
     let about = About {
         workers: config.gateway.workers,
         handshake_workers: config.gateway.handshake_workers,
-        ..About::new("gateway", address, &chosen)
+        ..About::new("gateway", address, max_plaintext(config.gateway.path_mtu, address), &chosen)
     };
+    let next_hops = chosen.fast_path.as_ref().and_then(|fast| fast.next_hops.clone());
     let (program, shards) = chosen.fast_path.map(|fast| (fast.program, fast.shards)).unzip();
     let mut shards = shards.into_iter().flatten();
 
@@ -99,7 +172,7 @@ async fn start(config: &Config, secrets: &Arc<SharedSecrets>) -> Result<(Running
     let mailboxes = std::mem::take(&mut wiring.worker_mail);
     for (index, (channel, mailbox)) in channels.iter().zip(mailboxes).enumerate() {
         let poll = poll_descriptor()?;
-        let counters = wiring.new_counters();
+        let counters = wiring.new_counters(Place::Worker);
         let surroundings =
             crate::inside::Surroundings { poll: poll.clone(), counters: counters.clone() };
         let shard = ShardConfig {
@@ -108,14 +181,21 @@ async fn start(config: &Config, secrets: &Arc<SharedSecrets>) -> Result<(Running
         };
         let parts = Parts {
             shard: Shard::new(shard, random::source()),
-            inside: Forward::new(surroundings, backends(config), flow_limits(config)),
+            inside: Forward::new(
+                surroundings,
+                backends(config),
+                flow_limits(config),
+                health.clone(),
+            ),
             channel: channel.clone(),
             xsk: shards.next(),
+            next_hops: next_hops.clone(),
             associations: program.as_ref().map(Program::associations),
             mailbox,
             workers: wiring.workers.clone(),
             pool: wiring.pool.clone(),
             secrets: Some(secrets.clone()),
+            access: access.clone(),
             gateway: None,
             poll,
             counters,
@@ -125,7 +205,12 @@ async fn start(config: &Config, secrets: &Arc<SharedSecrets>) -> Result<(Running
     Ok((wiring.running(workers, handshakes, program), about))
 }
 
-fn acceptor(config: &Config) -> Result<OpensslAcceptor> {
+fn cannot_listen(address: SocketAddr) -> String {
+    let port = address.port();
+    format!("cannot listen on {address} (`ss -ulpn sport = :{port}` shows who has the port)")
+}
+
+pub(crate) fn acceptor(config: &Config) -> Result<OpensslAcceptor> {
     let identities: Vec<_> = config
         .identities
         .iter()
@@ -136,7 +221,7 @@ fn acceptor(config: &Config) -> Result<OpensslAcceptor> {
 }
 
 /// The handshake threads share the configured limits; a source has one thread to itself.
-fn limits(config: &Config, shape: Shape) -> Limits {
+pub(crate) fn limits(config: &Config, shape: Shape) -> Limits {
     let threads = shape.handshake_threads;
     Limits {
         half_open: (config.limits.half_open as usize).div_ceil(threads),
@@ -148,7 +233,7 @@ fn limits(config: &Config, shape: Shape) -> Limits {
     }
 }
 
-fn policy(config: &Config) -> RoutePolicy {
+pub(crate) fn policy(config: &Config) -> RoutePolicy {
     let rules = config.rules.iter().map(|rule| Rule {
         certificate_name: rule.certificate_name.clone(),
         backend: rule.backend as u16,
@@ -168,7 +253,7 @@ fn backends(config: &Config) -> Vec<Backend> {
     config.backends.iter().map(backend).collect()
 }
 
-fn flow_limits(config: &Config) -> FlowLimits {
+pub(crate) fn flow_limits(config: &Config) -> FlowLimits {
     FlowLimits {
         flows: (config.limits.backend_flows as usize).div_ceil(config.gateway.workers),
         idle: config.limits.flow_idle_timeout,

@@ -17,16 +17,58 @@ use xdtls_common::id::{IdLayout, LocalId, PeerId};
 use xdtls_common::verdict::Phase;
 use xdtls_proto::endpoint::Endpoint;
 use xdtls_proto::failure::Failure;
-use xdtls_proto::handshakes::{Action, Ended, Handshakes, Hello, Start, source_of};
+use xdtls_proto::handshakes::initiators::Initiators;
+use xdtls_proto::handshakes::responders::Responders;
+use xdtls_proto::handshakes::{
+    Action, Ended, Handshakes, Hello, Limits, RoutePolicy, Start, source_of,
+};
 
 use crate::counters::Counters;
 use crate::datapath::socket::Channel;
 use crate::datapath::xdp::Associations;
+use crate::handshake::{OpensslAcceptor, OpensslConnector};
 use crate::mailbox::{Mailbox, Postbox, mailbox};
 use crate::messages::{ToHandshakes, ToWorker};
+use crate::registry::Registry;
 
 /// How much nicer than the workers the handshakes are, so that traffic goes first.
 const NICE: i32 = 10;
+
+/// What a gateway's handshakes may be given anew while they run.
+pub struct Settings {
+    /// Certificates and trust.
+    pub acceptor: OpensslAcceptor,
+    /// Bounds of one thread.
+    pub limits: Limits,
+    /// Rules.
+    pub policy: RoutePolicy,
+}
+
+/// A machine of handshakes that a thread drives.
+pub trait Machine: Handshakes + Send + 'static {
+    /// Uses other settings for handshakes that begin from now on.
+    fn reconfigure(&mut self, settings: Settings);
+
+    /// Begins no more handshakes.
+    fn drain(&mut self);
+}
+
+impl Machine for Responders<OpensslAcceptor> {
+    fn reconfigure(&mut self, settings: Settings) {
+        Self::reconfigure(self, settings.acceptor, settings.limits, settings.policy);
+    }
+
+    fn drain(&mut self) {
+        Self::drain(self);
+    }
+}
+
+/// A client begins what its local programs ask for, as long as it runs.
+impl Machine for Initiators<OpensslConnector> {
+    fn reconfigure(&mut self, _settings: Settings) {}
+
+    fn drain(&mut self) {}
+}
 
 /// The way to all handshake threads.
 #[derive(Clone)]
@@ -106,6 +148,18 @@ impl Pool {
         self.owner(id).post(ToHandshakes::Closed(id));
     }
 
+    /// Gives every thread settings of its own.
+    pub fn reconfigure(&self, settings: impl Fn() -> Settings) {
+        for thread in &*self.threads {
+            thread.post(ToHandshakes::Reconfigure(Box::new(settings())));
+        }
+    }
+
+    /// Begins no more handshakes.
+    pub fn drain(&self) {
+        self.threads.iter().for_each(|thread| thread.post(ToHandshakes::Drain));
+    }
+
     /// Ends all threads.
     pub fn stop(&self) {
         self.threads.iter().for_each(|thread| thread.post(ToHandshakes::Stop));
@@ -124,12 +178,14 @@ pub struct Surroundings {
     pub counters: Arc<Counters>,
     /// The XDP program's table, if there is one.
     pub associations: Option<Arc<Associations>>,
+    /// Whose associations are.
+    pub registry: Arc<Registry>,
 }
 
 /// Starts a thread that drives `machine`.
 pub fn spawn(
     name: String,
-    mut machine: impl Handshakes + Send + 'static,
+    mut machine: impl Machine,
     mailbox: Mailbox<ToHandshakes>,
     surroundings: Surroundings,
 ) -> io::Result<JoinHandle<()>> {
@@ -146,13 +202,19 @@ pub fn spawn(
                     machine.datagram(now, id, from, datagram);
                 }
                 Some(ToHandshakes::Installed(id)) => machine.acknowledge(now, id),
-                Some(ToHandshakes::Closed(id)) => machine.release(now, id),
+                Some(ToHandshakes::Closed(id)) => {
+                    surroundings.registry.remove(id);
+                    machine.release(now, id);
+                }
+                Some(ToHandshakes::Reconfigure(settings)) => machine.reconfigure(*settings),
+                Some(ToHandshakes::Drain) => machine.drain(),
                 Some(ToHandshakes::Stop) => return,
             }
             machine.handle_timeout(now);
             while let Some(action) = machine.poll_action() {
-                surroundings.carry_out(action);
+                surroundings.carry_out(now, action);
             }
+            surroundings.counters.half_open(machine.half_open());
         }
     })
 }
@@ -170,7 +232,7 @@ fn next(
 }
 
 impl Surroundings {
-    fn carry_out(&self, action: Action) {
+    fn carry_out(&self, now: Instant, action: Action) {
         match action {
             Action::Count(reason) => self.counters.dropped(reason),
             Action::Retrying(failure) => {
@@ -204,6 +266,7 @@ impl Surroundings {
                 self.post(id.value(), ToWorker::Forget(id));
             }
             Action::Install(installation) => {
+                self.registry.insert(now, &installation);
                 self.post(installation.local.value(), ToWorker::Install(installation));
             }
             Action::Forward(id, from, datagram) => {
@@ -224,12 +287,17 @@ impl Surroundings {
     }
 
     fn ended(&self, ended: Ended) {
-        self.counters.handshake(ended.outcome.is_ok());
         let association = ended.local.map(|id| id.to_string()).unwrap_or_default();
         let milliseconds = ended.took.as_millis() as u64;
+        // Who talks to us is nobody's business who reads logs of the usual level.
+        debug!(%association, peer = %ended.remote, "a handshake has ended");
         match ended.outcome {
-            Ok(()) => info!(%association, milliseconds, "association established"),
+            Ok(()) => {
+                self.counters.handshake_ok();
+                info!(%association, milliseconds, "association established");
+            }
             Err(Failure { class, reason }) => {
+                self.counters.handshake_failed(class);
                 let class = class.as_str();
                 info!(%association, milliseconds, class, reason, "handshake failed");
                 if let Some(token) = ended.token {

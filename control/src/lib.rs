@@ -4,7 +4,9 @@
 //! ([`sys`]), and what the openssl crate lacks.
 #![deny(unsafe_code)]
 
+pub mod access;
 pub mod admin;
+pub mod check;
 pub mod cli;
 pub mod config;
 pub mod connect;
@@ -12,14 +14,23 @@ pub mod cookies;
 pub mod counters;
 pub mod datapath;
 pub mod dev_certs;
+pub mod doctor;
+pub mod exit;
+pub mod finding;
 pub mod gateway;
 pub mod handshake;
 pub mod handshake_pool;
 pub mod inside;
+pub mod lifecycle;
 pub mod mailbox;
 pub mod messages;
+pub mod metrics;
 pub mod node;
+pub mod notify;
+pub mod privileges;
 pub mod random;
+pub mod registry;
+pub mod reload;
 pub mod sys;
 pub mod worker;
 pub mod xsk;

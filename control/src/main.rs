@@ -5,50 +5,81 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::Parser;
+use xdtls::access::ListName;
 use xdtls::admin::commands;
-use xdtls::cli::{Cli, Command};
-use xdtls::config::Config;
-use xdtls::{connect, dev_certs, gateway};
+use xdtls::cli::{Cli, Command, LogFormat};
+use xdtls::exit::Exit;
+use xdtls::finding::{Findings, Severity};
+use xdtls::{check, connect, dev_certs, doctor, gateway};
 
 fn main() -> ExitCode {
     let arguments = Cli::parse();
-    tracing_subscriber::fmt()
+    let log = tracing_subscriber::fmt()
         .with_max_level(arguments.log)
         .with_writer(std::io::stderr)
+        .with_target(false);
+    match arguments.log_format {
         // Colours are for terminals; in a log file they are noise.
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_target(false)
-        .init();
+        LogFormat::Human => log.with_ansi(std::io::stderr().is_terminal()).init(),
+        LogFormat::Json => log.json().flatten_event(true).with_current_span(false).init(),
+    }
     match run(arguments.command) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(exit) => exit.into(),
         Err(error) => {
             eprintln!("xdtls: {error:#}");
-            ExitCode::FAILURE
+            Exit::of(&error).into()
         }
     }
 }
 
-fn run(command: Command) -> Result<()> {
+fn run(command: Command) -> Result<Exit> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .context("cannot start the runtime")?;
     match command {
-        Command::Gateway(arguments) => {
-            let mut config = Config::load(&arguments.config)?;
-            config.gateway.datapath = arguments.datapath.over(config.gateway.datapath);
-            runtime.block_on(gateway::run(config))
-        }
-        Command::Connect(arguments) => runtime.block_on(connect::run(arguments)),
+        Command::Gateway(arguments) => runtime.block_on(gateway::run(arguments))?,
+        Command::Connect(arguments) => runtime.block_on(connect::run(arguments))?,
         Command::DevCerts(options) => {
             let written = dev_certs::write(&options)?;
             print!("{}", dev_certs::summary(&options, &written));
+        }
+        Command::Allow(arguments) => {
+            print!("{}", runtime.block_on(commands::access(ListName::Allow, &arguments))?);
+            Ok(())
+        }
+        Command::Deny(arguments) => {
+            print!("{}", runtime.block_on(commands::access(ListName::Deny, &arguments))?);
             Ok(())
         }
         Command::Status(arguments) => {
-            let status = commands::status(&arguments.socket, arguments.json);
-            print!("{}", runtime.block_on(status)?);
-            Ok(())
+            print!("{}", runtime.block_on(commands::status(&arguments))?);
+        }
+        Command::Associations(arguments) => {
+            print!("{}", runtime.block_on(commands::associations(&arguments))?);
+        }
+        Command::Drops(arguments) => {
+            print!("{}", runtime.block_on(commands::drops(&arguments))?);
+        }
+        Command::Reload(arguments) => {
+            print!("{}", runtime.block_on(commands::reload(&arguments))?);
+        }
+        Command::Check(arguments) => {
+            return Ok(show(&runtime.block_on(check::run(&arguments.config)), arguments.json));
+        }
+        Command::Doctor(arguments) => {
+            return Ok(show(&runtime.block_on(doctor::run(&arguments.interface)), arguments.json));
         }
     }
+    Ok(Exit::Success)
+}
+
+/// Prints findings; one problem is enough for an exit code of its own.
+fn show(findings: &Findings, json: bool) -> Exit {
+    if json {
+        println!("{:#}", findings.to_json());
+    } else {
+        print!("{findings}");
+    }
+    if findings.count(Severity::Problem) > 0 { Exit::Problem } else { Exit::Success }
 }

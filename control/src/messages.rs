@@ -1,8 +1,15 @@
 //! What threads tell each other.
 
+use std::time::Duration;
+
+use tokio::sync::oneshot;
 use xdtls_common::id::{LocalId, PeerId};
 use xdtls_proto::endpoint::Endpoint;
 use xdtls_proto::handshakes::{Installation, Start};
+use xdtls_proto::shard::AssociationView;
+
+use crate::handshake_pool::Settings;
+use crate::inside::forward::FlowLimits;
 
 /// What others ask of a worker.
 pub enum ToWorker {
@@ -18,8 +25,23 @@ pub enum ToWorker {
     Datagram(Endpoint, Vec<u8>),
     /// What a request of the inside came to.
     Failed(u64, String),
+    /// How these associations are doing, for the operator; in the same order.
+    Look(Vec<LocalId>, oneshot::Sender<Vec<Option<AssociationView>>>),
+    /// Close an association for the operator; whether there was one.
+    Close(LocalId, oneshot::Sender<bool>),
+    /// Limits of what exists already have changed.
+    Reconfigure(WorkerLimits),
     /// Close all associations and end.
     Stop,
+}
+
+/// Limits of a worker that may change while it works.
+#[derive(Clone, Copy, Debug)]
+pub struct WorkerLimits {
+    /// Associations that neither send nor receive for so long are closed.
+    pub idle_timeout: Option<Duration>,
+    /// What bounds backend flows.
+    pub flows: FlowLimits,
 }
 
 /// What a handshake thread is told.
@@ -32,6 +54,10 @@ pub enum ToHandshakes {
     Installed(LocalId),
     /// A worker has closed the association.
     Closed(LocalId),
+    /// Use other certificates, limits and rules from now on.
+    Reconfigure(Box<Settings>),
+    /// Begin no more handshakes.
+    Drain,
     /// End.
     Stop,
 }

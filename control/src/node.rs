@@ -1,24 +1,24 @@
 //! What gateway and client have in common: threads, their queues, and an orderly end.
 
+use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Duration;
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::oneshot;
 use tracing::{error, info};
-use xdtls_common::id::IdLayout;
-use xdtls_proto::handshakes::Handshakes;
+use xdtls_common::id::{IdLayout, LocalId};
 use xdtls_proto::ids::IdAllocator;
-use xdtls_proto::shard::ShardConfig;
+use xdtls_proto::shard::{AssociationView, ShardConfig};
 
-use crate::counters::{Counters, Totals};
+use crate::counters::{Counters, Place, Totals};
 use crate::datapath::socket::Channel;
 use crate::datapath::xdp::{Program, XdpCounters};
-use crate::handshake_pool::{self, Pool};
+use crate::handshake_pool::{self, Machine, Pool, Settings};
 use crate::inside::Inside;
 use crate::mailbox::{Mailbox, Postbox, mailbox};
-use crate::messages::{ToHandshakes, ToWorker};
+use crate::messages::{ToHandshakes, ToWorker, WorkerLimits};
+use crate::registry::Registry;
 use crate::worker::{Parts, Worker};
 
 /// Slots of associations and the threads that share them.
@@ -57,8 +57,8 @@ impl Shape {
 /// Expanded keys that one worker keeps at hand, in associations: about 1.1 KB each.
 const CACHED_KEYS: usize = 4096;
 
-/// How often the threads are looked after.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// Associations that a worker looks at for one message, so that traffic does not wait for long.
+const LOOK_AT_ONCE: usize = 64;
 
 /// The queues between the threads, made before any of them.
 pub struct Wiring {
@@ -70,6 +70,7 @@ pub struct Wiring {
     pub worker_mail: Vec<Mailbox<ToWorker>>,
     handshake_mail: Vec<Mailbox<ToHandshakes>>,
     counters: Vec<Arc<Counters>>,
+    registry: Arc<Registry>,
     shape: Shape,
 }
 
@@ -81,18 +82,26 @@ impl Wiring {
         let (workers, worker_mail) = boxes.into_iter().unzip();
         let (pool, handshake_mail) =
             Pool::new(shape.handshake_threads, shape.layout, shape.capacity)?;
-        Ok(Self { workers, pool, worker_mail, handshake_mail, counters: Vec::new(), shape })
+        Ok(Self {
+            workers,
+            pool,
+            worker_mail,
+            handshake_mail,
+            counters: Vec::new(),
+            registry: Arc::default(),
+            shape,
+        })
     }
 
     /// Counters for one more thread.
-    pub fn new_counters(&mut self) -> Arc<Counters> {
-        let counters = Arc::new(Counters::default());
+    pub fn new_counters(&mut self, place: Place) -> Arc<Counters> {
+        let counters = Arc::new(Counters::new(place));
         self.counters.push(counters.clone());
         counters
     }
 
     /// Starts the handshake threads; `machine` makes one for a range of ids.
-    pub fn start_handshakes<M: Handshakes + Send + 'static>(
+    pub fn start_handshakes<M: Machine>(
         &mut self,
         channel: &Channel,
         program: Option<&Program>,
@@ -106,8 +115,9 @@ impl Wiring {
                 workers: self.workers.clone(),
                 layout: self.shape.layout,
                 channel: channel.clone(),
-                counters: self.new_counters(),
+                counters: self.new_counters(Place::Handshakes),
                 associations: program.map(Program::associations),
+                registry: self.registry.clone(),
             };
             let name = format!("handshakes-{index}");
             threads.push(handshake_pool::spawn(name, machine(ids), mailbox, surroundings)?);
@@ -122,8 +132,15 @@ impl Wiring {
         handshakes: Vec<JoinHandle<()>>,
         program: Option<Program>,
     ) -> Running {
-        let Self { workers: postboxes, pool, counters, .. } = self;
-        Running { postboxes, pool, counters: counters.into(), workers, handshakes, program }
+        let handle = Handle {
+            workers: self.workers.into(),
+            pool: self.pool,
+            counters: self.counters.into(),
+            program: program.as_ref().map(Program::counters),
+            registry: self.registry,
+            layout: self.shape.layout,
+        };
+        Running { handle, workers, handshakes, _program: program }
     }
 }
 
@@ -143,8 +160,12 @@ pub fn start_worker<I: Inside + Send + 'static>(
 /// A way to a running node's threads.
 #[derive(Clone)]
 pub struct Handle {
+    workers: Arc<[Postbox<ToWorker>]>,
+    pool: Pool,
     counters: Arc<[Arc<Counters>]>,
     program: Option<Arc<XdpCounters>>,
+    registry: Arc<Registry>,
+    layout: IdLayout,
 }
 
 impl Handle {
@@ -152,57 +173,85 @@ impl Handle {
     pub fn totals(&self) -> Totals {
         Totals::of(self.counters.iter().map(|counters| &**counters), self.program.as_deref())
     }
+
+    /// Whose associations are.
+    pub fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    fn worker(&self, id: LocalId) -> &Postbox<ToWorker> {
+        &self.workers[self.layout.shard_of(id.value()) as usize]
+    }
+
+    /// How these associations are doing, in the same order; their workers say so.
+    pub async fn look(&self, ids: &[LocalId]) -> Vec<Option<AssociationView>> {
+        let mut by_worker = vec![Vec::new(); self.workers.len()];
+        for id in ids {
+            by_worker[self.layout.shard_of(id.value()) as usize].push(*id);
+        }
+        let mut views = HashMap::new();
+        for (worker, ids) in self.workers.iter().zip(by_worker) {
+            for chunk in ids.chunks(LOOK_AT_ONCE) {
+                let (answer, answered) = oneshot::channel();
+                worker.post(ToWorker::Look(chunk.to_vec(), answer));
+                // A worker that has ended has no associations.
+                let found = answered.await.unwrap_or_default();
+                views.extend(chunk.iter().copied().zip(found));
+            }
+        }
+        ids.iter().map(|id| views.get(id).copied().flatten()).collect()
+    }
+
+    /// Closes an association with close_notify; `false` if there is none.
+    pub async fn close(&self, id: LocalId) -> bool {
+        let (answer, answered) = oneshot::channel();
+        self.worker(id).post(ToWorker::Close(id, answer));
+        answered.await.unwrap_or(false)
+    }
+
+    /// Lets all threads use other settings from now on.
+    pub fn reconfigure(&self, settings: impl Fn() -> Settings, limits: WorkerLimits) {
+        self.pool.reconfigure(settings);
+        self.workers.iter().for_each(|worker| worker.post(ToWorker::Reconfigure(limits)));
+    }
+
+    /// Begins no more handshakes.
+    pub fn drain(&self) {
+        self.pool.drain();
+    }
 }
 
 /// All threads of a node.
 pub struct Running {
-    postboxes: Vec<Postbox<ToWorker>>,
-    pool: Pool,
-    counters: Arc<[Arc<Counters>]>,
+    handle: Handle,
     workers: Vec<JoinHandle<()>>,
     handshakes: Vec<JoinHandle<()>>,
-    program: Option<Program>,
+    /// It steers as long as it is kept.
+    _program: Option<Program>,
 }
 
 impl Running {
     /// A way to the threads for whoever looks into the node.
     pub fn handle(&self) -> Handle {
-        let program = self.program.as_ref().map(Program::counters);
-        Handle { counters: self.counters.clone(), program }
-    }
-
-    /// Waits for SIGTERM or SIGINT, or for a worker that has ended by itself, which is an error.
-    pub async fn until_told_to_stop(&self) -> anyhow::Result<()> {
-        let mut terminate = signal(SignalKind::terminate())?;
-        let mut interrupt = signal(SignalKind::interrupt())?;
-        let mut look = tokio::time::interval(LOOK_EVERY);
-        loop {
-            tokio::select! {
-                _ = terminate.recv() => break,
-                _ = interrupt.recv() => break,
-                _ = look.tick() => if self.has_failed() { anyhow::bail!("a worker has stopped") },
-            }
-        }
-        info!("stopping: closing all associations");
-        Ok(())
+        self.handle.clone()
     }
 
     /// Whether a worker has ended without being told to.
-    fn has_failed(&self) -> bool {
+    pub fn has_failed(&self) -> bool {
         self.workers.iter().any(JoinHandle::is_finished)
     }
 
     /// Closes every association with close_notify and ends all threads.
     pub fn stop(self) {
-        let handle = self.handle();
+        let handle = &self.handle;
         let associations = handle.totals().associations;
-        self.postboxes.iter().for_each(|worker| worker.post(ToWorker::Stop));
+        handle.workers.iter().for_each(|worker| worker.post(ToWorker::Stop));
         for worker in self.workers {
             if worker.join().is_err() {
                 error!("a worker has panicked");
             }
         }
-        self.pool.stop();
+        handle.pool.stop();
         for handshakes in self.handshakes {
             if handshakes.join().is_err() {
                 error!("a handshake thread has panicked");

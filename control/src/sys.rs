@@ -42,6 +42,44 @@ pub fn steer_by_receiver_id(socket: impl AsFd, layout: IdLayout) -> io::Result<(
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
+/// `struct ethtool_rxnfc` (linux/ethtool.h) as far as `ETHTOOL_GRXFH` reads it, with room for the rest.
+#[repr(C)]
+struct FlowHash {
+    command: u32,
+    flow_type: u32,
+    /// The `RXH_…` bits of what counts.
+    data: u64,
+    rest: [u64; 32],
+}
+
+/// Whether a network card looks at the ports of UDP over IPv4 when it picks a receive queue.
+/// `socket` is any socket in the interface's namespace.
+pub fn udp_ports_spread(socket: impl AsFd, interface: &str) -> io::Result<bool> {
+    const ETHTOOL_GRXFH: u32 = 0x29;
+    const UDP_V4_FLOW: u32 = 0x02;
+    const RXH_L4_PORTS: u64 = 0b11 << 6;
+    let mut hash =
+        FlowHash { command: ETHTOOL_GRXFH, flow_type: UDP_V4_FLOW, data: 0, rest: [0; 32] };
+    // SAFETY: `ifreq` is plain data; all zeroes are an empty name and a null pointer.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    if interface.len() >= request.ifr_name.len() {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    for (to, from) in request.ifr_name.iter_mut().zip(interface.bytes()) {
+        *to = from as libc::c_char;
+    }
+    request.ifr_ifru.ifru_data = (&raw mut hash).cast();
+    // SAFETY: the request names an interface, ends its name with a zero, and points to a structure
+    // that is alive and at least as large as what the kernel copies for this command.
+    let result =
+        unsafe { libc::ioctl(socket.as_fd().as_raw_fd(), libc::SIOCETHTOOL, &raw mut request) };
+    if result == 0 {
+        Ok(hash.data & RXH_L4_PORTS == RXH_L4_PORTS)
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::net::UdpSocket;

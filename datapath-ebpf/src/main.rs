@@ -12,7 +12,9 @@
 use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_PASS, XDP_TX};
 use aya_ebpf::macros::xdp;
 use aya_ebpf::programs::XdpContext;
-use xdtls_common::front::{HelloVerdict, judge_frame};
+use xdtls_common::access::{Access, Entrance, enter};
+use xdtls_common::front::{HelloVerdict, judge_frame, pass_slowly};
+use xdtls_common::odd::is_hello;
 use xdtls_common::reply::HelloReply;
 use xdtls_common::steering::{Steering, steer};
 use xdtls_common::{DropReason, Outcome};
@@ -29,8 +31,16 @@ static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";
 #[xdp]
 fn xdtls(context: XdpContext) -> u32 {
     let config = maps::CONFIG.load();
+    if config.asks_for_address() || maps::Maps.lists().any() {
+        match entrance(&context) {
+            Entrance::Open => {}
+            Entrance::NotOurs => return pass(Outcome::NotOurs),
+            Entrance::Denied => return drop(DropReason::AccessDenied),
+        }
+    }
     match steer(packet::PacketCursor::new(&context), &config, &maps::Maps) {
         Steering::NotOurs => pass(Outcome::NotOurs),
+        Steering::NotPlain => not_plain(&context),
         Steering::ClientHello => client_hello(&context),
         Steering::Handshake => pass(Outcome::Handshake),
         Steering::Worker(shard) => {
@@ -43,8 +53,26 @@ fn xdtls(context: XdpContext) -> u32 {
     }
 }
 
-/// Judges a ClientHello. A function of its own, so that what it keeps on the stack costs no other
-/// packet anything.
+/// Looks at the addresses. A function of its own, as those below, so that what it keeps on the
+/// stack costs no other packet anything.
+#[inline(never)]
+fn entrance(context: &XdpContext) -> Entrance {
+    enter(packet::PacketCursor::new(context), &maps::CONFIG.load(), &maps::Maps)
+}
+
+/// Leaves what is no plain UDP to the kernel, ClientHellos at a strict rate.
+#[inline(never)]
+fn not_plain(context: &XdpContext) -> u32 {
+    if !is_hello(packet::PacketCursor::new(context), &maps::CONFIG.load()) {
+        return pass(Outcome::NotOurs);
+    }
+    match pass_slowly(&mut maps::Maps) {
+        Ok(()) => pass(Outcome::SlowHello),
+        Err(reason) => drop(reason),
+    }
+}
+
+/// Judges a ClientHello.
 #[inline(never)]
 fn client_hello(context: &XdpContext) -> u32 {
     match judge_frame(packet::PacketCursor::new(context), &mut maps::Maps) {

@@ -1,16 +1,19 @@
 //! The maps: what the loader tells the program, and what the program counts.
 
 use aya_ebpf::Global;
+use aya_ebpf::bindings::BPF_F_NO_PREALLOC;
 use aya_ebpf::bindings::xdp_action::XDP_PASS;
 use aya_ebpf::helpers::bpf_ktime_get_coarse_ns;
 use aya_ebpf::macros::map;
+use aya_ebpf::maps::lpm_trie::{Key, LpmTrie};
 use aya_ebpf::maps::{Array, PerCpuArray, XskMap};
+use xdtls_common::access::{Access, AccessValue, PREFIXES_MAX, PrefixKey};
 use xdtls_common::budget::{SKETCH_CELLS, SKETCH_ROWS};
 use xdtls_common::cookie::{SECRETS, Secrets};
 use xdtls_common::front::{Front, FrontValue};
 use xdtls_common::id::IdLayout;
 use xdtls_common::map::{AssociationValue, ConfigValue, TagValue};
-use xdtls_common::siphash::Key;
+use xdtls_common::siphash::Key as Secret;
 use xdtls_common::steering::Table;
 use xdtls_common::{DropReason, Outcome};
 
@@ -44,7 +47,7 @@ static OUTCOMES: PerCpuArray<u64> = PerCpuArray::with_max_entries(Outcome::COUNT
 
 /// The ring of cookie secrets. The control plane writes one while it judges nothing.
 #[map]
-static COOKIE_SECRETS: Array<Key> = Array::with_max_entries(SECRETS as u32, 0);
+static COOKIE_SECRETS: Array<Secret> = Array::with_max_entries(SECRETS as u32, 0);
 
 /// Up to when a CPU's budgets are spent: of replies, and of ClientHellos on the slow path.
 #[map]
@@ -56,6 +59,18 @@ const SLOW_HELLOS: u32 = 1;
 #[map]
 static SKETCH: PerCpuArray<[u64; SKETCH_CELLS]> =
     PerCpuArray::with_max_entries(SKETCH_ROWS as u32, 0);
+
+/// Which of the two lists of sources have entries.
+#[map]
+static ACCESS: Array<AccessValue> = Array::with_max_entries(1, 0);
+
+/// Prefixes that are denied.
+#[map]
+static DENIED: LpmTrie<PrefixKey, u8> = LpmTrie::with_max_entries(PREFIXES_MAX, BPF_F_NO_PREALLOC);
+
+/// Prefixes that alone are allowed.
+#[map]
+static ALLOWED: LpmTrie<PrefixKey, u8> = LpmTrie::with_max_entries(PREFIXES_MAX, BPF_F_NO_PREALLOC);
 
 /// All that the program knows from maps.
 pub(crate) struct Maps;
@@ -79,9 +94,29 @@ impl Table for Maps {
     }
 }
 
+impl Access for Maps {
+    #[inline(always)]
+    fn lists(&self) -> AccessValue {
+        // SAFETY: as above.
+        ACCESS
+            .get_ptr(0)
+            .map_or_else(AccessValue::default, |lists| unsafe { lists.read_volatile() })
+    }
+
+    #[inline(always)]
+    fn is_denied(&self, source: PrefixKey) -> bool {
+        DENIED.get(Key::new(128, source)).is_some()
+    }
+
+    #[inline(always)]
+    fn is_allowed(&self, source: PrefixKey) -> bool {
+        ALLOWED.get(Key::new(128, source)).is_some()
+    }
+}
+
 impl Secrets for Maps {
     #[inline(always)]
-    fn secret(&self, index: usize) -> Option<Key> {
+    fn secret(&self, index: usize) -> Option<Secret> {
         let key = COOKIE_SECRETS.get_ptr(index as u32)?;
         // SAFETY: the map checked the index and keeps its elements. The control plane writes only
         // what judges nothing; every bit pattern is a key.

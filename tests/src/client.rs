@@ -44,6 +44,9 @@ impl Default for ClientOptions<'_> {
 impl ClientOptions<'_> {
     /// Starts a client in the lab. There may be several.
     pub fn start(&self, lab: &Lab) -> Result<Node> {
+        if self.arguments.contains(&"--interface") {
+            lab.free_client_interface();
+        }
         let name = lab.next_client();
         let own = lab.folder().join(&name);
         self.settle(lab, &own)?;

@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::Result;
@@ -19,6 +20,13 @@ pub struct GatewayConfig {
     pub lines: &'static str,
     /// Lines of `[limits]`.
     pub limits: &'static str,
+    /// Lines of `[metrics]`.
+    pub metrics: &'static str,
+    /// The folder of the CA that clients need a certificate of, below the lab's; empty for the
+    /// lab's own.
+    pub client_authority: &'static str,
+    /// Arguments besides those that the lab adds.
+    pub arguments: &'static [&'static str],
     /// Names and addresses.
     pub backends: Vec<(&'static str, SocketAddr)>,
     /// Patterns of certificate names, and the backends that they lead to.
@@ -42,8 +50,12 @@ impl GatewayConfig {
     fn to_toml(&self, lab: &Lab) -> Result<String, std::fmt::Error> {
         let mut toml = String::new();
         writeln!(toml, "[gateway]\nlisten = \"{}\"", lab.gateway_listens())?;
-        writeln!(toml, "datapath = \"{}\"", lab.datapath())?;
-        if lab.datapath() == "xdp" {
+        toml += match lab.datapath() {
+            "socket" => "datapath = \"socket\"\n",
+            "xdp" => "datapath = \"xdp\"\n",
+            _ => "datapath = \"xdp\"\ntransmit = \"xdp\"\n",
+        };
+        if lab.datapath() != "socket" {
             writeln!(toml, "interface = \"{OUTSIDE}\"")?;
         }
         writeln!(toml, "{}", self.lines)?;
@@ -51,7 +63,9 @@ impl GatewayConfig {
             writeln!(toml, "workers = {}", self.workers)?;
         }
         let certificate = "certificate = \"certs/gateway.pem\"\nkey = \"certs/gateway.key\"";
-        writeln!(toml, "[[identity]]\n{certificate}\n[clients]\nca = \"certs/ca.pem\"")?;
+        let authority =
+            if self.client_authority.is_empty() { "certs" } else { self.client_authority };
+        writeln!(toml, "[[identity]]\n{certificate}\n[clients]\nca = \"{authority}/ca.pem\"")?;
         writeln!(toml, "[limits]\n{}", self.limits)?;
         for (name, address) in &self.backends {
             writeln!(toml, "[[backend]]\nname = \"{name}\"\naddress = \"{address}\"")?;
@@ -63,15 +77,21 @@ impl GatewayConfig {
             writeln!(toml, "[forward]\ndefault_backend = \"{backend}\"")?;
         }
         writeln!(toml, "[admin]\nsocket = \"gateway.sock\"")?;
+        writeln!(toml, "[metrics]\n{}", self.metrics)?;
         Ok(toml)
+    }
+
+    /// Writes the gateway's configuration, for it to start with or to read again.
+    pub fn write(&self, lab: &Lab) -> Result<PathBuf> {
+        let file = lab.folder().join("gateway.toml");
+        std::fs::write(&file, self.to_toml(lab)?)?;
+        Ok(file)
     }
 
     /// The command that starts a gateway in the lab.
     pub fn command(&self, lab: &Lab) -> Result<Command> {
-        let file = lab.folder().join("gateway.toml");
-        std::fs::write(&file, self.to_toml(lab)?)?;
         let mut command = lab.gateway.command(program("xdtls")?);
-        command.args(["gateway", "--config"]).arg(&file);
+        command.args(["gateway", "--config"]).arg(self.write(lab)?).args(self.arguments);
         Ok(command)
     }
 

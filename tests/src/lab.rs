@@ -5,12 +5,12 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
-use std::sync::PoisonError;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Result, ensure};
 use tempfile::TempDir;
-use xdtls_netlab::{Netns, Process, Veth, capture, program};
+use xdtls_netlab::{Netns, Process, Veth, XdpPass, capture, program};
 
 use crate::node::{Journal, Node};
 use crate::programs::{Probed, listening, report};
@@ -74,12 +74,15 @@ pub struct Lab {
     folder: TempDir,
     family: Family,
     datapath: &'static str,
+    /// What lets a gateway on XDP send to the client's end, as long as no client brings its own.
+    peer_program: Mutex<Option<XdpPass>>,
     clients: AtomicU32,
     journal: Journal,
 }
 
 impl Lab {
-    /// Makes everything; gateways will use this datapath.
+    /// Makes everything; gateways will use this datapath: `socket`, `xdp`, or `xdp-transmit`, which
+    /// transmits through AF_XDP, too.
     pub fn new(family: Family, datapath: &'static str) -> Result<Self> {
         let (client, gateway) = (Netns::new("client")?, Netns::new("gateway")?);
         let backend = Netns::new("backend")?;
@@ -93,9 +96,30 @@ impl Lab {
         // Clients may run as somebody else; what is secret in here has rights of its own.
         std::fs::set_permissions(folder.path(), Permissions::from_mode(0o755))?;
         let (clients, journal) = (AtomicU32::new(0), Journal::default());
-        let lab = Self { client, gateway, backend, folder, family, datapath, clients, journal };
+        let peer_program = Mutex::new(match datapath {
+            "socket" => None,
+            _ => Some(client.pass_xdp(OUTSIDE)?),
+        });
+        let lab = Self {
+            client,
+            gateway,
+            backend,
+            folder,
+            family,
+            datapath,
+            peer_program,
+            clients,
+            journal,
+        };
         lab.issue_certificates("certs")?;
         Ok(lab)
+    }
+
+    /// Joins client and gateway once more, by interfaces called `detour`.
+    pub fn add_detour(&self) -> Result<()> {
+        let (near, far) = (self.family.cidr(3, 1), self.family.cidr(3, 2));
+        Veth::pair(&self.client, "detour", &near, &self.gateway, "detour", &far, 1)?;
+        Ok(())
     }
 
     /// Makes a CA of its own and certificates, in a folder below the lab's.
@@ -118,6 +142,11 @@ impl Lab {
 
     pub(crate) fn datapath(&self) -> &'static str {
         self.datapath
+    }
+
+    /// Makes room for a client's own XDP program.
+    pub fn free_client_interface(&self) {
+        self.peer_program.lock().unwrap_or_else(PoisonError::into_inner).take();
     }
 
     pub(crate) fn journal(&self) -> Journal {

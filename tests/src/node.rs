@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use rustix::process::Signal;
-use xdtls_netlab::{Finished, Line, Process};
+use xdtls_netlab::{Finished, Line, Process, capture, program};
 
 use crate::status::Status;
 use crate::wait::{PATIENCE, eventually};
@@ -43,6 +43,11 @@ impl Node {
         Ok(Self { name, process: Some(process), socket, address, journal })
     }
 
+    /// Its process id.
+    pub fn id(&self) -> Result<u32> {
+        Ok(self.process.as_ref().context("it has ended")?.id())
+    }
+
     /// Where it listens: a gateway's outside, a client's port for local programs.
     pub fn address(&self) -> SocketAddr {
         self.address
@@ -51,6 +56,24 @@ impl Node {
     /// What it has counted so far.
     pub fn status(&self) -> Result<Status> {
         Status::ask(&self.socket).with_context(|| self.name.clone())
+    }
+
+    /// What `xdtls` prints when it asks this node; an error if it fails, with what it says then.
+    pub fn ask(&self, arguments: &[&str]) -> Result<String> {
+        let mut command = Command::new(program("xdtls")?);
+        command.args(arguments).arg("--socket").arg(&self.socket);
+        capture(&mut command)
+    }
+
+    /// All that it has logged so far.
+    pub fn logged(&self) -> String {
+        let lines = self.process.iter().flat_map(Process::lines);
+        lines.map(|line| format!("{line}\n")).collect()
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&mut self, signal: Signal) -> Result<()> {
+        self.process.as_mut().context("it has ended")?.signal(signal)
     }
 
     /// Waits until its status fulfils a condition, and returns that status.
@@ -87,6 +110,14 @@ impl Node {
     /// Ends it by SIGTERM; anything but a clean exit is an error.
     pub fn terminate(mut self) -> Result<()> {
         let finished = self.take()?.terminate(PATIENCE)?;
+        self.log(&finished.lines);
+        ensure!(finished.status.success(), "{}: {}", self.name, finished.status);
+        Ok(())
+    }
+
+    /// Waits for its end, which must come by itself and be clean.
+    pub fn ended(mut self) -> Result<()> {
+        let finished = self.take()?.wait(PATIENCE)?;
         self.log(&finished.lines);
         ensure!(finished.status.success(), "{}: {}", self.name, finished.status);
         Ok(())

@@ -33,6 +33,11 @@ impl Status {
         self.0[name].as_u64().with_context(|| format!("no count {name:?} in {self}"))
     }
 
+    /// Whether it says this word under this name.
+    pub fn says(&self, name: &str, word: &str) -> bool {
+        self.0[name].as_str() == Some(word)
+    }
+
     /// How many associations are established now.
     pub fn associations(&self) -> u64 {
         self.0["associations"].as_u64().unwrap_or(u64::MAX)

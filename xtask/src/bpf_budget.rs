@@ -1,4 +1,4 @@
-//! What the programs of the eBPF object may grow to: `datapath-ebpf/budget.json`.
+//! What the functions of the eBPF object may grow to: `datapath-ebpf/budget.json`.
 //!
 //! The kernel's own bounds are far away and met only when a program no longer loads; the budget
 //! makes growth a decision that stands in a commit.
@@ -15,7 +15,7 @@ use crate::cmd;
 /// The budget, from the root of the repository.
 const PATH: &str = "datapath-ebpf/budget.json";
 
-/// Prints the size of each function and fails if a program is beyond its budget or has none.
+/// Prints the size of each function and fails if one of ours is beyond its budget or has none.
 pub(crate) fn hold(functions: &[Function]) -> Result<()> {
     let text = fs::read_to_string(cmd::root().join(PATH));
     let text = text.with_context(|| format!("cannot read {PATH}"))?;
@@ -34,7 +34,7 @@ type Budget = BTreeMap<String, Value>;
 
 fn findings(budget: &Budget, functions: &[Function]) -> Vec<String> {
     let mut findings = Vec::new();
-    for Function { name, instructions, stack, .. } in functions.iter().filter(|f| f.is_program) {
+    for Function { name, instructions, stack, .. } in functions.iter().filter(|f| f.is_ours) {
         for (what, size) in [("instructions", *instructions), ("stack", *stack)] {
             match budget.get(name).and_then(|program| program[what].as_u64()) {
                 None => findings.push(format!("{name}: has no budget of {what}")),
@@ -45,9 +45,9 @@ fn findings(budget: &Budget, functions: &[Function]) -> Vec<String> {
             }
         }
     }
-    let is_program = |name: &String| functions.iter().any(|f| f.is_program && f.name == *name);
-    let gone = budget.keys().filter(|name| !is_program(name));
-    findings.extend(gone.map(|name| format!("{name}: is no program")));
+    let is_ours = |name: &String| functions.iter().any(|f| f.is_ours && f.name == *name);
+    let gone = budget.keys().filter(|name| !is_ours(name));
+    findings.extend(gone.map(|name| format!("{name}: is no function")));
     findings
 }
 
@@ -55,8 +55,8 @@ fn findings(budget: &Budget, functions: &[Function]) -> Vec<String> {
 mod tests {
     use super::*;
 
-    fn function(name: &str, is_program: bool, instructions: u64, stack: u64) -> Function {
-        Function { name: name.into(), is_program, instructions, stack }
+    fn function(name: &str, is_ours: bool, instructions: u64, stack: u64) -> Function {
+        Function { name: name.into(), is_ours, instructions, stack }
     }
 
     fn budget() -> Budget {
@@ -79,6 +79,6 @@ mod tests {
             "other: has no budget of stack",
         ];
         assert_eq!(findings(&budget(), &functions), expected);
-        assert_eq!(findings(&budget(), &[]), ["xdp: is no program"]);
+        assert_eq!(findings(&budget(), &[]), ["xdp: is no function"]);
     }
 }

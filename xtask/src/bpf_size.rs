@@ -4,6 +4,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use object::{Object, ObjectSection, ObjectSymbol, SymbolKind};
+use rustc_demangle::demangle;
 
 /// Bytes of one instruction.
 const SLOT: usize = 8;
@@ -14,8 +15,8 @@ const FRAME: u8 = 10;
 pub(crate) struct Function {
     /// Its name.
     pub(crate) name: String,
-    /// Whether the kernel starts it: what programs call lies in a section of its own.
-    pub(crate) is_program: bool,
+    /// Whether it is of this project: `memcpy` and its like are the compiler's.
+    pub(crate) is_ours: bool,
     /// How many instructions it has.
     pub(crate) instructions: u64,
     /// How many bytes of stack it uses.
@@ -33,9 +34,11 @@ pub(crate) fn measure(path: &Path) -> Result<Vec<Function>> {
         let section = file.section_by_index(section)?;
         let code = section.data_range(symbol.address(), symbol.size())?;
         let code = code.context("a function lies outside its section")?;
+        // What programs call lies in a section of its own, under Rust's names.
+        let name = format!("{:#}", demangle(symbol.name()?));
         functions.push(Function {
-            name: symbol.name()?.to_owned(),
-            is_program: section.name()? != ".text",
+            is_ours: section.name()? != ".text" || name.contains("::"),
+            name,
             instructions: (code.len() / SLOT) as u64,
             stack: stack(code).into(),
         });

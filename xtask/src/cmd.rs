@@ -1,6 +1,9 @@
 //! Running other programs, with errors that say which command failed.
 
 use std::env;
+use std::fs::File;
+use std::io;
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 
@@ -57,6 +60,14 @@ pub(crate) fn output(command: &mut Command) -> Result<String> {
 /// The error context of a command that could not be started at all.
 pub(crate) fn cannot_start(command: &Command) -> String {
     format!("cannot start `{}`", describe(command))
+}
+
+/// Makes everything that we and the programs that we start print go to standard error, and returns
+/// what standard output was: a report is to be alone there.
+pub(crate) fn divert_stdout() -> Result<File> {
+    let stdout = io::stdout().as_fd().try_clone_to_owned()?;
+    rustix::stdio::dup2_stdout(io::stderr())?;
+    Ok(stdout.into())
 }
 
 fn check(command: &Command, status: ExitStatus) -> Result<()> {

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::Parser;
 
+mod bench;
 mod bpf;
 mod bpf_budget;
 mod bpf_size;
@@ -12,6 +13,8 @@ mod build;
 mod ci;
 mod cmd;
 mod demo;
+mod docs;
+mod flood;
 mod fuzz;
 mod rust_src;
 mod setup;
@@ -37,6 +40,21 @@ enum Xtask {
     },
     /// Let libFuzzer look for inputs that break a promise
     Fuzz(fuzz::Options),
+    /// Write the pages that are made from code: manual, completions, drops, metrics
+    Docs,
+    /// Measure: `bench flood` is the gateway under floods, and what it is compared with
+    Bench {
+        /// What to measure
+        #[command(subcommand)]
+        what: bench::Bench,
+    },
+    /// Send a flood through an interface of yours; `--help` tells all about it
+    #[command(disable_help_flag = true)]
+    Flood {
+        /// Arguments of the generator
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
     /// Run every check: tidiness, format, lints, documentation, dependencies, tests
     Ci,
 }
@@ -58,6 +76,9 @@ fn run(command: Xtask) -> Result<ExitCode> {
         Xtask::Demo(options) => return demo::run(&options),
         Xtask::Fuzz(options) => fuzz::run(&options)?,
         Xtask::Test { args } => return test::run(&args),
+        Xtask::Docs => docs::run()?,
+        Xtask::Bench { what } => bench::run(&what)?,
+        Xtask::Flood { args } => flood::run(&args)?,
         Xtask::Ci => return ci::run(),
     }
     Ok(ExitCode::SUCCESS)

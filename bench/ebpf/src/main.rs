@@ -8,12 +8,14 @@
 #![no_main]
 
 use aya_ebpf::bindings::xdp_action::{XDP_ABORTED, XDP_DROP, XDP_PASS, XDP_TX};
-use aya_ebpf::helpers::generated::{bpf_xdp_adjust_tail, bpf_xdp_load_bytes, bpf_xdp_store_bytes};
+use aya_ebpf::helpers::generated::{bpf_xdp_adjust_tail, bpf_xdp_store_bytes};
 use aya_ebpf::macros::{map, xdp};
 use aya_ebpf::maps::{Array, DevMap, PerCpuArray};
 use aya_ebpf::programs::XdpContext;
-use xdtls_bench_plan::reply::{self, REPLY_ADDRESS_LEN, REPLY_COOKIE_AT, REPLY_KIND_LEN, Reply};
-use xdtls_bench_plan::{COOKIE_LEN, FRAME_MAX, IDENTITIES_MAX, PAYLOAD_AT, Plan};
+use xdtls_bench_plan::reply::{
+    self, REPLY_ADDRESS_LEN, REPLY_COOKIE_AT, REPLY_KIND_LEN, Reply, Watched,
+};
+use xdtls_bench_plan::{COOKIE_LEN, FRAME_MAX, Frame, IDENTITIES_MAX, PAYLOAD_AT, Plan};
 
 /// Some helpers are for programs under the GPL only; the kernel compares this very string.
 #[unsafe(link_section = "license")]
@@ -24,9 +26,17 @@ static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";
 #[map]
 static PLAN: Array<Plan> = Array::with_max_entries(1, 0);
 
+/// The frame that belongs to it.
+#[map]
+static FRAME: Array<Frame> = Array::with_max_entries(1, 0);
+
 /// The cookies by identity. The loader makes it as large as it needs.
 #[map]
 static COOKIES: Array<[u8; COOKIE_LEN]> = Array::with_max_entries(IDENTITIES_MAX, 0);
+
+/// Whose replies are counted.
+#[map]
+static WATCHED: Array<Watched> = Array::with_max_entries(1, 0);
 
 /// The interface that frames leave by.
 #[map]
@@ -39,14 +49,19 @@ static REPLIES: PerCpuArray<u64> = PerCpuArray::with_max_entries(2 * Reply::COUN
 /// Writes the next frame of the plan and sends it.
 #[xdp]
 fn generate(context: XdpContext) -> u32 {
-    let Some(plan) = PLAN.get_ptr_mut(0) else { return XDP_ABORTED };
-    // SAFETY: the map keeps its only value for as long as it lives, and the one thread that
-    // generates is the only one that touches it meanwhile.
-    let plan = unsafe { &mut *plan };
+    let (Some(plan), Some(frame)) = (PLAN.get_ptr_mut(0), FRAME.get_ptr_mut(0)) else {
+        return XDP_ABORTED;
+    };
+    // SAFETY: both maps keep their only value for as long as they live, and the one thread that
+    // generates is the only one that touches them meanwhile.
+    let (plan, frame) = unsafe { (&mut *plan, &mut *frame) };
     let number = plan.next;
     plan.next += 1;
-    let cookie = COOKIES.get(plan.identity_number(number));
-    plan.write(number, cookie);
+    let cookie = match plan.cookie_at {
+        0 => None,
+        _ => COOKIES.get(plan.identity_number(number)),
+    };
+    plan.write(frame, number, cookie);
     let length = plan.length;
     if length == 0 || length as usize > FRAME_MAX {
         return XDP_ABORTED;
@@ -58,8 +73,7 @@ fn generate(context: XdpContext) -> u32 {
         return XDP_ABORTED;
     }
     // SAFETY: `frame` has FRAME_MAX bytes, and `length` is no more.
-    let stored =
-        unsafe { bpf_xdp_store_bytes(context.ctx, 0, plan.frame.as_mut_ptr().cast(), length) };
+    let stored = unsafe { bpf_xdp_store_bytes(context.ctx, 0, frame.as_mut_ptr().cast(), length) };
     if stored != 0 {
         return XDP_ABORTED;
     }
@@ -69,28 +83,28 @@ fn generate(context: XdpContext) -> u32 {
 /// Counts what comes back and ends it here; all else goes on.
 #[xdp]
 fn replies(context: XdpContext) -> u32 {
-    let Some(plan) = PLAN.get_ptr(0) else { return XDP_PASS };
-    // SAFETY: these fields are written before the program is attached, and by nobody after that.
-    let (network, mask, prefix) =
-        unsafe { ((*plan).network, (*plan).host_mask, (*plan).prefix != 0) };
-    let Some(head) = load::<REPLY_ADDRESS_LEN>(&context, 0) else { return XDP_PASS };
-    if reply::destination(&head) & !mask != network {
+    let Some(watched) = WATCHED.get(0).copied() else { return XDP_PASS };
+    let Watched { network, host_mask, prefix, keeps_cookies } = watched;
+    let Some(head) = bytes_at::<REPLY_ADDRESS_LEN>(&context, 0) else { return XDP_PASS };
+    let Some((source, destination)) = reply::addresses(head) else { return XDP_PASS };
+    // What an XDP program merely sends back still has the sender's address as its source.
+    if destination & !host_mask != network && source & !host_mask != network {
         return XDP_PASS;
     }
     let bytes = (context.data_end() - context.data()) as u64;
-    let Some(payload) = load::<REPLY_KIND_LEN>(&context, PAYLOAD_AT as u32) else {
+    let Some(payload) = bytes_at::<REPLY_KIND_LEN>(&context, PAYLOAD_AT) else {
         count(Reply::Other, bytes);
         return XDP_DROP;
     };
-    let kind = reply::kind(&payload, prefix);
+    let kind = reply::kind(payload, prefix != 0);
     count(kind, bytes);
     if kind == Reply::HelloVerifyRequest
-        && prefix
-        && let Some(cookie) = load::<COOKIE_LEN>(&context, REPLY_COOKIE_AT as u32)
-        && let Some(kept) = COOKIES.get_ptr_mut(reply::identity(&payload))
+        && keeps_cookies != 0
+        && let Some(cookie) = bytes_at::<COOKIE_LEN>(&context, REPLY_COOKIE_AT)
+        && let Some(kept) = COOKIES.get_ptr_mut(reply::identity(payload))
     {
         // SAFETY: the map checked the index; whoever reads waits until all replies are there.
-        unsafe { *kept = cookie };
+        unsafe { *kept = *cookie };
     }
     XDP_DROP
 }
@@ -111,6 +125,12 @@ fn reflect(context: XdpContext) -> u32 {
     XDP_TX
 }
 
+/// Leaves every frame to the kernel: what XDP sends to a veth arrives only if a program is there.
+#[xdp]
+fn pass(_context: XdpContext) -> u32 {
+    XDP_PASS
+}
+
 /// Drops every frame: the bound of drops.
 #[xdp]
 fn discard(_context: XdpContext) -> u32 {
@@ -119,12 +139,14 @@ fn discard(_context: XdpContext) -> u32 {
 
 /// Bytes of the frame, if it has so many.
 #[inline(always)]
-fn load<const N: usize>(context: &XdpContext, at: u32) -> Option<[u8; N]> {
-    let mut bytes = [0_u8; N];
-    // SAFETY: `bytes` has room for as many as are asked for.
-    let loaded =
-        unsafe { bpf_xdp_load_bytes(context.ctx, at, bytes.as_mut_ptr().cast(), N as u32) };
-    (loaded == 0).then_some(bytes)
+fn bytes_at<const N: usize>(context: &XdpContext, at: usize) -> Option<&[u8; N]> {
+    let start = context.data() + at;
+    if start + N > context.data_end() {
+        return None;
+    }
+    // SAFETY: the bytes lie before the end of the frame, which lives as long as the context and
+    // which this program alone touches.
+    Some(unsafe { &*(start as *const [u8; N]) })
 }
 
 #[inline(always)]

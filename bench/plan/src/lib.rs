@@ -2,8 +2,8 @@
 //! it is written.
 //!
 //! Each frame is a function of the plan and its number alone, so that the host can say what the
-//! kernel has sent. A plan holds one whole frame; [`Plan::write`] overwrites what differs from
-//! frame to frame and completes both checksums.
+//! kernel has sent. To a plan belongs one whole frame; [`Plan::write`] overwrites in it what differs
+//! from frame to frame and completes both checksums.
 #![no_std]
 #![forbid(unsafe_code)]
 
@@ -83,15 +83,16 @@ pub struct Plan {
     pub random_at: u32,
     /// Where the identity's cookie stands; 0 for none.
     pub cookie_at: u32,
-    /// The sum of the IP header without what varies.
-    ip_sum: u32,
-    /// The sum of UDP pseudo-header, header and payload without what varies.
-    udp_sum: u32,
-    /// The frame.
-    pub frame: [u8; FRAME_MAX],
+    /// The sum of the IP header without what varies; [`Plan::seal`] writes it.
+    pub ip_sum: u32,
+    /// The same of UDP pseudo-header, header and payload.
+    pub udp_sum: u32,
 }
 
-const _: () = assert!(size_of::<Plan>() == 64 + FRAME_MAX);
+const _: () = assert!(size_of::<Plan>() == 64);
+
+/// A frame, and what is behind it: the one value of the map `FRAME`.
+pub type Frame = [u8; FRAME_MAX];
 
 /// What follows from an identity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -114,7 +115,7 @@ pub const fn identity_of(sender: u32) -> u32 {
 impl Plan {
     /// Clears what varies in the frame and sums up the rest. Offsets and lengths that do not fit
     /// are an error, as words that say which.
-    pub fn seal(&mut self) -> Result<(), &'static str> {
+    pub fn seal(&mut self, frame: &mut Frame) -> Result<(), &'static str> {
         let length = self.length as usize;
         if !(PAYLOAD_AT..=FRAME_MAX).contains(&length) {
             return Err("the frame is too short or too long");
@@ -127,24 +128,23 @@ impl Plan {
                 return Err("what varies lies outside the frame");
             }
         }
-        self.clear(IP_CHECKSUM_AT, 6);
-        self.clear(UDP_AT, 2);
-        self.clear(UDP_CHECKSUM_AT, 2);
-        if self.prefix != 0 {
-            self.clear(PAYLOAD_AT, PREFIX_LEN);
+        let prefix = if self.prefix == 0 { 0 } else { PREFIX_LEN };
+        for (at, size) in [
+            (IP_CHECKSUM_AT, 2),
+            (SOURCE_AT, 4),
+            (UDP_AT, 2),
+            (UDP_CHECKSUM_AT, 2),
+            (PAYLOAD_AT, prefix),
+            (self.random_at as usize, RANDOM_LEN),
+            (self.cookie_at as usize, COOKIE_LEN),
+        ] {
+            frame[at..at + if at == 0 { 0 } else { size }].fill(0);
         }
-        for (at, size) in [(self.random_at, RANDOM_LEN), (self.cookie_at, COOKIE_LEN)] {
-            self.clear(at as usize, if at == 0 { 0 } else { size });
-        }
-        let frame = &self.frame[..length];
+        let frame = &frame[..length];
         self.ip_sum = sum_of(&frame[IP_AT..UDP_AT]);
         let pseudo = 17 + (length - UDP_AT) as u32 + sum_of(&frame[SOURCE_AT + 4..UDP_AT]);
         self.udp_sum = pseudo + sum_of(&frame[UDP_AT..]);
         Ok(())
-    }
-
-    fn clear(&mut self, at: usize, size: usize) {
-        self.frame[at..at + size].fill(0);
     }
 
     /// The identity with this number.
@@ -173,45 +173,45 @@ impl Plan {
         (number % u64::from(self.identities.max(1))) as u32 & (IDENTITIES_MAX - 1)
     }
 
-    /// Writes the frame with this number into `self.frame`; `cookie` is its identity's.
+    /// Makes `frame` the one with this number; `cookie` is its identity's.
     #[inline(always)]
-    pub fn write(&mut self, number: u64, cookie: Option<&[u8; COOKIE_LEN]>) {
+    pub fn write(&self, frame: &mut Frame, number: u64, cookie: Option<&[u8; COOKIE_LEN]>) {
         let identity = self.identity(self.identity_number(number));
-        put(&mut self.frame, SOURCE_AT, identity.address.to_be_bytes());
-        put(&mut self.frame, UDP_AT, identity.port.to_be_bytes());
+        put(frame, SOURCE_AT, identity.address.to_be_bytes());
+        put(frame, UDP_AT, identity.port.to_be_bytes());
         let address = words(identity.address);
         let mut sum = self.udp_sum + address + u32::from(identity.port);
         if self.prefix != 0 {
             let varying = mix(number ^ self.seed.rotate_left(32)) as u32;
             let receiver = self.receiver | varying & self.receiver_mask;
-            put(&mut self.frame, PAYLOAD_AT, identity.sender.to_be_bytes());
-            put(&mut self.frame, PAYLOAD_AT + 4, receiver.to_be_bytes());
+            put(frame, PAYLOAD_AT, identity.sender.to_be_bytes());
+            put(frame, PAYLOAD_AT + 4, receiver.to_be_bytes());
             sum += words(identity.sender) + words(receiver);
         }
         if self.random_at != 0 {
-            sum += self.put_random(&identity.random);
+            sum += self.put_random(frame, &identity.random);
         }
         if let (Some(cookie), true) = (cookie, self.cookie_at != 0) {
             let at = (self.cookie_at & OFFSET_MAX) as usize;
-            put(&mut self.frame, at, *cookie);
+            put(frame, at, *cookie);
             sum += at_offset(at, sum_of(cookie));
         }
-        put(&mut self.frame, IP_CHECKSUM_AT, (!fold(self.ip_sum + address)).to_be_bytes());
+        put(frame, IP_CHECKSUM_AT, (!fold(self.ip_sum + address)).to_be_bytes());
         // Zero would mean that there is no checksum (RFC 768).
         let checksum = match !fold(sum) {
             0 => u16::MAX,
             checksum => checksum,
         };
-        put(&mut self.frame, UDP_CHECKSUM_AT, checksum.to_be_bytes());
+        put(frame, UDP_CHECKSUM_AT, checksum.to_be_bytes());
     }
 
     /// Writes the random bytes and returns what they add to the sum.
     #[inline(always)]
-    fn put_random(&mut self, random: &[u64; 4]) -> u32 {
+    fn put_random(&self, frame: &mut Frame, random: &[u64; 4]) -> u32 {
         let at = (self.random_at & OFFSET_MAX) as usize;
         let mut sum = 0;
         for (index, word) in random.iter().enumerate() {
-            put(&mut self.frame, at + 8 * index, word.to_be_bytes());
+            put(frame, at + 8 * index, word.to_be_bytes());
             sum += words((word >> 32) as u32) + words(*word as u32);
         }
         at_offset(at, sum)
@@ -219,7 +219,7 @@ impl Plan {
 }
 
 #[inline(always)]
-fn put<const N: usize>(frame: &mut [u8; FRAME_MAX], at: usize, bytes: [u8; N]) {
+fn put<const N: usize>(frame: &mut Frame, at: usize, bytes: [u8; N]) {
     if let Some(place) = frame.get_mut(at..at + N) {
         place.copy_from_slice(&bytes);
     }

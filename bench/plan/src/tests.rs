@@ -11,8 +11,9 @@ use xdtls_common::prefix::Prefix;
 use super::*;
 
 /// A plan whose payload has `payload` bytes, from 198.18.0.0/15 to 192.0.2.2:4433.
-fn plan(payload: usize) -> Plan {
-    let mut plan = Plan {
+fn plan(payload: usize) -> (Plan, Frame) {
+    let mut frame = [0; FRAME_MAX];
+    let plan = Plan {
         seed: 7,
         length: (PAYLOAD_AT + payload) as u32,
         identities: 1_000,
@@ -21,17 +22,17 @@ fn plan(payload: usize) -> Plan {
         prefix: 1,
         ..Plan::zeroed()
     };
-    plan.frame[12..14].copy_from_slice(&[8, 0]);
+    frame[12..14].copy_from_slice(&[8, 0]);
     let total = (28 + payload) as u16;
     let ip = [0x45, 0, (total >> 8) as u8, total as u8, 0, 0, 0x40, 0, 64, 17];
-    plan.frame[IP_AT..IP_AT + 10].copy_from_slice(&ip);
-    plan.frame[30..34].copy_from_slice(&[192, 0, 2, 2]);
-    plan.frame[36..38].copy_from_slice(&4433_u16.to_be_bytes());
-    plan.frame[38..40].copy_from_slice(&(8 + payload as u16).to_be_bytes());
-    for (index, byte) in plan.frame[PAYLOAD_AT..].iter_mut().enumerate() {
+    frame[IP_AT..IP_AT + 10].copy_from_slice(&ip);
+    frame[30..34].copy_from_slice(&[192, 0, 2, 2]);
+    frame[36..38].copy_from_slice(&4433_u16.to_be_bytes());
+    frame[38..40].copy_from_slice(&(8 + payload as u16).to_be_bytes());
+    for (index, byte) in frame[PAYLOAD_AT..].iter_mut().enumerate() {
         *byte = index as u8;
     }
-    plan
+    (plan, frame)
 }
 
 fn is_valid(frame: &[u8]) -> bool {
@@ -45,15 +46,15 @@ fn every_frame_parses_and_has_right_checksums() {
     for payload in [8, 61, 62, 205, 1_472] {
         // Random bytes and cookie at odd and at even offsets.
         for (random_at, cookie_at) in [(0, 0), (60, 92), (61, 93), (77, 111)] {
-            let mut plan = plan(payload);
+            let (mut plan, mut frame) = plan(payload);
             (plan.random_at, plan.cookie_at) = (random_at, cookie_at);
             plan.receiver_mask = u32::MAX;
-            if plan.seal().is_err() {
+            if plan.seal(&mut frame).is_err() {
                 continue;
             }
             for number in 0..2_000 {
-                plan.write(number, Some(&[number as u8; COOKIE_LEN]));
-                let bytes = &plan.frame[..plan.length as usize];
+                plan.write(&mut frame, number, Some(&[number as u8; COOKIE_LEN]));
+                let bytes = &frame[..plan.length as usize];
                 let (headers, _) = frame::parse(SliceCursor::new(bytes)).unwrap();
                 assert_eq!(headers.payload_len, payload);
                 assert_eq!(headers.destination, "192.0.2.2:4433".parse().unwrap());
@@ -65,15 +66,15 @@ fn every_frame_parses_and_has_right_checksums() {
 
 #[test]
 fn what_is_written_is_the_identity() {
-    let mut plan = plan(150);
+    let (mut plan, mut frame) = plan(150);
     (plan.random_at, plan.cookie_at) = (77, 111);
     (plan.receiver, plan.receiver_mask) = (0x0010_0000, 0xf_ffff);
-    plan.seal().unwrap();
+    plan.seal(&mut frame).unwrap();
     let mut receivers = BTreeSet::new();
     for number in [0, 1, 999, 1_000, 12_345] {
-        plan.write(number, Some(&[9; COOKIE_LEN]));
+        plan.write(&mut frame, number, Some(&[9; COOKIE_LEN]));
         let identity = plan.identity((number % 1_000) as u32);
-        let (headers, mut payload) = frame::parse(SliceCursor::new(&plan.frame[..192])).unwrap();
+        let (headers, mut payload) = frame::parse(SliceCursor::new(&frame[..192])).unwrap();
         assert_eq!(headers.source.ip(), IpAddr::V4(Ipv4Addr::from_bits(identity.address)));
         assert_eq!(headers.source.port(), identity.port);
         assert_eq!(identity.address >> 17, 0xc612_0000 >> 17);
@@ -82,8 +83,8 @@ fn what_is_written_is_the_identity() {
         assert_eq!(identity_of(prefix.sender), (number % 1_000) as u32);
         receivers.insert(prefix.receiver);
         let random: Vec<u8> = identity.random.iter().flat_map(|word| word.to_be_bytes()).collect();
-        assert_eq!(plan.frame[77..109], random[..]);
-        assert_eq!(plan.frame[111..123], [9; COOKIE_LEN]);
+        assert_eq!(frame[77..109], random[..]);
+        assert_eq!(frame[111..123], [9; COOKIE_LEN]);
         assert_eq!(payload.remaining(), 142);
     }
     assert_eq!(receivers.len(), 5, "receiver ids vary from frame to frame");
@@ -91,7 +92,7 @@ fn what_is_written_is_the_identity() {
 
 #[test]
 fn a_shifted_address_is_another_one_and_all_else_the_same() {
-    let own = plan(100);
+    let (own, _) = plan(100);
     let thief = Plan { address_shift: 1, ..own };
     for number in 0..1_000 {
         let (own, thief) = (own.identity(number), thief.identity(number));
@@ -102,7 +103,7 @@ fn a_shifted_address_is_another_one_and_all_else_the_same() {
 
 #[test]
 fn identities_differ() {
-    let plan = plan(100);
+    let (plan, _) = plan(100);
     let ends: BTreeSet<_> =
         (0..10_000).map(|n| plan.identity(n)).map(|i| (i.address, i.port)).collect();
     assert!(ends.len() > 9_990, "{} of 10000 sources differ", ends.len());
@@ -117,8 +118,8 @@ fn a_plan_that_does_not_fit_is_refused() {
         |plan: &mut Plan| plan.random_at = 120,
         |plan: &mut Plan| plan.cookie_at = 256,
     ] {
-        let mut plan = plan(100);
+        let (mut plan, mut frame) = plan(100);
         spoil(&mut plan);
-        assert!(plan.seal().is_err());
+        assert!(plan.seal(&mut frame).is_err());
     }
 }

@@ -40,6 +40,8 @@ pub enum CloseCause {
     Unheard,
     /// The keys have sealed as many records as is safe.
     KeysWorn,
+    /// The operator closed it.
+    Operator,
 }
 
 impl CloseCause {
@@ -52,6 +54,7 @@ impl CloseCause {
             Self::Dead => "the peer stopped answering",
             Self::Idle => "idle for the configured time",
             Self::Unheard => "never used by its client",
+            Self::Operator => "closed by the operator",
             Self::KeysWorn => "the keys have sealed as many records as is safe",
         }
     }
@@ -63,6 +66,19 @@ pub(crate) enum Due {
     Nothing,
     Probe,
     Close(CloseCause),
+}
+
+/// What an association has carried.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Traffic {
+    /// Plaintext datagrams opened.
+    pub opened: u64,
+    /// Their bytes.
+    pub opened_bytes: u64,
+    /// Plaintext datagrams sealed.
+    pub sealed: u64,
+    /// Their bytes.
+    pub sealed_bytes: u64,
 }
 
 /// One established association.
@@ -87,6 +103,7 @@ pub(crate) struct Association {
     pub(crate) scheduled: Option<Instant>,
     /// When the last "no renegotiation" was sent.
     pub(crate) warned_at: Option<Instant>,
+    pub(crate) traffic: Traffic,
 }
 
 impl Association {
@@ -107,6 +124,7 @@ impl Association {
             unheard_until: (role == Role::Server).then_some(now + UNHEARD_AFTER),
             scheduled: None,
             warned_at: None,
+            traffic: Traffic::default(),
         }
     }
 
@@ -126,6 +144,11 @@ impl Association {
     pub(crate) fn sent(&mut self, now: Instant) {
         self.unanswered_since.get_or_insert(now);
         self.active_at = now;
+    }
+
+    /// When a record was last sent or received.
+    pub(crate) fn active_at(&self) -> Instant {
+        self.active_at
     }
 
     pub(crate) fn probed(&mut self) {
@@ -156,5 +179,17 @@ impl Association {
             Some(since) if since + DEAD_AFTER <= now => Due::Close(CloseCause::Dead),
             _ => Due::Probe,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_idle_association_stays_small() {
+        // With its allocation's header, its cell, and its entry in the queue of deadlines.
+        let size = size_of::<Association>() + 16 + 16 + 24;
+        assert!(size <= 512, "{size} bytes: a million idle associations take as many MB");
     }
 }

@@ -10,3 +10,10 @@ pub struct Endpoint {
     /// The local address that answers; `None` leaves the choice to the kernel.
     pub local: Option<IpAddr>,
 }
+
+impl Endpoint {
+    /// Whether datagrams travel over IPv4; a socket of IPv6 names such peers by mapped addresses.
+    pub fn is_ipv4(&self) -> bool {
+        self.remote.ip().to_canonical().is_ipv4()
+    }
+}

@@ -7,12 +7,12 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 
 use super::protocol::{MAX_RESPONSE, Request, Response};
+use crate::exit::NoAnswer;
 
 /// Asks the node behind `path`. What it refuses is an error with its words.
 pub async fn ask(path: &Path, request: &Request) -> Result<Response> {
-    let mut stream = UnixStream::connect(path).await.with_context(|| {
-        format!("nobody answers on {}: is xdtls running, with this admin socket?", path.display())
-    })?;
+    let stream = UnixStream::connect(path).await;
+    let mut stream = stream.map_err(|error| NoAnswer::or(path, error))?;
     let mut line = serde_json::to_vec(request)?;
     line.push(b'\n');
     stream.write_all(&line).await?;

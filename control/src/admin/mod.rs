@@ -4,15 +4,19 @@
 //! Lines are bounded both ways. Callers do not wait for each other; there is a bound on how many are
 //! served at once, and on how long one may take.
 
-mod answers;
+mod associations;
 pub mod client;
 pub mod commands;
+#[cfg(test)]
+pub(crate) mod made_up;
+mod node;
 mod protocol;
 mod server;
 pub mod show;
 mod status;
 
-pub use answers::Node;
-pub use protocol::{Request, Response};
+pub use associations::{Association, Page};
+pub use node::{Backends, Bounds, Node};
+pub use protocol::{AccessChange, Request, Response};
 pub use server::{Answer, serve};
-pub use status::{About, Status};
+pub use status::{About, BackendStatus, LimitStatus, Status};

@@ -22,18 +22,23 @@ pub struct About {
     pub xdp_mode: Option<String>,
     /// Whether AF_XDP sockets share memory with the driver, if there are any.
     pub zero_copy: Option<bool>,
+    /// How packets leave it: `xdp` or `socket`.
+    pub transmit: String,
     /// Why packets travel that way and what it costs: the words of the start-up line.
     pub datapath_reason: String,
     /// Threads that open and seal.
     pub workers: usize,
     /// Threads that do handshakes.
     pub handshake_workers: usize,
+    /// The largest datagram at the inside that fits the path, in bytes, with any cipher suite.
+    pub max_plaintext: u16,
 }
 
 impl About {
     /// What there is to say of a node that listens on `address`.
-    pub fn new(role: &str, address: SocketAddr, chosen: &Chosen) -> Self {
+    pub fn new(role: &str, address: SocketAddr, max_plaintext: u16, chosen: &Chosen) -> Self {
         let fast = chosen.fast_path.as_ref();
+        let by_xdp = fast.is_some_and(|fast| fast.next_hops.is_some());
         Self {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             role: role.to_owned(),
@@ -41,9 +46,11 @@ impl About {
             datapath: if fast.is_some() { "xdp" } else { "socket" }.to_owned(),
             xdp_mode: fast.map(|fast| fast.mode.to_owned()),
             zero_copy: fast.map(|fast| fast.zero_copy),
+            transmit: if by_xdp { "xdp" } else { "socket" }.to_owned(),
             datapath_reason: chosen.words.clone(),
             workers: 1,
             handshake_workers: 1,
+            max_plaintext,
         }
     }
 }
@@ -54,9 +61,41 @@ pub struct Status {
     /// What it is.
     #[serde(flatten)]
     pub about: About,
+    /// Whether it takes new associations; not any more once it was told to stop.
+    pub ready: bool,
     /// Seconds since its start.
     pub uptime_s: u64,
     /// What it has counted.
     #[serde(flatten)]
     pub totals: Totals,
+    /// Its backends, in the order of the configuration.
+    pub backends: Vec<BackendStatus>,
+    /// What is bounded, next to what is used of it.
+    pub limits: Vec<LimitStatus>,
+}
+
+/// How a backend is doing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BackendStatus {
+    /// Its name in the configuration.
+    pub name: String,
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// Flows that are open now.
+    pub flows: u64,
+    /// Whether a datagram could not be sent to it within the last ten seconds.
+    pub failing: bool,
+    /// Datagrams that it has not taken, as far as the kernel tells.
+    pub failures: u64,
+}
+
+/// Something bounded.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LimitStatus {
+    /// The name of the limit in the configuration.
+    pub name: String,
+    /// How much of it is used now.
+    pub used: u64,
+    /// How much there may be.
+    pub limit: u64,
 }

@@ -7,20 +7,28 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use clap::{Args, Parser, Subcommand, value_parser};
+use clap::{Args, Parser, Subcommand, ValueEnum, value_parser};
 use thiserror::Error;
 use tracing::level_filters::LevelFilter;
 
 use crate::config::{FLOW_IDLE_TIMEOUT, PATH_MTU, duration};
 use crate::datapath::options::DatapathArgs;
 use crate::dev_certs;
+use crate::exit::Exit;
 
+mod access;
+mod examine;
+mod operate;
 #[cfg(test)]
 mod tests;
 
+pub use access::{Access, AccessAction};
+pub use examine::{Check, Doctor};
+pub use operate::{Asked, Associations, AssociationsAction, DEFAULT_LIMIT, Drops, Reload, Status};
+
 /// A DTLS gateway and client at the speed of XDP and AF_XDP
 #[derive(Clone, Debug, Parser)]
-#[command(name = "xdtls", version, max_term_width = 100, after_help = EXAMPLES)]
+#[command(name = "xdtls", version, max_term_width = 100, after_help = after_help())]
 pub struct Cli {
     /// How much to log: off, error, warn, info, debug or trace
     #[arg(
@@ -36,18 +44,49 @@ pub struct Cli {
     )]
     pub log: LevelFilter,
 
+    /// Form of the log: human, or json for programs, one object a line
+    #[arg(
+        long,
+        global = true,
+        value_name = "FORMAT",
+        display_order = 901,
+        env = "XDTLS_LOG_FORMAT",
+        hide_env_values = true,
+        default_value = "human",
+        hide_possible_values = true
+    )]
+    pub log_format: LogFormat,
+
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
 }
 
+/// How logs are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[value(rename_all = "lower")]
+pub enum LogFormat {
+    /// For people.
+    Human,
+    /// For programs.
+    Json,
+}
+
 const EXAMPLES: &str = "\
 Try it on one machine:
   xdtls dev-certs --out .
+  xdtls check --config gateway.toml
   xdtls gateway --config gateway.toml
   xdtls connect --gateway 127.0.0.1:4433 --listen 127.0.0.1:5000 \\
     --certificate client.pem --key client.key --ca ca.pem
-  xdtls status --socket /run/xdtls/admin.sock";
+  xdtls status";
+
+/// Examples, and what the exit codes mean.
+fn after_help() -> String {
+    let code = |exit: &Exit| format!("\n  {}  {}", exit.code(), exit.meaning());
+    let codes: String = Exit::ALL.iter().map(code).collect();
+    format!("{EXAMPLES}\n\nExit codes:{codes}")
+}
 
 /// What the program does.
 #[derive(Clone, Debug, Subcommand)]
@@ -56,11 +95,25 @@ pub enum Command {
     Gateway(Gateway),
     /// Carry local UDP flows to a gateway, each in an association of its own
     Connect(Connect),
+    /// Find what is wrong with a configuration, without starting anything
+    Check(Check),
+    /// Find what keeps XDP from a network interface, or slows it down
+    Doctor(Doctor),
     /// Make a CA and certificates for development
     #[command(after_help = DEV_CERTS_EXAMPLES)]
     DevCerts(dev_certs::Options),
     /// Ask a running gateway or client how it is doing
     Status(Status),
+    /// List, show or close associations of a running gateway or client
+    Associations(Associations),
+    /// Say what a running gateway or client has dropped, why, and what to do
+    Drops(Drops),
+    /// Let a running gateway read its certificates, rules and limits again
+    Reload(Reload),
+    /// Show or change which sources alone may send to a running gateway
+    Allow(Access),
+    /// Show or change which sources may not send to a running gateway
+    Deny(Access),
 }
 
 const DEV_CERTS_EXAMPLES: &str = "\
@@ -158,24 +211,6 @@ impl Connect {
     }
 }
 
-/// `xdtls status`
-#[derive(Args, Clone, Debug)]
-#[command(after_help = STATUS_EXAMPLES)]
-pub struct Status {
-    /// Admin socket of the running gateway or client
-    #[arg(long, value_name = "PATH")]
-    pub socket: PathBuf,
-
-    /// Print JSON, for programs
-    #[arg(long)]
-    pub json: bool,
-}
-
-const STATUS_EXAMPLES: &str = "\
-Examples:
-  xdtls status --socket /run/xdtls/admin.sock
-  xdtls status --socket /run/xdtls/admin.sock --json";
-
 /// A host, by name or address, and a port.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct HostPort {
@@ -248,4 +283,10 @@ fn idle_timeout(text: &str) -> Result<Duration, String> {
         return Ok(read);
     }
     Err(format!("it must be between {} and {}", duration::show(low), duration::show(high)))
+}
+
+fn association_id(text: &str) -> Result<u32, String> {
+    let digits = text.strip_prefix("0x").unwrap_or(text);
+    let read = u32::from_str_radix(digits, 16).ok().filter(|id| *id != 0);
+    read.ok_or_else(|| "write an id as `xdtls associations` shows it, such as 000301f4".to_owned())
 }

@@ -53,6 +53,39 @@ fn help_of_status() {
 }
 
 #[test]
+fn help_of_associations() {
+    assert_snapshot!(help("xdtls associations --help"));
+}
+
+#[test]
+fn help_of_associations_list() {
+    assert_snapshot!(help("xdtls associations list --help"));
+}
+
+#[test]
+fn help_of_drops() {
+    assert_snapshot!(help("xdtls drops --help"));
+}
+
+#[test]
+fn help_of_reload() {
+    assert_snapshot!(help("xdtls reload --help"));
+}
+
+#[test]
+fn an_id_is_written_as_it_is_shown() {
+    let action = |line: &str| match parse(line)?.command {
+        Command::Associations(associations) => Ok(associations.action),
+        other => panic!("{other:?}"),
+    };
+    let show = action("xdtls associations show 000301f4 --json").unwrap();
+    assert!(matches!(show, Some(AssociationsAction::Show { id: 0x301f4 })), "{show:?}");
+    assert!(action("xdtls associations --json").unwrap().is_none());
+    let said: String = action("xdtls associations close app").unwrap_err();
+    assert!(said.contains("such as 000301f4"), "{said}");
+}
+
+#[test]
 fn connect_has_defaults() {
     let connect = connect("--gateway gateway.example:4433").unwrap();
     assert_eq!(connect.server_name(), "gateway.example");

@@ -59,6 +59,19 @@ pub enum Problem {
     },
 }
 
+impl Problem {
+    /// What is wrong, and what to do about it.
+    #[must_use]
+    pub fn wrong_and_remedy(&self) -> (String, String) {
+        // Each message above puts the remedy after its last semicolon.
+        let whole = self.to_string();
+        match whole.rsplit_once("; ") {
+            Some((wrong, remedy)) => (wrong.to_owned(), remedy.to_owned()),
+            None => (whole, "correct it".to_owned()),
+        }
+    }
+}
+
 /// All faults of a configuration file, in the order of their lines; one line of text each.
 #[derive(Debug)]
 pub struct ConfigErrors(pub Vec<ConfigError>);

@@ -17,6 +17,7 @@ mod error;
 mod schema;
 mod value;
 
+use crate::access::AccessRules;
 use crate::datapath::options::DatapathOptions;
 pub use error::{ConfigError, ConfigErrors, Problem};
 use xdtls_common::front::FrontLimits;
@@ -49,8 +50,14 @@ pub struct Config {
     pub rules: Vec<Rule>,
     /// `[forward]`
     pub forward: Forward,
+    /// `[access]`: who may send to the gateway at all. Default: everybody.
+    pub access: AccessRules,
     /// `[admin]`
     pub admin: Admin,
+    /// `[process]`
+    pub process: Process,
+    /// `[metrics]`
+    pub metrics: Metrics,
 }
 
 impl Config {
@@ -98,7 +105,8 @@ pub struct Gateway {
     pub handshake_workers: usize,
     /// Largest IP packet to clients, in bytes: 576 to 9216, from 1280 with IPv6. Default: 1500.
     pub path_mtu: u16,
-    /// `datapath`, `interface`, `xdp_mode`, `zero_copy`: how packets travel. Default: `auto`.
+    /// `datapath`, `interface`, `xdp_mode`, `zero_copy`, `transmit`: how packets travel. Default:
+    /// `auto`.
     pub datapath: DatapathOptions,
 }
 
@@ -141,6 +149,9 @@ pub struct Limits {
     pub flow_idle_timeout: Duration,
     /// Backend flows at once: 1 to 1048576. Default: 65536.
     pub backend_flows: u32,
+    /// Time in which associations may end by themselves before the gateway does: up to 1h. Default:
+    /// none.
+    pub drain: Duration,
     /// `hello_replies`, `hello_replies_per_source`, `slow_hellos`: what each CPU may do in a second
     /// for senders that have not shown a cookie: 0, which is no limit, to 10000000.
     /// Default: 2000000, 10000, 1000.
@@ -159,6 +170,7 @@ impl Default for Limits {
             idle_timeout: None,
             flow_idle_timeout: Duration::from_secs(120),
             backend_flows: 65_536,
+            drain: Duration::ZERO,
             front: FrontLimits {
                 replies: 2_000_000,
                 replies_per_source: 10_000,
@@ -203,6 +215,20 @@ pub struct Admin {
     pub socket: Option<PathBuf>,
 }
 
+/// `[process]`: as whom the gateway runs.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Process {
+    /// User that it becomes once it is set up. Default: whoever starts it.
+    pub user: Option<String>,
+}
+
+/// `[metrics]`: counters for Prometheus, over HTTP.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Metrics {
+    /// TCP address, of the loopback interface. Default: none.
+    pub listen: Option<SocketAddr>,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -241,6 +267,7 @@ mod tests {
         let interface = Some("eth0".to_owned());
         let datapath = DatapathOptions { interface, ..DatapathOptions::default() };
         assert_eq!(config.gateway.datapath, datapath);
+        assert_eq!(config.process.user.as_deref(), Some("xdtls"));
         assert_eq!(config.backends[0].source_addresses, ["10.0.0.1".parse::<IpAddr>().unwrap()]);
     }
 }

@@ -10,13 +10,17 @@ use std::ops::RangeInclusive;
 use std::str::FromStr;
 use std::time::Duration;
 
+use ipnet::IpNet;
+use xdtls_common::access::PREFIXES_MAX;
+
 use super::document::Section;
 use super::error::nearest;
 use super::value::Value;
 use super::{
     ASSOCIATIONS, Admin, Backend, Clients, Config, FLOW_IDLE_TIMEOUT, Forward, Gateway, Identity,
-    Limits, NamePattern, PATH_MTU, Rule,
+    Limits, Metrics, NamePattern, PATH_MTU, Process, Rule,
 };
+use crate::access::{AccessRules, parse_prefix};
 use crate::datapath::options::{Datapath, DatapathOptions};
 use xdtls_common::front::FrontLimits;
 
@@ -26,6 +30,7 @@ const BACKEND_FLOWS: RangeInclusive<u32> = 1..=1 << 20;
 const HELLOS_PER_SECOND: RangeInclusive<u32> = 0..=10_000_000;
 const HANDSHAKE_DEADLINE: RangeInclusive<Duration> =
     Duration::from_secs(1)..=Duration::from_secs(600);
+const DRAIN: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(3600);
 const IDLE_TIMEOUT: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(7 * 24 * 3600);
 /// What IPv6 demands of every link (RFC 8200, section 5).
 const PATH_MTU_IPV6_MIN: u16 = 1280;
@@ -40,7 +45,10 @@ pub(super) fn config(mut root: Section<'_>) -> Option<Config> {
     let (names, backends) = backends(&mut root);
     let rules = rules(&mut root, &names);
     let forward = forward(root.table("forward"), &names);
+    let access = access(root.table("access"));
     let admin = admin(root.table("admin"));
+    let process = process(root.table("process"));
+    let metrics = metrics(root.table("metrics"));
     root.finish();
     Some(Config {
         gateway: gateway?,
@@ -50,7 +58,10 @@ pub(super) fn config(mut root: Section<'_>) -> Option<Config> {
         backends: backends?,
         rules: rules?,
         forward: forward?,
+        access: access?,
         admin: admin?,
+        process: process?,
+        metrics: metrics?,
     })
 }
 
@@ -88,6 +99,7 @@ fn datapath(table: &mut Section<'_>) -> Option<DatapathOptions> {
     let datapath = choice(table, "datapath");
     let xdp_mode = choice(table, "xdp_mode");
     let zero_copy = choice(table, "zero_copy");
+    let transmit = choice(table, "transmit");
     let interface = match interface {
         Some(name) => Some(name?.to_owned()),
         None => None,
@@ -101,6 +113,7 @@ fn datapath(table: &mut Section<'_>) -> Option<DatapathOptions> {
         interface,
         xdp_mode: xdp_mode?,
         zero_copy: zero_copy?,
+        transmit: transmit?,
     })
 }
 
@@ -159,6 +172,7 @@ fn limits(mut table: Section<'_>) -> Limits {
             default.flow_idle_timeout,
         ),
         backend_flows: table.integer("backend_flows", BACKEND_FLOWS, default.backend_flows),
+        drain: table.duration("drain", DRAIN, default.drain),
         front: front_limits(&mut table, default.front),
     };
     table.finish();
@@ -259,6 +273,28 @@ fn forward(mut table: Section<'_>, backends: &[String]) -> Option<Forward> {
     Some(Forward { default_backend: default_backend? })
 }
 
+fn access(mut table: Section<'_>) -> Option<AccessRules> {
+    let mut list = |key| match table.value(key, "[\"192.0.2.0/24\"]") {
+        Some(value) => prefixes(&value),
+        None => Some(Vec::new()),
+    };
+    let (allow, deny) = (list("allow"), list("deny"));
+    table.finish();
+    Some(AccessRules { allow: allow?, deny: deny? })
+}
+
+fn prefixes(list: &Value<'_>) -> Option<Vec<IpNet>> {
+    let items = list.array("[\"192.0.2.0/24\"]")?;
+    if items.len() > PREFIXES_MAX as usize {
+        list.wrong(format!("a list has at most {PREFIXES_MAX} prefixes, not {}", items.len()));
+        return None;
+    }
+    all(items.into_iter().map(|value| {
+        let parsed = parse_prefix(value.string()?);
+        parsed.map_err(|wrong| value.wrong(wrong)).ok()
+    }))
+}
+
 fn admin(mut table: Section<'_>) -> Option<Admin> {
     let socket = match table.value("socket", "\"/run/xdtls/admin.sock\"") {
         Some(value) => value.path().and_then(|path| {
@@ -278,6 +314,41 @@ fn admin(mut table: Section<'_>) -> Option<Admin> {
     };
     table.finish();
     Some(Admin { socket: socket? })
+}
+
+fn process(mut table: Section<'_>) -> Option<Process> {
+    let user = match table.value("user", "\"xdtls\"") {
+        Some(value) => value.string().and_then(|user| {
+            if user.is_empty() {
+                value.wrong("must not be empty");
+                return None;
+            }
+            Some(Some(user.to_owned()))
+        }),
+        None => Some(None),
+    };
+    table.finish();
+    Some(Process { user: user? })
+}
+
+fn metrics(mut table: Section<'_>) -> Option<Metrics> {
+    let listen = match table.value("listen", "\"127.0.0.1:9090\"") {
+        Some(value) => value.parse::<SocketAddr>().and_then(|address| {
+            if !address.ip().is_loopback() {
+                value.report(
+                    format!(
+                        "`{address}` can be reached from outside, and asks nobody who they are"
+                    ),
+                    "use a loopback address, and a proxy with authentication to export it",
+                );
+                return None;
+            }
+            Some(Some(address))
+        }),
+        None => Some(None),
+    };
+    table.finish();
+    Some(Metrics { listen: listen? })
 }
 
 /// The position of the backend that `value` names.

@@ -1,11 +1,14 @@
 //! The fast path as a whole: the XDP program and the AF_XDP sockets that it steers to, or the
 //! reason why packets take the socket path.
 
+use std::net::SocketAddr;
+
 use anyhow::{Context, Result, bail, ensure};
 use tracing::{info, warn};
 
 use super::interface::Interface;
-use super::options::{Datapath, DatapathOptions};
+use super::next_hops::{self, NextHops};
+use super::options::{Datapath, DatapathOptions, Transmit};
 use super::xdp::{Answering, Program, Steered};
 use crate::node::Shape;
 use crate::xsk::{ChunkSize, ShardXsk, XskOptions, XskSet};
@@ -20,6 +23,8 @@ pub struct FastPath {
     pub mode: &'static str,
     /// Whether the sockets share memory with the driver.
     pub zero_copy: bool,
+    /// Where frames go, if the workers' sockets transmit, too.
+    pub next_hops: Option<NextHops>,
 }
 
 /// What was chosen.
@@ -30,29 +35,32 @@ pub struct Chosen {
     pub words: String,
 }
 
-/// Opens the fast path for a UDP port that is bound already, or says once why there is none.
+/// Opens the fast path for a UDP socket that is bound already, or says once why there is none.
 pub async fn open(
     options: &DatapathOptions,
-    port: u16,
+    listen: SocketAddr,
     shape: &Shape,
     answering: Option<Answering>,
 ) -> Result<Chosen> {
-    let chosen = choose(options, port, shape, answering).await?;
+    let chosen = choose(options, listen, shape, answering).await?;
     info!("datapath: {}", chosen.words);
     Ok(chosen)
 }
 
 async fn choose(
     options: &DatapathOptions,
-    port: u16,
+    listen: SocketAddr,
     shape: &Shape,
     answering: Option<Answering>,
 ) -> Result<Chosen> {
     let why_not = match (options.datapath, &options.interface) {
+        (Datapath::Socket, _) if options.transmit == Transmit::Xdp => {
+            bail!("transmit xdp needs the datapath xdp: choose that, or transmit auto")
+        }
         (Datapath::Socket, _) => "it was asked for".to_owned(),
         (Datapath::Xdp, None) => bail!("xdp needs the name of the outside's interface"),
         (Datapath::Auto, None) => "no interface is named for XDP".to_owned(),
-        (required, Some(name)) => match try_open(options, name, port, shape, answering).await {
+        (required, Some(name)) => match try_open(options, name, listen, shape, answering).await {
             Ok(chosen) => return Ok(chosen),
             Err(error) if required == Datapath::Xdp => return Err(error),
             Err(error) => {
@@ -71,7 +79,7 @@ async fn choose(
 async fn try_open(
     options: &DatapathOptions,
     name: &str,
-    port: u16,
+    listen: SocketAddr,
     shape: &Shape,
     answering: Option<Answering>,
 ) -> Result<Chosen> {
@@ -84,7 +92,7 @@ async fn try_open(
     })?;
     let shards = shape.layout.shards();
     let queues = interface.queues;
-    let steered = Steered { port, layout: shape.layout, queues, answering };
+    let steered = Steered { listen, layout: shape.layout, queues, answering };
     let mut program = Program::load(&interface, &steered)?;
     let sockets = XskOptions { chunk, zero_copy: options.zero_copy, ..XskOptions::default() };
     let mut set = XskSet::open(interface.index, queues, shards, &sockets)
@@ -100,10 +108,50 @@ async fn try_open(
         (false, "native") => "copy mode, the driver has no zero-copy: one copy a packet",
         (false, _) => "copy mode behind the network stack: one allocation and one copy a packet",
     };
+    let (next_hops, transmit) = transmit(options.transmit, set.is_zero_copy(), &interface).await?;
     let words = format!(
-        "XDP {mode} on {name}, {queues} receive queues for {shards} workers; {copies}; sending \
-         through sockets with UDP_SEGMENT"
+        "XDP {mode} on {name}, {queues} receive queues for {shards} workers; {copies}; transmit: \
+         {transmit}"
     );
-    let fast_path = FastPath { program, shards: taken, mode, zero_copy: set.is_zero_copy() };
+    let zero_copy = set.is_zero_copy();
+    let fast_path = FastPath { program, shards: taken, mode, zero_copy, next_hops };
     Ok(Chosen { fast_path: Some(fast_path), words })
+}
+
+/// Chooses how packets leave, and says in words what, why and what it costs.
+async fn transmit(
+    wanted: Transmit,
+    zero_copy: bool,
+    interface: &Interface,
+) -> Result<(Option<NextHops>, &'static str)> {
+    let words = match (wanted, zero_copy) {
+        (Transmit::Auto | Transmit::Xdp, true) => {
+            "AF_XDP zero-copy: packets are read from our memory; what the kernel knows no next hop \
+             for leaves through sockets"
+        }
+        (Transmit::Xdp, false) => {
+            "AF_XDP in copy mode, because it was asked for: one allocation and one copy a packet, \
+             more than sockets with UDP_SEGMENT where datagrams come in runs"
+        }
+        (Transmit::Auto, false) => {
+            "sockets with UDP_SEGMENT, because AF_XDP would copy: one system call for a run of \
+             equal datagrams"
+        }
+        (Transmit::Socket, _) => {
+            "sockets with UDP_SEGMENT, because it was asked for: one system call for a run of \
+             equal datagrams"
+        }
+    };
+    let by_xdp = wanted == Transmit::Xdp || wanted == Transmit::Auto && zero_copy;
+    if !by_xdp {
+        return Ok((None, words));
+    }
+    match next_hops::track(interface.index).await {
+        Ok(next_hops) => Ok((Some(next_hops), words)),
+        Err(error) if wanted == Transmit::Xdp => Err(error),
+        Err(error) => {
+            warn!("AF_XDP does not transmit: {error:#}");
+            Ok((None, "sockets with UDP_SEGMENT, because next hops cannot be followed"))
+        }
+    }
 }

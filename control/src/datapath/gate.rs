@@ -2,23 +2,29 @@
 
 use std::fs;
 
-/// CAP_NET_ADMIN, CAP_NET_RAW, CAP_SYS_ADMIN and CAP_BPF (linux/capability.h).
+/// CAP_NET_ADMIN, CAP_NET_RAW, CAP_SYS_ADMIN, CAP_PERFMON and CAP_BPF (linux/capability.h).
 const NET_ADMIN: u32 = 12;
 const NET_RAW: u32 = 13;
 const SYS_ADMIN: u32 = 21;
+const PERFMON: u32 = 38;
 const BPF: u32 = 39;
 
 /// The most likely gate, in words, with what to do.
 pub fn closed() -> String {
+    missing().unwrap_or_else(|| {
+        "all capabilities are there: a security module or seccomp filter forbids bpf(2)".to_owned()
+    })
+}
+
+/// The capabilities that this process lacks, in words, if it lacks any.
+pub fn missing() -> Option<String> {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    if let Some(missing) = missing_capabilities(&status) {
-        return format!("{missing} missing; run as root or grant them to the service");
-    }
-    "all capabilities are there: a security module or seccomp filter forbids bpf(2)".to_owned()
+    let missing = missing_capabilities(&status)?;
+    Some(format!("{missing} missing; run as root or grant them to the service"))
 }
 
 /// The capabilities that XDP needs and `/proc/self/status` does not show as effective.
-fn missing_capabilities(status: &str) -> Option<String> {
+pub(crate) fn missing_capabilities(status: &str) -> Option<String> {
     let line = status.lines().find_map(|line| line.strip_prefix("CapEff:"))?;
     let effective = u64::from_str_radix(line.trim(), 16).ok()?;
     let has = |capability: u32| effective >> capability & 1 == 1;
@@ -28,8 +34,11 @@ fn missing_capabilities(status: &str) -> Option<String> {
             missing.push(name);
         }
     }
-    if !has(BPF) && !has(SYS_ADMIN) {
-        missing.push("CAP_BPF");
+    // Without CAP_PERFMON the verifier lets nobody compute a packet's length.
+    for (name, capability) in [("CAP_BPF", BPF), ("CAP_PERFMON", PERFMON)] {
+        if !has(capability) && !has(SYS_ADMIN) {
+            missing.push(name);
+        }
     }
     match missing.as_slice() {
         [] => None,
@@ -50,7 +59,7 @@ mod tests {
         let one = missing_capabilities(&status(no_raw)).unwrap();
         assert_eq!(one, "the capability CAP_NET_RAW is");
         let all = missing_capabilities(&status(0)).unwrap();
-        assert_eq!(all, "the capabilities CAP_NET_ADMIN, CAP_NET_RAW, CAP_BPF are");
-        assert_eq!(missing_capabilities(&status(!(1 << BPF))), None);
+        assert_eq!(all, "the capabilities CAP_NET_ADMIN, CAP_NET_RAW, CAP_BPF, CAP_PERFMON are");
+        assert_eq!(missing_capabilities(&status(!(1 << BPF | 1 << PERFMON))), None);
     }
 }

@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result};
 use futures_util::TryStreamExt;
-use rtnetlink::packet_route::link::{LinkAttribute, LinkXdp};
+use rtnetlink::packet_route::link::{LinkAttribute, LinkInfo, LinkXdp};
 
 /// What XDP has to know of an interface.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,6 +15,8 @@ pub struct Interface {
     pub queues: u32,
     /// Its MTU in bytes.
     pub mtu: u32,
+    /// What it is, if it is no plain network card: `veth`, `vlan`, `bridge` and so on.
+    pub kind: Option<String>,
     /// The id of the XDP program that is attached, if one is.
     pub xdp_program: Option<u32>,
 }
@@ -43,11 +45,18 @@ impl Interface {
             index: link.header.index,
             queues: receive_queues(name)?,
             mtu: 1500,
+            kind: None,
             xdp_program: None,
         };
         for attribute in link.attributes {
             match attribute {
                 LinkAttribute::Mtu(mtu) => interface.mtu = mtu,
+                LinkAttribute::LinkInfo(infos) => {
+                    interface.kind = infos.iter().find_map(|info| match info {
+                        LinkInfo::Kind(kind) => Some(kind.to_string()),
+                        _ => None,
+                    });
+                }
                 LinkAttribute::Xdp(attributes) => {
                     interface.xdp_program =
                         attributes.iter().find_map(|attribute| match attribute {

@@ -1,8 +1,10 @@
 //! How datagrams reach the workers and leave them.
 
+pub mod access_maps;
 pub mod fast_path;
 pub mod gate;
 pub mod interface;
+pub mod next_hops;
 pub mod options;
 pub mod segments;
 pub mod socket;

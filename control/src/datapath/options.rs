@@ -77,6 +77,19 @@ choice! {
     }
 }
 
+choice! {
+    /// How packets leave the workers, if XDP brings them there.
+    Transmit: "auto, socket or xdp" {
+        /// Through AF_XDP if that needs no copy, otherwise through sockets.
+        #[default]
+        Auto = "auto",
+        /// Through UDP sockets, in runs of equal datagrams.
+        Socket = "socket",
+        /// Through AF_XDP, also where packets are copied.
+        Xdp = "xdp",
+    }
+}
+
 /// What was chosen.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct DatapathOptions {
@@ -88,6 +101,8 @@ pub struct DatapathOptions {
     pub xdp_mode: XdpMode,
     /// Whether AF_XDP sockets share their memory with the driver.
     pub zero_copy: ZeroCopy,
+    /// How packets leave the workers.
+    pub transmit: Transmit,
 }
 
 /// The same on the command line.
@@ -108,6 +123,10 @@ pub struct DatapathArgs {
     /// Whether AF_XDP shares memory with the driver: auto, require or off
     #[arg(long, value_name = "WHEN")]
     pub zero_copy: Option<ZeroCopy>,
+
+    /// How packets leave, if XDP brings them: auto, socket or xdp
+    #[arg(long, value_name = "WAY")]
+    pub transmit: Option<Transmit>,
 }
 
 impl DatapathArgs {
@@ -119,6 +138,7 @@ impl DatapathArgs {
             interface: self.interface.or(configured.interface),
             xdp_mode: self.xdp_mode.unwrap_or(configured.xdp_mode),
             zero_copy: self.zero_copy.unwrap_or(configured.zero_copy),
+            transmit: self.transmit.unwrap_or(configured.transmit),
         }
     }
 }

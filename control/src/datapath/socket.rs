@@ -64,11 +64,13 @@ impl Channel {
     }
 
     /// One socket for each shard on one port. With several, the receiver id decides which socket
-    /// gets a datagram.
+    /// gets a datagram. A port that anybody else has is an error.
     pub fn bind_shards(address: SocketAddr, layout: IdLayout) -> io::Result<Vec<Self>> {
         if layout.shards() == 1 {
             return Ok(vec![Self::bind(address)?]);
         }
+        // Sockets that share a port would let another gateway of the same user join in silently.
+        unbound(address)?.bind(&address.into())?;
         let mut address = address;
         let mut channels = Vec::new();
         for _ in 0..layout.shards() {
@@ -230,6 +232,8 @@ mod tests {
         let channels = Channel::bind_shards("127.0.0.1:0".parse().unwrap(), layout).unwrap();
         let to = channels[0].local_address().unwrap();
         assert_eq!(channels[1].local_address().unwrap(), to);
+        let taken = Channel::bind_shards(to, layout).map(drop).unwrap_err();
+        assert_eq!(taken.kind(), io::ErrorKind::AddrInUse);
         let sender = Channel::bind("127.0.0.1:0".parse().unwrap()).unwrap();
         for receiver in 1..=20_u32 {
             let datagram = [[0; 4], receiver.to_be_bytes()].concat();

@@ -1,5 +1,6 @@
 //! The XDP program: loaded, told what to steer, attached, and read.
 
+use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
 use std::os::fd::BorrowedFd;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,6 +11,7 @@ use aya::{Ebpf, EbpfError, EbpfLoader};
 use thiserror::Error;
 use tracing::debug;
 use xdtls_common::DropReason;
+use xdtls_common::access::PREFIXES_MAX;
 use xdtls_common::front::{FrontLimits, FrontValue};
 use xdtls_common::id::{IdLayout, LocalId};
 use xdtls_common::map::{AssociationValue, ConfigValue, TagValue};
@@ -17,8 +19,10 @@ use xdtls_common::outcome::Outcome;
 use xdtls_common::siphash::Key;
 use xdtls_common::verdict::{Entry, Phase};
 
+use super::access_maps::AccessMaps;
 use super::interface::Interface;
 use super::options::XdpMode;
+use crate::access::AccessList;
 use crate::cookies::SharedSecrets;
 use crate::random::random_u64;
 
@@ -72,6 +76,9 @@ pub enum XdpError {
     /// A map is not what it should be.
     #[error("the XDP program's map {0} cannot be used: {1}")]
     Map(&'static str, aya::maps::MapError),
+    /// The lists of sources are too long.
+    #[error("{0} prefixes are more than the {max} that a list may have", max = PREFIXES_MAX)]
+    TooManyPrefixes(usize),
     /// The object lacks a part.
     #[error("the XDP object has no {0}")]
     Missing(&'static str),
@@ -80,8 +87,8 @@ pub enum XdpError {
 /// What the program is to steer.
 #[derive(Clone)]
 pub struct Steered {
-    /// The UDP port that is ours.
-    pub port: u16,
+    /// The address and UDP port that the socket is bound to.
+    pub listen: SocketAddr,
     /// The layout of ids.
     pub layout: IdLayout,
     /// Receive queues of the interface.
@@ -97,6 +104,8 @@ pub struct Answering {
     pub secrets: Arc<SharedSecrets>,
     /// How often it may do what.
     pub limits: FrontLimits,
+    /// Who may send to us.
+    pub access: Arc<AccessList>,
 }
 
 /// The program, loaded; it detaches when this is dropped, or when the process ends in any way.
@@ -128,11 +137,12 @@ impl Program {
             .map_err(not_permitted_or)?;
         let program: &mut Xdp =
             ebpf.program_mut(PROGRAM).ok_or(XdpError::Missing("program"))?.try_into()?;
-        program.load()?;
+        program.load().map_err(refused)?;
         let sockets = take(&mut ebpf, "SOCKETS", XskMap::try_from)?;
         let secrets = SecretsMap(take(&mut ebpf, "COOKIE_SECRETS", Array::try_from)?);
         if let Some(answering) = &steered.answering {
             answering.secrets.mirror_to(secrets)?;
+            answering.access.mirror_to(AccessMaps::take(&mut ebpf)?)?;
         }
         let associations = Associations {
             layout: steered.layout,
@@ -196,7 +206,8 @@ impl Program {
 
 /// What is told once, before the program is verified.
 fn globals(steered: &Steered) -> (ConfigValue, FrontValue) {
-    let config = ConfigValue::new(steered.port, steered.layout);
+    let config = ConfigValue::new(steered.listen.port(), steered.layout);
+    let config = config.listening_on(steered.listen.ip());
     match &steered.answering {
         Some(Answering { limits, .. }) => {
             (config.answering_hellos(), FrontValue::new(*limits, [random_u64(), random_u64()]))
@@ -205,7 +216,7 @@ fn globals(steered: &Steered) -> (ConfigValue, FrontValue) {
     }
 }
 
-fn take<T>(
+pub(super) fn take<T>(
     ebpf: &mut Ebpf,
     name: &'static str,
     convert: impl FnOnce(aya::maps::Map) -> Result<T, aya::maps::MapError>,
@@ -216,11 +227,23 @@ fn take<T>(
 
 /// Names the gate that is closed where the kernel only says EPERM.
 fn not_permitted_or(error: EbpfError) -> XdpError {
-    let text = format!("{:#}", anyhow::Error::from(error));
-    if text.contains("Operation not permitted") || text.contains("Permission denied") {
+    let mut causes = std::iter::successors(Some(&error as &dyn std::error::Error), |e| e.source());
+    let forbidden = |text: String| {
+        text.contains("Operation not permitted") || text.contains("Permission denied")
+    };
+    if causes.any(|cause| forbidden(cause.to_string())) {
         return XdpError::NotPermitted { gate: super::gate::closed() };
     }
-    XdpError::NotPermitted { gate: text }
+    XdpError::Load(error)
+}
+
+/// The verifier refuses with the same code what is wrong and what is forbidden: only a capability
+/// that is missing tells which.
+fn refused(error: ProgramError) -> XdpError {
+    match super::gate::missing() {
+        Some(gate) => XdpError::NotPermitted { gate },
+        None => XdpError::Program(error),
+    }
 }
 
 /// The program's ring of cookie secrets.

@@ -16,6 +16,7 @@ use xdtls_common::DropReason;
 use xdtls_common::id::LocalId;
 use xdtls_proto::association::CloseCause;
 
+use super::health::{BackendHealth, Health};
 use super::{Inside, Surroundings, Token, watch};
 use crate::datapath::segments::{Run, Segments};
 use crate::datapath::socket::{Batch, Channel};
@@ -47,6 +48,7 @@ pub struct FlowLimits {
 struct Flow {
     channel: Channel,
     backend: SocketAddr,
+    route: usize,
     active_at: Instant,
 }
 
@@ -63,11 +65,17 @@ pub struct Forward {
     run: Segments<LocalId>,
     next_source: usize,
     complained_at: Option<Instant>,
+    health: Health,
 }
 
 impl Forward {
     /// No flow yet.
-    pub fn new(surroundings: Surroundings, backends: Vec<Backend>, limits: FlowLimits) -> Self {
+    pub fn new(
+        surroundings: Surroundings,
+        backends: Vec<Backend>,
+        limits: FlowLimits,
+        health: Health,
+    ) -> Self {
         Self {
             surroundings,
             backends,
@@ -78,12 +86,14 @@ impl Forward {
             run: Segments::new(usize::MAX),
             next_source: 0,
             complained_at: None,
+            health,
         }
     }
 
     fn open_flow(&mut self, now: Instant, id: LocalId) -> io::Result<()> {
-        let route = self.routes.get(&id).and_then(|route| self.backends.get(usize::from(*route)));
-        let backend = route.ok_or_else(|| io::Error::other("the association has no route"))?;
+        let no_route = || io::Error::other("the association has no route");
+        let route = usize::from(*self.routes.get(&id).ok_or_else(no_route)?);
+        let backend = self.backends.get(route).ok_or_else(no_route)?;
         if self.flows.len() >= self.limits.flows {
             return Err(io::Error::other("as many flows as limits.backend_flows allows are open"));
         }
@@ -94,10 +104,18 @@ impl Forward {
         self.next_source = self.next_source.wrapping_add(1);
         let channel = Channel::connect(backend.address, source)?;
         watch(self.surroundings.poll.as_fd(), channel.fd(), u64::from(id.value()))?;
-        let flow = Flow { channel, backend: backend.address, active_at: now };
+        let flow = Flow { channel, backend: backend.address, route, active_at: now };
         self.flows.insert(id, flow);
+        self.health[route].opened();
         self.idle_looks.push(Reverse((now + self.limits.idle, id)));
         Ok(())
+    }
+
+    fn close_flow(&mut self, id: LocalId) {
+        // Closing the socket takes it out of epoll.
+        if let Some(flow) = self.flows.remove(&id) {
+            self.health[flow.route].closed();
+        }
     }
 
     fn complain(&mut self, now: Instant, error: &io::Error) {
@@ -110,12 +128,21 @@ impl Forward {
 }
 
 /// Sends a run to its flow's backend.
-fn send(flows: &HashMap<LocalId, Flow>, surroundings: &Surroundings, run: &Run<'_, LocalId>) {
-    let sent = match flows.get(run.to) {
+fn send(
+    flows: &HashMap<LocalId, Flow>,
+    surroundings: &Surroundings,
+    health: &[BackendHealth],
+    run: &Run<'_, LocalId>,
+) {
+    let flow = flows.get(run.to);
+    let sent = match flow {
         Some(flow) => flow.channel.send_run(flow.backend, None, run),
         None => Err(io::ErrorKind::NotConnected.into()),
     };
     if let Err(error) = sent {
+        if let Some(flow) = flow {
+            health[flow.route].failed(run.count as u64);
+        }
         debug!(%error, "a backend did not take {} datagrams", run.count);
         surroundings.counters.dropped_many(DropReason::InsideSend, run.count as u64);
     }
@@ -131,8 +158,7 @@ impl Inside for Forward {
     fn closed(&mut self, _now: Instant, id: LocalId, _cause: CloseCause) {
         self.flush();
         self.routes.remove(&id);
-        // Closing the socket takes it out of epoll.
-        self.flows.remove(&id);
+        self.close_flow(id);
     }
 
     fn plaintext(&mut self, now: Instant, id: LocalId, plaintext: &[u8]) {
@@ -144,14 +170,15 @@ impl Inside for Forward {
         if let Some(flow) = self.flows.get_mut(&id) {
             flow.active_at = now;
         }
-        let (flows, surroundings) = (&self.flows, &self.surroundings);
-        let room = self.run.room(&id, plaintext.len(), |run| send(flows, surroundings, &run));
+        let (flows, surroundings, health) = (&self.flows, &self.surroundings, &*self.health);
+        let room =
+            self.run.room(&id, plaintext.len(), |run| send(flows, surroundings, health, &run));
         room.copy_from_slice(plaintext);
     }
 
     fn flush(&mut self) {
-        let (flows, surroundings) = (&self.flows, &self.surroundings);
-        self.run.flush(|run| send(flows, surroundings, &run));
+        let (flows, surroundings, health) = (&self.flows, &self.surroundings, &*self.health);
+        self.run.flush(|run| send(flows, surroundings, health, &run));
     }
 
     fn receive(&mut self, token: Token, batch: &mut Batch) -> io::Result<()> {
@@ -160,6 +187,7 @@ impl Inside for Forward {
             // ICMP said so: the backend has not taken what was sent earlier.
             Some(flow) => flow.channel.receive(batch).inspect_err(|_| {
                 self.surroundings.counters.dropped(DropReason::InsideSend);
+                self.health[flow.route].failed(1);
             }),
             None => Err(io::ErrorKind::NotConnected.into()),
         }
@@ -177,6 +205,12 @@ impl Inside for Forward {
         Some(id)
     }
 
+    fn reconfigure(&mut self, limits: FlowLimits) {
+        self.limits = limits;
+        let look = |(id, flow): (&LocalId, &Flow)| Reverse((flow.active_at + limits.idle, *id));
+        self.idle_looks = self.flows.iter().map(look).collect();
+    }
+
     fn deadline(&self) -> Option<Instant> {
         // A look may wait a little, so that many flows end in one sweep.
         self.idle_looks.peek().map(|Reverse((look, _))| *look + SWEEP_EVERY)
@@ -190,7 +224,7 @@ impl Inside for Forward {
             let Some(flow) = self.flows.get(&id) else { continue };
             let idle_at = flow.active_at + self.limits.idle;
             if idle_at <= now {
-                self.flows.remove(&id);
+                self.close_flow(id);
             } else {
                 self.idle_looks.push(Reverse((idle_at, id)));
             }

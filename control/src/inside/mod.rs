@@ -2,6 +2,7 @@
 //! client ([`local`]).
 
 pub mod forward;
+pub mod health;
 pub mod local;
 
 use std::io;
@@ -14,6 +15,7 @@ use rustix::event::epoll;
 use xdtls_common::id::LocalId;
 use xdtls_proto::association::CloseCause;
 
+use self::forward::FlowLimits;
 use crate::counters::Counters;
 use crate::datapath::socket::Batch;
 
@@ -67,6 +69,9 @@ pub trait Inside {
     fn poll_request(&mut self) -> Option<Request> {
         None
     }
+
+    /// Other limits of backend flows apply from now on.
+    fn reconfigure(&mut self, _limits: FlowLimits) {}
 
     /// When [`Inside::handle_timeout`] is to be called.
     fn deadline(&self) -> Option<Instant>;

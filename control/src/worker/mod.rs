@@ -1,11 +1,12 @@
-//! A worker: one thread that alone owns one shard of the associations, its outside socket and its
+//! A worker: one thread that alone owns one shard of the associations, its outside sockets and its
 //! inside.
 //!
 //! The loop is only about descriptors, batches and queues; what is done to a packet stands in
 //! [`Shard`]. It sleeps in epoll when nothing is to be done, and reads the clock once a round.
 
-mod fast;
+mod frames;
 mod output;
+mod outside;
 
 use std::io;
 use std::mem::MaybeUninit;
@@ -16,23 +17,27 @@ use std::time::Instant;
 use rustix::event::{Timespec, epoll};
 use tracing::{debug, trace};
 use xdtls_common::DropReason;
+use xdtls_common::cursor::SliceCursor;
+use xdtls_common::frame;
+use xdtls_common::id::LocalId;
 use xdtls_proto::association::CloseCause;
 use xdtls_proto::endpoint::Endpoint;
 use xdtls_proto::handshakes::Installation;
-use xdtls_proto::shard::{Front, Shard};
+use xdtls_proto::shard::{Front, Output, Shard};
 
+use crate::access::AccessList;
 use crate::cookies::SharedSecrets;
 use crate::counters::Counters;
-use crate::datapath::segments::Segments;
+use crate::datapath::next_hops::NextHops;
 use crate::datapath::socket::{Batch, Channel};
 use crate::datapath::xdp::Associations;
 use crate::handshake_pool::Pool;
 use crate::inside::{Inside, Request, Token, watch};
 use crate::mailbox::{Mailbox, Postbox};
 use crate::messages::ToWorker;
-use crate::xsk::ShardXsk;
-use fast::Fast;
+use crate::xsk::{RECEIVE_BATCH, RxPacket, ShardXsk};
 use output::WorkerOutput;
+use outside::Outside;
 
 /// Tokens that no inside uses: ids and port numbers have 32 bits.
 const OUTSIDE: Token = u64::MAX;
@@ -55,6 +60,8 @@ pub struct Parts<I> {
     pub channel: Channel,
     /// Its AF_XDP sockets, if packets take the fast path.
     pub xsk: Option<ShardXsk>,
+    /// Where frames go, if its AF_XDP sockets transmit, too.
+    pub next_hops: Option<NextHops>,
     /// What the XDP program knows of associations, if there is one.
     pub associations: Option<Arc<Associations>>,
     /// What is asked of it.
@@ -65,6 +72,8 @@ pub struct Parts<I> {
     pub pool: Pool,
     /// Cookie secrets, if it answers ClientHellos.
     pub secrets: Option<Arc<SharedSecrets>>,
+    /// Who may send to the outside socket. The XDP program asks for what it hands over.
+    pub access: Arc<AccessList>,
     /// Where associations that we open lead to.
     pub gateway: Option<Endpoint>,
     /// The epoll descriptor that the inside was made with.
@@ -76,9 +85,9 @@ pub struct Parts<I> {
 /// A worker.
 pub struct Worker<I> {
     parts: Parts<I>,
-    run: Segments<Endpoint>,
+    outside: Outside,
     batch: Batch,
-    fast: Option<Fast>,
+    packets: Vec<RxPacket>,
     local_port: u16,
 }
 
@@ -93,22 +102,25 @@ impl<I: Inside> Worker<I> {
         watch(parts.poll.as_fd(), parts.channel.fd(), OUTSIDE)?;
         watch(parts.poll.as_fd(), parts.mailbox.bell(), BELL)?;
         let local_port = parts.channel.local_address()?.port();
-        let run = Segments::new(parts.channel.max_segments());
-        let fast = parts.xsk.take().map(|xsk| Fast::new(xsk, &parts.poll, XSK)).transpose()?;
-        Ok(Self { parts, run, batch: Batch::default(), fast, local_port })
+        let (xsk, next_hops) = (parts.xsk.take(), parts.next_hops.take());
+        let outside = Outside::new(parts.channel.clone(), xsk, next_hops)?;
+        outside.watch_xsk(&parts.poll, XSK)?;
+        let (batch, packets) = (Batch::default(), Vec::with_capacity(RECEIVE_BATCH));
+        Ok(Self { parts, outside, batch, packets, local_port })
     }
 
     /// Works until told to stop.
     pub fn work(mut self) -> io::Result<()> {
         let mut events = [MaybeUninit::uninit(); EVENTS];
         loop {
-            let timeout = self.timeout(Instant::now());
+            let timeout = self.timeout();
             let (ready, _) = match epoll::wait(&self.parts.poll, &mut events, timeout.as_ref()) {
                 Err(rustix::io::Errno::INTR) => continue,
                 outcome => outcome?,
             };
             let now = Instant::now();
             let mut stop = false;
+            self.outside.begin_round();
             for event in &*ready {
                 match event.data.u64() {
                     OUTSIDE => self.receive_outside(now, &mut stop),
@@ -123,23 +135,24 @@ impl<I: Inside> Worker<I> {
             if stop {
                 self.with_output(now, |shard, _, out| shard.close_all(now, out));
             }
-            self.flush(now);
-            if let Some(fast) = &mut self.fast {
-                fast.service();
-            }
+            self.outside.flush(&self.parts.counters);
+            self.parts.inside.flush();
+            self.outside.service();
             let shard = &self.parts.shard;
             self.parts.counters.publish(shard.counters(), shard.established());
             if stop {
+                self.outside.linger(&self.parts.counters);
                 return Ok(());
             }
         }
     }
 
     /// How long to sleep; `None` for as long as nothing happens.
-    fn timeout(&self, now: Instant) -> Option<Timespec> {
-        let deadline =
-            [self.parts.shard.deadline(), self.parts.inside.deadline()].into_iter().flatten().min();
-        deadline.map(|deadline| {
+    fn timeout(&self) -> Option<Timespec> {
+        let now = Instant::now();
+        let (shard, inside) = (self.parts.shard.deadline(), self.parts.inside.deadline());
+        let deadlines = [shard, inside, self.outside.deadline(now)];
+        deadlines.into_iter().flatten().min().map(|deadline| {
             let left = deadline.saturating_duration_since(now);
             Timespec {
                 tv_sec: left.as_secs().min(3600) as i64,
@@ -158,8 +171,7 @@ impl<I: Inside> Worker<I> {
         let mut out = WorkerOutput {
             now,
             inside: &mut parts.inside,
-            channel: &parts.channel,
-            run: &mut self.run,
+            outside: &mut self.outside,
             workers: &parts.workers,
             pool: &parts.pool,
             counters: &parts.counters,
@@ -169,16 +181,19 @@ impl<I: Inside> Worker<I> {
     }
 
     fn receive_outside(&mut self, now: Instant, stop: &mut bool) {
-        if let Err(error) = self.parts.channel.receive(&mut self.batch) {
+        if let Err(error) = self.outside.channel().receive(&mut self.batch) {
             // The kernel reports what unauthenticated ICMP said: it ends nothing.
             return debug!(%error, "cannot receive from the outside");
         }
         // An answer to a flight must find the id reserved that was posted before the flight left.
         self.read_mail(now, stop);
-        let front = self.front();
+        let (front, access) = (self.front(), self.parts.access.clone());
         self.with_output(now, |shard, batch, out| {
             batch.for_each(|datagram| {
                 trace!(from = %datagram.from, length = datagram.payload.len(), "outside");
+                if !access.admits(datagram.from.ip()) {
+                    return out.count(DropReason::AccessDenied);
+                }
                 let from = Endpoint { remote: datagram.from, local: datagram.to };
                 shard.receive(now, front.as_ref(), from, datagram.payload, out);
             });
@@ -186,13 +201,20 @@ impl<I: Inside> Worker<I> {
     }
 
     fn receive_fast(&mut self, now: Instant, stop: &mut bool) {
-        let Some(mut fast) = self.fast.take() else { return };
-        if fast.receive(&self.parts.counters) > 0 {
+        let mut packets = std::mem::take(&mut self.packets);
+        let received = self.outside.receive_fast(&mut packets);
+        self.parts.counters.fast_path(received as u64);
+        if received > 0 {
             self.read_mail(now, stop);
             let front = self.front();
-            self.with_output(now, |shard, _, out| fast.open(now, shard, front.as_ref(), out));
+            self.with_output(now, |shard, _, out| {
+                for mut packet in packets.drain(..) {
+                    receive_frame(now, shard, front.as_ref(), packet.frame.bytes_mut(), out);
+                    out.outside.return_frame(packet.frame);
+                }
+            });
         }
-        self.fast = Some(fast);
+        self.packets = packets;
     }
 
     fn front(&self) -> Option<Front> {
@@ -230,11 +252,33 @@ impl<I: Inside> Worker<I> {
                     });
                 }
                 ToWorker::Failed(request, reason) => self.parts.inside.failed(request, &reason),
+                ToWorker::Look(ids, answer) => {
+                    let shard = &mut self.parts.shard;
+                    let views = ids.into_iter().map(|id| shard.look(now, id)).collect();
+                    // Who does not wait any more needs no answer.
+                    let _ = answer.send(views);
+                }
+                ToWorker::Close(id, answer) => {
+                    let _ = answer.send(self.close(now, id));
+                }
+                ToWorker::Reconfigure(limits) => {
+                    self.parts.shard.set_idle_timeout(limits.idle_timeout);
+                    self.parts.inside.reconfigure(limits.flows);
+                }
                 ToWorker::Stop => *stop = true,
             }
         }
         // More is waiting: ring again, so that the next round does not sleep.
         self.parts.workers[self.parts.shard.index()].ring();
+    }
+
+    /// Closes an association for the operator; `false` if there is none.
+    fn close(&mut self, now: Instant, id: LocalId) -> bool {
+        let known = self.parts.shard.look(now, id).is_some();
+        if known {
+            self.with_output(now, |shard, _, out| shard.close(now, id, CloseCause::Operator, out));
+        }
+        known
     }
 
     fn install(&mut self, now: Instant, installation: Installation) {
@@ -268,10 +312,25 @@ impl<I: Inside> Worker<I> {
             }
         }
     }
+}
 
-    fn flush(&mut self, now: Instant) {
-        self.with_output(now, |_, _, out| out.flush());
-        self.parts.inside.flush();
+/// Lets the shard open the records of a datagram in the frame that it came in.
+fn receive_frame(
+    now: Instant,
+    shard: &mut Shard,
+    front: Option<&Front>,
+    bytes: &mut [u8],
+    out: &mut impl Output,
+) {
+    match frame::parse(SliceCursor::new(bytes)) {
+        Ok((headers, _)) => {
+            let end = headers.payload_at + headers.payload_len;
+            let local = Some(headers.destination.ip());
+            let from = Endpoint { remote: headers.source, local };
+            shard.receive(now, front, from, &mut bytes[headers.payload_at..end], out);
+        }
+        // The XDP program has parsed it with the same code: the frame was changed since.
+        Err(_) => out.count(DropReason::TooShort),
     }
 }
 

@@ -1,8 +1,8 @@
-//! Where a shard's results go: the transmit run, the inside, the handshakes, other workers.
+//! Where a shard's results go: the outside, the inside, the handshakes, other workers.
 
 use std::time::Instant;
 
-use tracing::{debug, info};
+use tracing::info;
 use xdtls_common::DropReason;
 use xdtls_common::id::LocalId;
 use xdtls_common::verdict::Phase;
@@ -10,9 +10,8 @@ use xdtls_proto::endpoint::Endpoint;
 use xdtls_proto::shard::{Output, ShardEvent};
 
 use super::hand_over;
+use super::outside::Outside;
 use crate::counters::Counters;
-use crate::datapath::segments::{Run, Segments};
-use crate::datapath::socket::Channel;
 use crate::datapath::xdp::Associations;
 use crate::handshake_pool::Pool;
 use crate::inside::Inside;
@@ -22,31 +21,16 @@ use crate::messages::ToWorker;
 pub(super) struct WorkerOutput<'a, I> {
     pub(super) now: Instant,
     pub(super) inside: &'a mut I,
-    pub(super) channel: &'a Channel,
-    pub(super) run: &'a mut Segments<Endpoint>,
+    pub(super) outside: &'a mut Outside,
     pub(super) workers: &'a [Postbox<ToWorker>],
     pub(super) pool: &'a Pool,
     pub(super) counters: &'a Counters,
     pub(super) associations: Option<&'a Associations>,
 }
 
-fn send(channel: &Channel, counters: &Counters, run: &Run<'_, Endpoint>) {
-    if let Err(error) = channel.send_run(run.to.remote, run.to.local, run) {
-        debug!(%error, "the outside did not take {} datagrams", run.count);
-        counters.dropped_many(DropReason::OutsideSend, run.count as u64);
-    }
-}
-
-impl<I> WorkerOutput<'_, I> {
-    pub(super) fn flush(&mut self) {
-        self.run.flush(|run| send(self.channel, self.counters, &run));
-    }
-}
-
 impl<I: Inside> Output for WorkerOutput<'_, I> {
     fn datagram(&mut self, to: &Endpoint, length: usize) -> Option<&mut [u8]> {
-        let (channel, counters) = (self.channel, self.counters);
-        Some(self.run.room(to, length, |run| send(channel, counters, &run)))
+        self.outside.room(to, length, self.counters)
     }
 
     fn plaintext(&mut self, id: LocalId, plaintext: &[u8]) {

@@ -34,6 +34,14 @@ impl Default for XskOptions {
     }
 }
 
+impl XskOptions {
+    /// The memory that a set for so many queues and shards registers, in bytes.
+    #[must_use]
+    pub fn umem_bytes(&self, queues: u32, shards: u32) -> u64 {
+        FrameDemand { queues, shards }.frames(self) as u64 * self.chunk.bytes() as u64
+    }
+}
+
 /// The most frames that one worker can have at once, in its hands.
 pub const HELD_FRAMES_MAX: usize = 512;
 

@@ -154,6 +154,16 @@ impl ShardXsk {
         outcome
     }
 
+    /// How many packets the driver has not taken from the tx rings.
+    pub fn unsent(&mut self) -> u32 {
+        self.ports.iter_mut().map(|port| port.tx.unconsumed()).sum()
+    }
+
+    /// How many queues it has a socket on.
+    pub fn queues(&self) -> u32 {
+        self.ports.len() as u32
+    }
+
     /// What to watch for reading, level-triggered; in the order of the queues.
     pub fn fds(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         self.ports.iter().filter_map(|port| port.socket.as_ref()).map(XskSocket::fd)

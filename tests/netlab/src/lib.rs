@@ -20,8 +20,10 @@ pub mod shim;
 mod shim_loop;
 mod udp;
 mod veth;
+mod xdp_pass;
 
 pub use netns::{Netns, sweep};
 pub use process::{Finished, Line, Process, Stream, capture, program};
 pub use requirement::missing;
 pub use veth::Veth;
+pub use xdp_pass::XdpPass;

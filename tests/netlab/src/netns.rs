@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::fs::File;
-use std::net::{SocketAddr, UdpSocket};
+use std::io;
+use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::os::fd::AsFd;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -16,12 +17,13 @@ use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use crate::process::capture;
 use crate::veth::LINK_GROUP;
+use crate::xdp_pass::XdpPass;
 
 /// What the names of our namespaces begin with.
 const PREFIX: &str = "xdtls-";
 
 /// Where `ip netns` keeps namespaces.
-const MOUNTS: &str = "/run/netns";
+pub(crate) const MOUNTS: &str = "/run/netns";
 
 /// How long killed processes may take to leave their namespace.
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -88,14 +90,33 @@ impl Netns {
 
     /// A UDP socket of ours that lives inside: a test can be the program or the backend itself.
     pub fn bind_udp(&self, address: SocketAddr) -> Result<UdpSocket> {
-        let netns = File::open(Path::new(MOUNTS).join(&self.name))?;
-        // A socket stays where it was made. The thread that goes there must not come back.
-        let bind = move || {
-            move_into_link_name_space(netns.as_fd(), Some(LinkNameSpaceType::Network))?;
-            UdpSocket::bind(address)
-        };
-        let bound = std::thread::spawn(bind).join().map_err(|_| anyhow!("bind_udp panicked"))?;
+        let bound = self.make_socket(move || UdpSocket::bind(address))?;
         bound.with_context(|| format!("{address} in {}", self.name))
+    }
+
+    /// A TCP connection of ours to somebody inside.
+    pub fn connect_tcp(&self, address: SocketAddr) -> Result<TcpStream> {
+        let connected = self.make_socket(move || TcpStream::connect(address))?;
+        connected.with_context(|| format!("{address} in {}", self.name))
+    }
+
+    /// A socket stays where it was made. The thread that goes there must not come back.
+    fn make_socket<T: Send + 'static>(
+        &self,
+        make: impl FnOnce() -> io::Result<T> + Send + 'static,
+    ) -> Result<io::Result<T>> {
+        let netns = File::open(Path::new(MOUNTS).join(&self.name))?;
+        let enter_and_make = move || {
+            move_into_link_name_space(netns.as_fd(), Some(LinkNameSpaceType::Network))?;
+            make()
+        };
+        std::thread::spawn(enter_and_make).join().map_err(|_| anyhow!("a thread panicked"))
+    }
+
+    /// Attaches an XDP program to an interface of a veth pair, so that the other end can send to it
+    /// by XDP. Everything passes.
+    pub fn pass_xdp(&self, interface: &str) -> Result<XdpPass> {
+        XdpPass::attach(&self.name, interface)
     }
 
     /// The process ids of what runs inside.

@@ -4,13 +4,19 @@
 //! lab's. They wait much more than they compute, so several run at once, the longest first.
 #![forbid(unsafe_code)]
 
+mod access;
 mod adversity;
 mod identity;
 mod lifetime;
 mod limits;
 mod loss;
+mod operating;
+mod operations;
+mod page;
+mod service;
 mod sizes;
 mod traffic;
+mod transmit;
 mod xdp;
 
 use std::process::{Command, ExitCode};
@@ -69,8 +75,16 @@ fn all() -> Vec<Test> {
         limits::one_program_too_many_is_refused
         limits::one_backend_flow_too_many_is_refused
         limits::sixteen_datagrams_wait_for_an_association
+        access::a_denied_source_is_cut_off_at_once
         adversity::a_backend_may_go_and_come_back
+        operating::status_and_metrics_agree_to_the_packet
+        operating::logs_name_no_peer_at_the_usual_level
+        operating::associations_are_listed_shown_and_closed
+        operating::a_reload_is_whole_or_nothing
+        operating::a_draining_gateway_takes_nobody_new
         adversity::garbage_is_counted_and_disturbs_nobody
+        operations::no_thread_keeps_privileges
+        operations::the_gateway_becomes_another_user
     ]
     .to_vec();
     let [same_id, ipv6] = tests![
@@ -79,6 +93,24 @@ fn all() -> Vec<Test> {
     ];
     tests.push(Test { needs: Some("openssl"), ..same_id });
     tests.push(Test { family: Family::V6, ..ipv6 });
+    tests
+}
+
+/// Tests that are worth running once more where gateways transmit through AF_XDP.
+fn of_frames() -> Vec<Test> {
+    let mut tests = tests![
+        lifetime::a_stopped_gateway_says_goodbye_and_may_come_back
+        traffic::a_hundred_associations_share_two_workers
+        sizes::every_size_passes_both_ways
+        transmit::frames_carry_every_byte
+        transmit::a_gateway_follows_another_mac_address
+        transmit::frames_follow_the_neighbour_table
+        transmit::another_interface_is_left_to_the_kernel
+    ]
+    .to_vec();
+    for test in tests![traffic::ipv6_works_too transmit::frames_carry_every_byte_over_ipv6] {
+        tests.push(Test { family: Family::V6, ..test });
+    }
     tests
 }
 
@@ -93,10 +125,33 @@ fn of_xdp() -> Vec<Test> {
         xdp::a_killed_gateway_leaves_the_interface_usable
         xdp::a_stopped_gateway_takes_its_program_along
         xdp::an_epoch_0_flood_ends_in_the_program
+        xdp::the_driver_answers_hellos
+        xdp::generic_mode_answers_hellos
+        xdp::unfinished_checksums_take_the_slow_path
+        operations::the_doctor_looks_and_changes_nothing
+        service::its_capabilities_are_enough_and_each_is_needed
+        page::the_operations_page_works_as_written
     ]
     .to_vec();
-    let [final_flight] = tests![xdp::a_lost_final_flight_is_sent_again];
+    let [final_flight, ipv6] = tests![
+        xdp::a_lost_final_flight_is_sent_again
+        xdp::the_driver_answers_hellos_over_ipv6
+    ];
+    tests.push(Test { family: Family::V6, ..ipv6 });
     tests.push(Test { needs: Some("openssl"), ..final_flight });
+    tests
+}
+
+/// Tests of what does not depend on the gateway's datapath.
+fn of_sockets() -> Vec<Test> {
+    let mut tests = tests![
+        transmit::a_client_follows_another_mac_address
+        operations::exit_codes_are_as_documented
+        operations::a_service_manager_is_told
+    ]
+    .to_vec();
+    let [unit] = tests![service::systemd_accepts_the_unit];
+    tests.push(Test { needs: Some("systemd-analyze"), ..unit });
     tests
 }
 
@@ -106,7 +161,10 @@ fn main() -> ExitCode {
     let obstacle = obstacle();
     let mut trials = Vec::new();
     let everywhere = DATAPATHS.iter().flat_map(|path| all().into_iter().map(move |it| (*path, it)));
-    for (datapath, test) in everywhere.chain(of_xdp().into_iter().map(|test| ("xdp", test))) {
+    let of_one = [("xdp", of_xdp()), ("xdp-transmit", of_frames()), ("socket", of_sockets())];
+    let of_one =
+        of_one.into_iter().flat_map(|(path, tests)| tests.into_iter().map(move |it| (path, it)));
+    for (datapath, test) in everywhere.chain(of_one) {
         let name = format!("{datapath}::{}", test.name);
         let obstacle = obstacle.clone().or_else(|| test.obstacle());
         // A list of tests is read by programs.

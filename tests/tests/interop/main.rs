@@ -5,6 +5,8 @@
 //!   client ── 127.0.0.1:4434 prefix-shim ── 127.0.0.1:4433 xdtls gateway ── udp-echo
 //! ```
 //!
+//! With one suite each, the gateway is on another host whose XDP program answers ClientHellos.
+//!
 //! Each test has its own namespace and processes. Skipped, with the reason, where no namespace can
 //! be made or a client is not installed.
 #![forbid(unsafe_code)]

@@ -10,7 +10,7 @@ use anyhow::{Context, Result, ensure};
 use xdtls_netlab::Process;
 
 use crate::certificates::Certificates;
-use crate::lab::{Lab, PATIENCE, PORT};
+use crate::lab::{Lab, PATIENCE, PORT, Way};
 use crate::suite::{SUITES, Suite};
 use crate::{PYTHON, Test};
 
@@ -23,10 +23,14 @@ const MODULE: &str = "python-mbedtls==2.10.1";
 const FETCH_PATIENCE: Duration = Duration::from_secs(40);
 
 pub(crate) fn tests() -> Vec<Test> {
-    SUITES.map(|suite| Test::new(PYTHON, suite.mbedtls, move |it| talks(it, suite))).into()
+    let talk =
+        |suite: Suite| Test::new(PYTHON, suite.mbedtls, move |it| talks(it, suite, Way::Loopback));
+    let [suite, ..] = SUITES;
+    let over_xdp = Test::new(PYTHON, "over XDP", move |it| talks(it, suite, Way::Driver));
+    SUITES.map(talk).into_iter().chain([over_xdp]).collect()
 }
 
-fn talks(certificates: &Certificates, suite: Suite) -> Result<()> {
+fn talks(certificates: &Certificates, suite: Suite, way: Way) -> Result<()> {
     let python = match python() {
         Ok(python) => python,
         Err(reason) => {
@@ -34,7 +38,7 @@ fn talks(certificates: &Certificates, suite: Suite) -> Result<()> {
             return Ok(());
         }
     };
-    let lab = Lab::new(certificates)?;
+    let lab = Lab::over(certificates, way)?;
     let mut command = lab.command(python);
     command.args(["-c", CLIENT, PORT]);
     command.args(["ca.pem", "client.pem", "client.key"].map(|file| certificates.trusted(file)));
@@ -44,6 +48,7 @@ fn talks(certificates: &Certificates, suite: Suite) -> Result<()> {
     let expected = [suite.mbedtls, "a line", "closed"];
     ensure!(finished.status.success() && lines == expected, "{finished}");
     lab.wait_for_status(&[("/associations", 0), ("/handshakes_ok", 1), ("/opened_bytes", 6)])?;
+    lab.ensure_answered(way)?;
     lab.gateway()?.wait_for_line("association ended: closed by the peer", PATIENCE)?;
     Ok(())
 }

@@ -4,7 +4,7 @@ use anyhow::{Result, ensure};
 
 use crate::certificates::Certificates;
 use crate::client::{self, Client, PRIORITY};
-use crate::lab::Lab;
+use crate::lab::{Lab, Way};
 use crate::{GNUTLS, OPENSSL, Test};
 
 /// A cipher suite, as each client calls it.
@@ -54,16 +54,25 @@ pub(crate) const SUITES: [Suite; 6] = [
 
 pub(crate) fn tests() -> Vec<Test> {
     let of_openssl = SUITES.map(|suite| {
-        Test::new(OPENSSL, suite.openssl, move |certificates| openssl(certificates, suite))
+        Test::new(OPENSSL, suite.openssl, move |certificates| {
+            openssl(certificates, suite, Way::Loopback)
+        })
     });
     let of_gnutls = SUITES.map(|suite| {
-        Test::new(GNUTLS, suite.openssl, move |certificates| gnutls(certificates, suite))
+        Test::new(GNUTLS, suite.openssl, move |certificates| {
+            gnutls(certificates, suite, Way::Loopback)
+        })
     });
-    of_openssl.into_iter().chain(of_gnutls).collect()
+    let [suite, ..] = SUITES;
+    let over_xdp = [
+        Test::new(OPENSSL, "over XDP", move |it| openssl(it, suite, Way::Driver)),
+        Test::new(GNUTLS, "over XDP", move |it| gnutls(it, suite, Way::Driver)),
+    ];
+    of_openssl.into_iter().chain(of_gnutls).chain(over_xdp).collect()
 }
 
-fn openssl(certificates: &Certificates, suite: Suite) -> Result<()> {
-    let lab = Lab::new(certificates)?;
+fn openssl(certificates: &Certificates, suite: Suite, way: Way) -> Result<()> {
+    let lab = Lab::over(certificates, way)?;
     let mut command = client::known_openssl(&lab);
     command.args(["-cipher", suite.openssl]);
     let mut client = Client::spawn(command)?;
@@ -74,12 +83,13 @@ fn openssl(certificates: &Certificates, suite: Suite) -> Result<()> {
     client.say("Q")?;
     let finished = client.wait()?;
     ensure!(finished.status.success(), "{finished}");
-    lab.wait_for_status(&[("/associations", 0), ("/handshakes_ok", 1)])
+    lab.wait_for_status(&[("/associations", 0), ("/handshakes_ok", 1)])?;
+    lab.ensure_answered(way)
 }
 
-fn gnutls(certificates: &Certificates, suite: Suite) -> Result<()> {
+fn gnutls(certificates: &Certificates, suite: Suite, way: Way) -> Result<()> {
     let [key_exchange, cipher] = suite.gnutls;
-    let lab = Lab::new(certificates)?;
+    let lab = Lab::over(certificates, way)?;
     let priority = format!("{PRIORITY}:-KX-ALL:+{key_exchange}:-CIPHER-ALL:+{cipher}");
     let mut client = Client::spawn(client::known_gnutls(&lab, &priority))?;
     client.hear("The certificate is trusted")?;
@@ -92,7 +102,8 @@ fn gnutls(certificates: &Certificates, suite: Suite) -> Result<()> {
     talk(&mut client, &lab)?;
     let finished = client.close().wait()?;
     ensure!(finished.status.success(), "{finished}");
-    lab.wait_for_status(&[("/associations", 0), ("/handshakes_ok", 1)])
+    lab.wait_for_status(&[("/associations", 0), ("/handshakes_ok", 1)])?;
+    lab.ensure_answered(way)
 }
 
 /// Sends two lines and expects them back, through the gateway and its backend.

@@ -1,10 +1,10 @@
 //! Which datagram goes where, whatever frame it came in.
 
 use xdtls_common::DropReason::{
-    Closed, HandshakeRecordType, MalformedRecord, TooShort, UnknownId, WrongEpoch, WrongPeerId,
-    WrongRecordType,
+    Closed, HandshakeRecordType, MalformedRecord, NotAClientHello, TooShort, UnknownId, WrongEpoch,
+    WrongPeerId, WrongRecordType,
 };
-use xdtls_common::steering::Steering::{ClientHello, Drop, Handshake, Worker};
+use xdtls_common::steering::Steering::{Drop, Handshake, Worker};
 use xdtls_common::verdict::MAX_LEADING_RECORDS;
 
 use crate::cases::Row;
@@ -29,9 +29,9 @@ fn ids() -> Vec<Row> {
         ("seven bytes", vec![0; 7], Drop(TooShort)),
         ("a prefix of zeros", vec![0; 8], Drop(TooShort)),
         ("zeros one byte short of a record", vec![0; 20], Drop(TooShort)),
-        ("zeros as long as a record header", vec![0; 21], ClientHello),
-        ("no receiver id", datagram(PEER, 0, &[record(22, 0, 80)]), ClientHello),
-        ("no receiver id, data", data(PEER, 0), ClientHello),
+        ("zeros as long as a record header", vec![0; 21], Drop(WrongPeerId)),
+        ("no receiver id", datagram(PEER, 0, &[record(22, 0, 80)]), Drop(NotAClientHello)),
+        ("no receiver id, data", data(PEER, 0), Drop(NotAClientHello)),
         ("an id whose slot is free", data(PEER, FREE), Drop(UnknownId)),
         ("a free slot, a short record", datagram(PEER, FREE, &[vec![23; 12]]), Drop(TooShort)),
         ("a slot without generation", data(PEER, SLOTS - 2), Drop(UnknownId)),

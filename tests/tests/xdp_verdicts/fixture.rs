@@ -1,8 +1,20 @@
-//! The associations that the table of cases is about, for the host and for the maps.
+//! The associations and the front that the tables are about, for the host and for the maps.
 
+use std::net::IpAddr;
+
+use rustix::time::{ClockId, clock_gettime};
+use xdtls_common::DropReason;
+use xdtls_common::access::{Access, AccessValue, Entrance, PrefixKey, enter};
+use xdtls_common::budget::{SKETCH_CELLS, SKETCH_ROWS};
+use xdtls_common::cookie::{CookieSecrets, Secrets, mapped};
+use xdtls_common::cursor::SliceCursor;
+use xdtls_common::front::{Front, FrontValue, HelloVerdict, judge_frame, pass_slowly};
 use xdtls_common::id::{IdLayout, LocalId};
 use xdtls_common::map::{AssociationValue, ConfigValue, TagValue};
+use xdtls_common::odd::is_hello;
+use xdtls_common::siphash::Key;
 use xdtls_common::steering::Table;
+use xdtls_common::steering::{Steering, steer};
 use xdtls_common::verdict::{Entry, Phase};
 
 /// The port of the gateway.
@@ -62,6 +74,10 @@ pub(crate) struct Slots {
     pub(crate) tags: Vec<TagValue>,
     /// For the map `ASSOCIATIONS`.
     pub(crate) associations: Vec<AssociationValue>,
+    /// Which lists of sources have entries.
+    pub(crate) access: AccessValue,
+    /// What the loader tells the program.
+    pub(crate) config: ConfigValue,
 }
 
 impl Slots {
@@ -70,6 +86,8 @@ impl Slots {
         let mut slots = Self {
             tags: vec![TagValue::EMPTY; SLOTS as usize],
             associations: vec![AssociationValue::EMPTY; SLOTS as usize],
+            access: AccessValue::default(),
+            config: config(),
         };
         for (id, phase, peer_id) in [
             (ESTABLISHED, Phase::Established, PEER),
@@ -96,6 +114,23 @@ impl Slots {
     }
 }
 
+/// The source that the table's lists deny, once they are not empty.
+pub(crate) const DENIED: [u8; 4] = [198, 51, 100, 7];
+
+impl Access for Slots {
+    fn lists(&self) -> AccessValue {
+        self.access
+    }
+
+    fn is_denied(&self, source: PrefixKey) -> bool {
+        source == mapped(IpAddr::from(DENIED))
+    }
+
+    fn is_allowed(&self, source: PrefixKey) -> bool {
+        source == mapped(IpAddr::from([192, 0, 2, 1]))
+    }
+}
+
 impl Table for Slots {
     fn tag(&self, slot: u32) -> Option<TagValue> {
         self.tags.get(slot as usize).copied()
@@ -103,5 +138,106 @@ impl Table for Slots {
 
     fn association(&self, slot: u32) -> Option<AssociationValue> {
         self.associations.get(slot as usize).copied()
+    }
+}
+
+/// What becomes of a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Decision {
+    /// It is not the front's business.
+    Steered(Steering),
+    /// It is a ClientHello, or claims to be.
+    Hello(HelloVerdict),
+}
+
+impl From<Steering> for Decision {
+    fn from(steering: Steering) -> Self {
+        Self::Steered(steering)
+    }
+}
+
+/// What the host decides, in the order in which the XDP program does.
+pub(crate) fn decide(frame: &[u8], slots: &Slots, front: &mut HostFront) -> Decision {
+    let cursor = || SliceCursor::new(frame);
+    match enter(cursor(), &slots.config, slots) {
+        Entrance::Open => {}
+        Entrance::NotOurs => return Steering::NotOurs.into(),
+        Entrance::Denied => return Steering::Drop(DropReason::AccessDenied).into(),
+    }
+    match steer(cursor(), &slots.config, slots) {
+        Steering::NotPlain if is_hello(cursor(), &slots.config) => match pass_slowly(front) {
+            Ok(()) => Decision::Hello(HelloVerdict::PassSlowly),
+            Err(reason) => Steering::Drop(reason).into(),
+        },
+        Steering::NotPlain => Steering::NotOurs.into(),
+        Steering::ClientHello => match judge_frame(cursor(), front) {
+            HelloVerdict::Drop(reason) => Decision::Steered(Steering::Drop(reason)),
+            verdict => Decision::Hello(verdict),
+        },
+        steering => Decision::Steered(steering),
+    }
+}
+
+/// The secrets that judge cookies.
+pub(crate) const SECRETS: CookieSecrets =
+    CookieSecrets([[1, 2], [0x1234_5678_9abc_def0, 4], [5, u64::MAX], [7, 8]]);
+
+/// The host's front.
+#[derive(Clone)]
+pub(crate) struct HostFront {
+    /// The secrets.
+    pub(crate) secrets: CookieSecrets,
+    /// The clock.
+    pub(crate) now_ns: u64,
+    limits: FrontValue,
+    budgets: [u64; 2],
+    rows: Box<[[u64; SKETCH_CELLS]; SKETCH_ROWS]>,
+}
+
+impl HostFront {
+    /// A front with these limits, now.
+    pub(crate) fn new(limits: FrontValue) -> Self {
+        let rows = Box::new([[0; SKETCH_CELLS]; SKETCH_ROWS]);
+        Self { secrets: SECRETS, now_ns: now_ns(), limits, budgets: [0; 2], rows }
+    }
+
+    /// The same front at another second.
+    pub(crate) fn at(&self, now_s: u32) -> Self {
+        Self { now_ns: u64::from(now_s) * 1_000_000_000, ..self.clone() }
+    }
+}
+
+/// The clock of the XDP program.
+pub(crate) fn now_ns() -> u64 {
+    let now = clock_gettime(ClockId::MonotonicCoarse);
+    now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
+}
+
+impl Secrets for HostFront {
+    fn secret(&self, index: usize) -> Option<Key> {
+        self.secrets.secret(index)
+    }
+}
+
+impl Front for HostFront {
+    fn now_ns(&self) -> u64 {
+        self.now_ns
+    }
+
+    fn limits(&self) -> FrontValue {
+        self.limits
+    }
+
+    fn replies(&mut self) -> Option<&mut u64> {
+        self.budgets.first_mut()
+    }
+
+    fn slow_hellos(&mut self) -> Option<&mut u64> {
+        self.budgets.last_mut()
+    }
+
+    fn cells(&mut self, [first, second]: [usize; SKETCH_ROWS]) -> Option<[&mut u64; SKETCH_ROWS]> {
+        let [first_row, second_row] = &mut *self.rows;
+        Some([&mut first_row[first], &mut second_row[second]])
     }
 }

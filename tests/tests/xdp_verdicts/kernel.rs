@@ -1,17 +1,22 @@
 //! The program in the kernel, without an interface.
 
+use std::net::IpAddr;
 use std::os::fd::AsRawFd;
 use std::time::Duration;
 
+use aya::maps::lpm_trie::{Key, LpmTrie};
 use aya::maps::{Array, MapData, PerCpuArray, XskMap};
 use aya::programs::{TestRun, TestRunOptions, Xdp};
 use aya::{Ebpf, EbpfLoader};
 use socket2::{Domain, Socket, Type};
+use xdtls_common::access::AccessValue;
+use xdtls_common::cookie::{CookieSecrets, mapped};
+use xdtls_common::front::{FrontValue, HelloVerdict};
 use xdtls_common::map::ConfigValue;
 use xdtls_common::steering::Steering;
 use xdtls_common::{DropReason, Outcome};
 
-use crate::fixture::{SHARDS, SLOTS, Slots};
+use crate::fixture::{Decision, SECRETS, SHARDS, SLOTS, Slots};
 use crate::object;
 
 /// The actions of XDP that the program uses, by their numbers.
@@ -35,14 +40,22 @@ pub(crate) struct Seen {
 }
 
 impl Seen {
-    /// What a frame that is steered so shows while every shard has a socket.
-    pub(crate) fn of(steering: Steering) -> Self {
-        let (action, name) = match steering {
-            Steering::NotOurs => (action::PASS, Outcome::NotOurs.as_str()),
-            Steering::ClientHello => (action::PASS, Outcome::ClientHello.as_str()),
-            Steering::Handshake => (action::PASS, Outcome::Handshake.as_str()),
-            Steering::Worker(_) => (action::REDIRECT, Outcome::Redirected.as_str()),
-            Steering::Drop(reason) => (action::DROP, reason.as_str()),
+    /// What a frame of which this becomes shows while every shard has a socket.
+    pub(crate) fn of(decision: impl Into<Decision>) -> Self {
+        let (action, name) = match decision.into() {
+            Decision::Steered(steering) => match steering {
+                Steering::NotOurs => (action::PASS, Outcome::NotOurs.as_str()),
+                Steering::Handshake => (action::PASS, Outcome::Handshake.as_str()),
+                Steering::Worker(_) => (action::REDIRECT, Outcome::Redirected.as_str()),
+                Steering::Drop(reason) => (action::DROP, reason.as_str()),
+                Steering::NotPlain | Steering::ClientHello => (action::PASS, "undecided"),
+            },
+            Decision::Hello(verdict) => match verdict {
+                HelloVerdict::Reply(_) => (action::TX, Outcome::HelloVerifyRequest.as_str()),
+                HelloVerdict::Pass => (action::PASS, Outcome::ClientHello.as_str()),
+                HelloVerdict::PassSlowly => (action::PASS, Outcome::SlowHello.as_str()),
+                HelloVerdict::Drop(reason) => (action::DROP, reason.as_str()),
+            },
         };
         Self { action, counted: vec![(name, 1)] }
     }
@@ -54,26 +67,64 @@ pub(crate) struct Kernel {
     drops: PerCpuArray<MapData, u64>,
     outcomes: PerCpuArray<MapData, u64>,
     sockets: XskMap<MapData>,
+    secrets: Array<MapData, [u8; 16]>,
+    /// The frame as the last run has left it.
+    output: Vec<u8>,
     /// The counters as they were after the last run.
     last: Vec<u64>,
 }
 
 impl Kernel {
     /// Loads the program with the associations of the fixture and without sockets.
-    pub(crate) fn load(config: &ConfigValue) -> Result<Self, Error> {
+    pub(crate) fn load(config: &ConfigValue, front: &FrontValue) -> Result<Self, Error> {
         let mut ebpf = EbpfLoader::new()
             .map_max_entries("TAGS", SLOTS)
             .map_max_entries("ASSOCIATIONS", SLOTS)
             .map_max_entries("SOCKETS", SHARDS)
             .override_global("CONFIG", bytemuck::bytes_of(config), true)
+            .override_global("FRONT", bytemuck::bytes_of(front), true)
             .load_file(object::path())?;
         program(&mut ebpf)?.load().map_err(|error| object::chain(&error))?;
         fill(&mut ebpf)?;
         let drops = PerCpuArray::try_from(take(&mut ebpf, "DROPS")?)?;
         let outcomes = PerCpuArray::try_from(take(&mut ebpf, "OUTCOMES")?)?;
         let sockets = XskMap::try_from(take(&mut ebpf, "SOCKETS")?)?;
+        let secrets = Array::try_from(take(&mut ebpf, "COOKIE_SECRETS")?)?;
         let last = vec![0; DropReason::COUNT + Outcome::COUNT];
-        Ok(Self { ebpf, drops, outcomes, sockets, last })
+        let output = Vec::new();
+        let mut kernel = Self { ebpf, drops, outcomes, sockets, secrets, output, last };
+        kernel.set_secrets(&SECRETS)?;
+        Ok(kernel)
+    }
+
+    /// Gives the program these secrets.
+    pub(crate) fn set_secrets(&mut self, secrets: &CookieSecrets) -> Result<(), Error> {
+        for (index, secret) in (0..).zip(secrets.0) {
+            self.secrets.set(index, bytemuck::cast::<_, [u8; 16]>(secret), 0)?;
+        }
+        Ok(())
+    }
+
+    /// Puts addresses on the list of those that are denied.
+    pub(crate) fn deny(&mut self, sources: impl IntoIterator<Item = IpAddr>) -> Result<(), Error> {
+        fill_trie(&mut self.ebpf, "DENIED", sources)
+    }
+
+    /// Puts addresses on the list of those that alone are allowed.
+    pub(crate) fn allow(&mut self, sources: impl IntoIterator<Item = IpAddr>) -> Result<(), Error> {
+        fill_trie(&mut self.ebpf, "ALLOWED", sources)
+    }
+
+    /// Says which lists are to be looked at.
+    pub(crate) fn use_lists(&mut self, lists: AccessValue) -> Result<(), Error> {
+        let map = self.ebpf.map_mut("ACCESS").ok_or("there is no map ACCESS")?;
+        Array::<_, [u8; 8]>::try_from(map)?.set(0, bytemuck::cast::<_, [u8; 8]>(lists), 0)?;
+        Ok(())
+    }
+
+    /// The frame as the last run has left it.
+    pub(crate) fn output(&self) -> &[u8] {
+        &self.output
     }
 
     /// Gives a shard an AF_XDP socket on queue 0. It is bound to nothing: the program asks only
@@ -98,8 +149,16 @@ impl Kernel {
 
     /// Runs the program many times and returns its last action and the time of one run.
     pub(crate) fn repeat(&mut self, frame: &[u8], repeat: u32) -> Result<(u32, Duration), Error> {
-        let options = TestRunOptions { data_in: Some(frame), repeat, ..TestRunOptions::new() };
+        let mut output = vec![0; frame.len()];
+        let options = TestRunOptions {
+            data_in: Some(frame),
+            data_out: Some(&mut output),
+            repeat,
+            ..TestRunOptions::new()
+        };
         let result = program(&mut self.ebpf)?.test_run(options)?;
+        output.truncate(result.data_size_out as usize);
+        self.output = output;
         Ok((result.return_value, result.duration))
     }
 
@@ -120,6 +179,19 @@ fn program(ebpf: &mut Ebpf) -> Result<&mut Xdp, Error> {
 
 fn take(ebpf: &mut Ebpf, name: &str) -> Result<aya::maps::Map, Error> {
     ebpf.take_map(name).ok_or_else(|| format!("there is no map {name}").into())
+}
+
+fn fill_trie(
+    ebpf: &mut Ebpf,
+    name: &str,
+    sources: impl IntoIterator<Item = IpAddr>,
+) -> Result<(), Error> {
+    let map = ebpf.map_mut(name).ok_or("there is no such list")?;
+    let mut trie = LpmTrie::<_, [u8; 16], u8>::try_from(map)?;
+    for source in sources {
+        trie.insert(&Key::new(128, mapped(source)), 1, 0)?;
+    }
+    Ok(())
 }
 
 fn fill(ebpf: &mut Ebpf) -> Result<(), Error> {

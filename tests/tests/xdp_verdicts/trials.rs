@@ -5,12 +5,16 @@ use aya::programs::{ProgramError, Xdp};
 use libtest_mimic::Failed;
 use socket2::Socket;
 use xdtls_common::Outcome;
-use xdtls_common::cursor::SliceCursor;
+use xdtls_common::front::HelloVerdict;
 use xdtls_common::map::ConfigValue;
-use xdtls_common::steering::{Steering, steer};
+use xdtls_common::reply::HelloReply;
+use xdtls_common::steering::Steering;
 
 use crate::cases::{Case, cases};
-use crate::fixture::{SHARDS, Slots, config};
+use crate::fixture::{Decision, HostFront, SHARDS, Slots, config, decide};
+use crate::hello_cases::hello_cases;
+use crate::hello_trials::GENEROUS;
+use crate::hellos::Hello;
 use crate::kernel::{Kernel, Seen, action};
 use crate::object;
 
@@ -20,16 +24,14 @@ const FRAME_MIN: usize = 14;
 /// Damaged copies of the table's frames that kernel and host are compared on.
 const DAMAGED: usize = 20_000;
 
-const REPEAT: u32 = 300_000;
-
 /// The table holds on the host.
 pub(crate) fn host() -> Result<(), Failed> {
-    let (config, slots) = (config(), Slots::new());
+    let (slots, mut front) = (Slots::new(), HostFront::new(GENEROUS));
     let cases = cases();
     println!("{} rows", cases.len());
     report(cases.iter().filter_map(|case| {
-        let steering = steer(SliceCursor::new(&case.frame), &config, &slots);
-        mismatch(&case.name, &case.expected, &steering)
+        let decision = decide(&case.frame, &slots, &mut front);
+        mismatch(&case.name, &Decision::from(case.expected), &decision)
     }))
 }
 
@@ -37,6 +39,7 @@ pub(crate) fn host() -> Result<(), Failed> {
 pub(crate) fn verifier() -> Result<(), Failed> {
     let mut ebpf = EbpfLoader::new()
         .override_global("CONFIG", bytemuck::bytes_of(&config()), true)
+        .override_global("FRONT", bytemuck::bytes_of(&GENEROUS), true)
         .load_file(object::path())
         .map_err(|error| object::chain(&error))?;
     let mut count = 0;
@@ -64,31 +67,76 @@ pub(crate) fn table() -> Result<(), Failed> {
     report(mismatches)
 }
 
-/// Whatever a frame is, kernel and host decide alike.
+/// Whatever a frame is, kernel and host decide alike, and answer alike.
 pub(crate) fn damaged() -> Result<(), Failed> {
     let (mut kernel, _sockets) = with_sockets()?;
-    let (config, slots, cases) = (config(), Slots::new(), cases());
+    let slots = Slots::new();
+    let mut frames: Vec<_> = cases().into_iter().map(|case| case.frame).collect();
+    frames.extend(hello_cases().into_iter().map(|case| case.frame));
     let mut random = xorshift(0x9e37_79b9_7f4a_7c15);
-    let mut mismatches = Vec::new();
+    let (mut mismatches, mut replies) = (Vec::new(), 0);
     for round in 0..DAMAGED {
-        let mut frame = cases[round % cases.len()].frame.clone();
-        for _ in 0..random() % 4 {
-            let at = random() % frame.len();
-            frame[at] = random() as u8;
-        }
-        if random().is_multiple_of(4) {
-            frame.truncate(FRAME_MIN.max(random() % frame.len()));
-        }
-        let steering = steer(SliceCursor::new(&frame), &config, &slots);
+        let frame = if round % 3 == 0 {
+            damaged_hello(&mut random)
+        } else {
+            damage(frames[round % frames.len()].clone(), FRAME_MIN, &mut random)
+        };
+        let decision = decide(&frame, &slots, &mut HostFront::new(GENEROUS));
         let name = format!("{frame:02x?}");
-        mismatches.extend(mismatch(&name, &Seen::of(steering), &kernel.run(&frame)?));
+        mismatches.extend(mismatch(&name, &Seen::of(decision), &kernel.run(&frame)?));
+        if let Decision::Hello(HelloVerdict::Reply(reply)) = decision {
+            replies += 1;
+            let host = sans_cookie(&rewritten(&frame, &reply)?);
+            mismatches.extend(mismatch(&name, &host, &sans_cookie(kernel.output())));
+        }
     }
+    println!("{replies} replies");
     report(mismatches)
+}
+
+/// A few bytes changed, and perhaps an end.
+fn damage(mut bytes: Vec<u8>, least: usize, random: &mut impl FnMut() -> usize) -> Vec<u8> {
+    for _ in 0..random() % 4 {
+        let at = random() % bytes.len();
+        bytes[at] = random() as u8;
+    }
+    if random().is_multiple_of(4) {
+        bytes.truncate(least.max(random() % bytes.len()));
+    }
+    bytes
+}
+
+/// A damaged ClientHello under right checksums.
+fn damaged_hello(random: &mut impl FnMut() -> usize) -> Vec<u8> {
+    let family = if random().is_multiple_of(2) { Hello::v4() } else { Hello::v6() };
+    let hello = Hello {
+        vlan: random().is_multiple_of(2).then_some(7),
+        session_id: random() % 33,
+        suites: 1 + random() % 128,
+        extension: random().is_multiple_of(2).then(|| random() % 400),
+        ..family
+    };
+    hello.frame_of(&damage(hello.payload(), 1, random))
+}
+
+/// The frame of a reply as the host writes it, which is shorter than its request.
+fn rewritten(frame: &[u8], reply: &HelloReply) -> Result<Vec<u8>, Failed> {
+    let mut bytes = frame.to_vec();
+    let written = reply.write(&mut bytes[..]).is_ok() && reply.frame_len() < frame.len();
+    bytes.truncate(reply.frame_len());
+    if written { Ok(bytes) } else { Err(format!("{frame:02x?}: no room for its answer").into()) }
+}
+
+/// All of a reply but the cookie and the UDP checksum, which tell the time.
+fn sans_cookie(reply: &[u8]) -> Vec<u8> {
+    let payload_at = reply.len().saturating_sub(48);
+    let cookie_at = payload_at + 36;
+    [&reply[..payload_at - 2], &reply[payload_at..cookie_at]].concat()
 }
 
 /// Only a shard that has a socket is redirected to; the rest takes the slow path.
 pub(crate) fn fallback() -> Result<(), Failed> {
-    let mut kernel = Kernel::load(&config())?;
+    let mut kernel = Kernel::load(&config(), &GENEROUS)?;
     let _socket = kernel.add_socket(1)?;
     let mut mismatches = Vec::new();
     for Case { name, frame, expected } in cases() {
@@ -105,7 +153,7 @@ pub(crate) fn fallback() -> Result<(), Failed> {
 
 /// A program that was not told its port leaves all to the kernel.
 pub(crate) fn unconfigured() -> Result<(), Failed> {
-    let mut kernel = Kernel::load(&ConfigValue::UNSET)?;
+    let mut kernel = Kernel::load(&ConfigValue::UNSET, &GENEROUS)?;
     let mut mismatches = Vec::new();
     for Case { name, frame, .. } in cases() {
         mismatches.extend(mismatch(&name, &Seen::of(Steering::NotOurs), &kernel.run(&frame)?));
@@ -113,41 +161,22 @@ pub(crate) fn unconfigured() -> Result<(), Failed> {
     report(mismatches)
 }
 
-/// Prints what a run costs on each path; the machine decides, so no bound is held.
-pub(crate) fn cost() -> Result<(), Failed> {
-    let (mut kernel, _sockets) = with_sockets()?;
-    for name in [
-        "IPv4: ARP",
-        "IPv4: another port",
-        "IPv4 untagged: no receiver id",
-        "IPv4 untagged: an id whose slot is free",
-        "IPv4 untagged: established, a wrong peer",
-        "IPv4 untagged: half-open, handshake",
-        "IPv4 untagged: an established id",
-        "IPv6 802.1Q: an established id",
-        "IPv4 untagged: as many leading records as may be",
-    ] {
-        let case = cases().into_iter().find(|case| case.name == name);
-        let Case { frame, expected, .. } = case.ok_or_else(|| format!("no row `{name}`"))?;
-        let (action, time) = kernel.repeat(&frame, REPEAT)?;
-        println!("{:4} ns  {name}", time.as_nanos());
-        report(mismatch(name, &Seen::of(expected).action, &action))?;
-    }
-    Ok(())
-}
-
 /// The program with a socket for every shard.
-fn with_sockets() -> Result<(Kernel, Vec<Socket>), Failed> {
-    let mut kernel = Kernel::load(&config())?;
+pub(crate) fn with_sockets() -> Result<(Kernel, Vec<Socket>), Failed> {
+    let mut kernel = Kernel::load(&config(), &GENEROUS)?;
     let sockets: Result<_, _> = (0..SHARDS).map(|shard| kernel.add_socket(shard)).collect();
     Ok((kernel, sockets?))
 }
 
-fn mismatch<T: PartialEq + std::fmt::Debug>(name: &str, wanted: &T, seen: &T) -> Option<String> {
+pub(crate) fn mismatch<T: PartialEq + std::fmt::Debug>(
+    name: &str,
+    wanted: &T,
+    seen: &T,
+) -> Option<String> {
     (wanted != seen).then(|| format!("{name}: {seen:?} instead of {wanted:?}"))
 }
 
-fn report(mismatches: impl IntoIterator<Item = String>) -> Result<(), Failed> {
+pub(crate) fn report(mismatches: impl IntoIterator<Item = String>) -> Result<(), Failed> {
     let all: Vec<_> = mismatches.into_iter().collect();
     if all.is_empty() { Ok(()) } else { Err(all.join("\n").into()) }
 }

@@ -4,9 +4,7 @@
 //! [`play`] does it, [`stage`] and [`lab`] are where, [`report`] judges, [`render`] tells people.
 
 use std::fmt;
-use std::fs::File;
-use std::io::{self, Write};
-use std::os::fd::AsFd;
+use std::io::Write;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
@@ -66,7 +64,7 @@ impl fmt::Display for Datapath {
 
 /// Sets up, builds, plays and reports.
 pub(crate) fn run(options: &Options) -> Result<ExitCode> {
-    let json = options.json.then(divert_stdout).transpose()?;
+    let json = options.json.then(cmd::divert_stdout).transpose()?;
     let mut report = Report {
         packets: options.packets,
         programs: options.packets.min(PROGRAMS),
@@ -122,12 +120,4 @@ fn sweep() {
         // Ours have other names, so it is no hindrance.
         Err(error) => eprintln!("a dead run has left something behind: {error:#}"),
     }
-}
-
-/// Makes everything that we and the programs that we start print go to standard error, and returns
-/// what standard output was: the JSON line is to be alone there.
-fn divert_stdout() -> Result<File> {
-    let stdout = io::stdout().as_fd().try_clone_to_owned()?;
-    rustix::stdio::dup2_stdout(io::stderr())?;
-    Ok(stdout.into())
 }

@@ -318,8 +318,9 @@ impl<C: ConnectEngine> Initiators<C> {
         now: Instant,
         outcome: Result<(), Failure>,
     ) {
-        let (token, took) = (Some(wish.token), now.duration_since(wish.since));
-        self.actions.push_back(Action::Ended(Ended { local, token, took, outcome }));
+        let (token, remote) = (Some(wish.token), wish.endpoint.remote);
+        let took = now.duration_since(wish.since);
+        self.actions.push_back(Action::Ended(Ended { local, token, remote, took, outcome }));
     }
 }
 
@@ -360,6 +361,10 @@ impl<C: ConnectEngine> Handshakes for Initiators<C> {
     fn release(&mut self, now: Instant, local: LocalId) {
         self.opening.remove(&local);
         self.ids.release(now, local);
+    }
+
+    fn half_open(&self) -> usize {
+        self.opening.len()
     }
 
     fn poll_action(&mut self) -> Option<Action> {

@@ -10,6 +10,7 @@ pub mod initiators;
 pub mod responders;
 mod sources;
 
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 pub use sources::source_of;
@@ -61,6 +62,9 @@ pub trait Handshakes {
     /// The worker has closed the association: its slot can rest.
     fn release(&mut self, now: Instant, local: LocalId);
 
+    /// How many associations are half-open.
+    fn half_open(&self) -> usize;
+
     /// What is to be done next.
     fn poll_action(&mut self) -> Option<Action>;
 
@@ -101,6 +105,8 @@ pub struct Ended {
     pub local: Option<LocalId>,
     /// Who asked for it, if we opened it.
     pub token: Option<u64>,
+    /// The peer's address.
+    pub remote: SocketAddr,
     /// How long it took.
     pub took: Duration,
     /// Whether it succeeded, and if not, why.

@@ -50,6 +50,7 @@ pub struct Responders<A: AcceptEngine> {
     seen: HelloSet,
     deadlines: Deadlines,
     actions: VecDeque<Action>,
+    draining: bool,
 }
 
 impl<A: AcceptEngine> Responders<A> {
@@ -74,12 +75,20 @@ impl<A: AcceptEngine> Responders<A> {
             seen: HelloSet::default(),
             deadlines: Deadlines::default(),
             actions: VecDeque::new(),
+            draining: false,
         }
     }
 
-    /// How many associations are half-open.
-    pub fn half_open(&self) -> usize {
-        self.half_open.len()
+    /// Lets handshakes that begin from now on use these; those under way keep their engines.
+    pub fn reconfigure(&mut self, acceptor: A, limits: Limits, policy: RoutePolicy) {
+        self.acceptor = acceptor;
+        self.limits = limits;
+        self.policy = policy;
+    }
+
+    /// Begins no more handshakes; those under way go on.
+    pub fn drain(&mut self) {
+        self.draining = true;
     }
 
     fn hello(&mut self, now: Instant, hello: &Hello) {
@@ -99,6 +108,9 @@ impl<A: AcceptEngine> Responders<A> {
         };
         if let Some(begun) = self.seen.find(&key) {
             return self.repeat(now, begun, hello);
+        }
+        if self.draining {
+            return Err(DropReason::Draining);
         }
         self.admit(now, hello.from.remote.ip())?;
         if !offers_extended_master_secret(&parsed, &hello.datagram) {
@@ -154,7 +166,7 @@ impl<A: AcceptEngine> Responders<A> {
             Ok(engine) => engine,
             Err(failure) => {
                 self.ids.release_unused(local);
-                self.ended(Some(local), now, now, Err(failure));
+                self.ended(Some(local), hello.from, now, now, Err(failure));
                 return Ok(());
             }
         };
@@ -236,11 +248,12 @@ impl<A: AcceptEngine> Responders<A> {
     }
 
     fn fail(&mut self, now: Instant, local: LocalId, failure: Failure) {
-        let since = self.half_open.get(&local).map_or(now, |half_open| half_open.since);
+        let Some(half_open) = self.half_open.get(&local) else { return };
+        let (since, endpoint) = (half_open.since, half_open.endpoint);
         self.forget(local);
         self.actions.push_back(Action::Rest(local));
         self.ids.release(now, local);
-        self.ended(Some(local), since, now, Err(failure));
+        self.ended(Some(local), endpoint, since, now, Err(failure));
     }
 
     fn forget(&mut self, local: LocalId) {
@@ -258,12 +271,14 @@ impl<A: AcceptEngine> Responders<A> {
     fn ended(
         &mut self,
         local: Option<LocalId>,
+        peer: Endpoint,
         since: Instant,
         now: Instant,
         outcome: Result<(), Failure>,
     ) {
         let took = now.duration_since(since);
-        self.actions.push_back(Action::Ended(Ended { local, token: None, took, outcome }));
+        let remote = peer.remote;
+        self.actions.push_back(Action::Ended(Ended { local, token: None, remote, took, outcome }));
     }
 }
 
@@ -271,10 +286,10 @@ impl<A: AcceptEngine> Handshakes for Responders<A> {
     fn begin(&mut self, now: Instant, start: Start) {
         match start {
             Start::Answer(hello) => self.hello(now, &hello),
-            Start::Open(_, token) => {
+            Start::Open(Endpoint { remote, .. }, token) => {
                 let failure = FailureClass::Internal.because("this node only answers");
                 let (took, outcome) = (Duration::ZERO, Err(failure));
-                let ended = Ended { local: None, token: Some(token), took, outcome };
+                let ended = Ended { local: None, token: Some(token), remote, took, outcome };
                 self.actions.push_back(Action::Ended(ended));
             }
         }
@@ -312,16 +327,20 @@ impl<A: AcceptEngine> Handshakes for Responders<A> {
 
     fn acknowledge(&mut self, now: Instant, local: LocalId) {
         if let Some(half_open) = self.half_open.get(&local) {
-            let since = half_open.since;
-            self.sources.give_back(source_of(half_open.endpoint.remote.ip()));
+            let (since, endpoint) = (half_open.since, half_open.endpoint);
+            self.sources.give_back(source_of(endpoint.remote.ip()));
             self.forget(local);
-            self.ended(Some(local), since, now, Ok(()));
+            self.ended(Some(local), endpoint, since, now, Ok(()));
         }
     }
 
     fn release(&mut self, now: Instant, local: LocalId) {
         self.forget(local);
         self.ids.release(now, local);
+    }
+
+    fn half_open(&self) -> usize {
+        self.half_open.len()
     }
 
     fn poll_action(&mut self) -> Option<Action> {

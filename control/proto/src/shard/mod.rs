@@ -6,6 +6,7 @@
 //! worker hands it slices, the time, and an [`Output`].
 
 mod final_flights;
+mod look;
 mod receive;
 mod send;
 mod table;
@@ -22,6 +23,7 @@ use crate::endpoint::Endpoint;
 use crate::handshakes::{Hello, Installation};
 use crate::key_cache::KeyCache;
 use final_flights::FinalFlights;
+pub use look::AssociationView;
 use table::Table;
 use timers::Timers;
 

@@ -155,6 +155,8 @@ impl Shard {
                 self.flights.forget(id);
                 self.counters.opened += 1;
                 self.counters.opened_bytes += plaintext.len() as u64;
+                association.traffic.opened += 1;
+                association.traffic.opened_bytes += plaintext.len() as u64;
                 out.plaintext(id, plaintext);
                 Ok(())
             }

@@ -46,8 +46,7 @@ impl Shard {
             self.close(now, id, CloseCause::KeysWorn, out);
             return Err(DropReason::KeyLimit);
         }
-        let headers =
-            if association.endpoint.remote.is_ipv4() { IPV4_UDP_LEN } else { IPV6_UDP_LEN };
+        let headers = if association.endpoint.is_ipv4() { IPV4_UDP_LEN } else { IPV6_UDP_LEN };
         let overhead = association.seal_keys.aead().record_overhead();
         let length = PREFIX_LEN + overhead + plaintext.len();
         if length > usize::from(self.config.path_mtu.saturating_sub(headers)) {
@@ -64,6 +63,8 @@ impl Shard {
         seal(&keys.seal, counters, content_type, record, plaintext.len());
         if content_type == content_type::APPLICATION_DATA {
             association.sent(now);
+            association.traffic.sealed += 1;
+            association.traffic.sealed_bytes += plaintext.len() as u64;
             self.timers.schedule(id, association, self.config.idle_timeout);
         }
         Ok(())

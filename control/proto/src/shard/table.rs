@@ -103,6 +103,14 @@ impl Table {
         }
     }
 
+    /// All established associations.
+    pub(crate) fn established_mut(&mut self) -> impl Iterator<Item = (LocalId, &mut Association)> {
+        self.cells.iter_mut().filter_map(|cell| match cell {
+            Cell::Established(id, association) => Some((*id, &mut **association)),
+            _ => None,
+        })
+    }
+
     /// Forgets an id that has rested.
     pub(crate) fn forget(&mut self, id: LocalId) {
         let index = self.index(id.value());

@@ -1,11 +1,21 @@
 //! Answers in words for people: groups of aligned lines.
 
+mod associations;
+mod drops;
+mod reloaded;
 mod status;
 
+pub use associations::{association, page};
+pub use drops::{Drop, drops, explained};
+pub use reloaded::reloaded;
 pub use status::status;
 
 /// Lines of a group: a name and what there is to say.
 type Lines = Vec<(String, String)>;
+
+fn line(name: &str, value: impl ToString) -> (String, String) {
+    (name.to_owned(), value.to_string())
+}
 
 /// A group with its heading; nothing if it has no lines.
 fn group(heading: &str, lines: &Lines) -> String {
@@ -43,7 +53,37 @@ fn time(seconds: u64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use insta::assert_snapshot;
+
     use super::*;
+    use crate::admin::made_up;
+
+    #[test]
+    fn answers_read_well() {
+        let gateway = made_up::gateway();
+        assert_snapshot!("status_of_a_gateway", status(&gateway));
+        assert_snapshot!("status_of_a_client", status(&made_up::client()));
+        assert_snapshot!("drops", drops(&explained(&gateway.totals)));
+        assert_snapshot!("no_drops", drops(&[]));
+        let associations = made_up::page();
+        assert_snapshot!("associations", page(&associations));
+        assert_snapshot!("association", association(&associations.associations[0]));
+        assert_snapshot!("reloaded", reloaded(&made_up::reloaded()));
+    }
+
+    #[test]
+    fn answers_for_programs_keep_their_form() {
+        let json = |value: serde_json::Value| serde_json::to_string_pretty(&value).unwrap();
+        let gateway = serde_json::to_value(made_up::gateway()).unwrap();
+        assert_snapshot!("status_json", json(gateway.clone()));
+        assert_eq!(
+            serde_json::from_value::<crate::admin::Status>(gateway).unwrap(),
+            made_up::gateway()
+        );
+        let drops = explained(&made_up::gateway().totals);
+        assert_snapshot!("drops_json", json(serde_json::to_value(drops).unwrap()));
+        assert_snapshot!("associations_json", json(serde_json::to_value(made_up::page()).unwrap()));
+    }
 
     #[test]
     fn numbers_and_times_are_readable() {

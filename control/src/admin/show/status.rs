@@ -1,7 +1,7 @@
 //! `xdtls status` in words.
 
-use super::{Lines, group, grouped, time};
-use crate::admin::Status;
+use super::{Lines, group, grouped, line, time};
+use crate::admin::{LimitStatus, Status};
 
 /// A status in groups, what is asked first at the top.
 pub fn status(status: &Status) -> String {
@@ -9,32 +9,47 @@ pub fn status(status: &Status) -> String {
         group("Node", &node(status)),
         group("Associations", &associations(status)),
         group("Traffic", &traffic(status)),
-        group("Drops", &drops(status)),
+        group("Backends", &backends(status)),
+        group("Limits", &limits(status)),
+        group("Drops (`xdtls drops` explains them)", &drops(status)),
     ];
     groups.concat().trim_end().to_owned() + "\n"
 }
 
-fn line(name: &str, value: impl ToString) -> (String, String) {
-    (name.to_owned(), value.to_string())
-}
-
 fn node(status: &Status) -> Lines {
     let about = &status.about;
-    vec![
+    let state = if status.ready { "ready" } else { "stopping: takes no new associations" };
+    let mut lines = vec![
         line("role", format!("{}, xdtls {}", about.role, about.version)),
+        line("state", state),
         line("address", about.address),
         line("up for", time(status.uptime_s)),
         line("datapath", &about.datapath_reason),
-        line("workers", format!("{}, handshakes {}", about.workers, about.handshake_workers)),
-    ]
+    ];
+    if let (Some(mode), Some(zero_copy)) = (&about.xdp_mode, about.zero_copy) {
+        let copy = if zero_copy { "zero-copy" } else { "copy mode" };
+        lines.push(line("xdp mode", format!("{mode}, {copy}")));
+    }
+    lines.push(line(
+        "workers",
+        format!("{}, handshakes {}", about.workers, about.handshake_workers),
+    ));
+    lines
 }
 
 fn associations(status: &Status) -> Lines {
     let totals = &status.totals;
+    let mut failed = grouped(totals.handshakes_failed);
+    if !totals.handshake_failures.is_empty() {
+        let classes = totals.handshake_failures.iter();
+        let classes = classes.map(|(class, count)| format!("{class} {}", grouped(*count)));
+        failed += &format!(" ({})", classes.collect::<Vec<_>>().join(", "));
+    }
     vec![
         line("established", grouped(totals.associations)),
+        line("half-open", grouped(totals.half_open)),
         line("handshakes ok", grouped(totals.handshakes_ok)),
-        line("handshakes failed", grouped(totals.handshakes_failed)),
+        line("handshakes failed", failed),
     ]
 }
 
@@ -42,12 +57,43 @@ fn traffic(status: &Status) -> Lines {
     let totals = &status.totals;
     let datagrams =
         |count, bytes| format!("{} datagrams, {} bytes", grouped(count), grouped(bytes));
-    vec![
+    let mut lines = vec![
         line("opened", datagrams(totals.opened, totals.opened_bytes)),
         line("sealed", datagrams(totals.sealed, totals.sealed_bytes)),
-    ]
+    ];
+    if status.about.xdp_mode.is_some() {
+        let (received, sent) = (grouped(totals.fast_path), grouped(totals.fast_path_sent));
+        lines.push(line("by AF_XDP", format!("{received} datagrams received, {sent} sent")));
+    }
+    let too_big = totals.drops.get("too_big").copied().unwrap_or(0);
+    let largest = status.about.max_plaintext;
+    let many =
+        if too_big > 0 { format!("; {} were larger", grouped(too_big)) } else { String::new() };
+    lines.push(line("largest datagram", format!("{} bytes{many}", grouped(largest.into()))));
+    lines
+}
+
+fn backends(status: &Status) -> Lines {
+    let backends = status.backends.iter().map(|backend| {
+        let mut text = format!("{}, {} flows", backend.address, grouped(backend.flows));
+        if backend.failures > 0 {
+            let since = if backend.failing { "FAILING NOW" } else { "not lately" };
+            text += &format!(", {} datagrams not taken ({since})", grouped(backend.failures));
+        }
+        line(&backend.name, text)
+    });
+    backends.collect()
+}
+
+fn limits(status: &Status) -> Lines {
+    let limit = |limit: &LimitStatus| {
+        line(&limit.name, format!("{} of {}", grouped(limit.used), grouped(limit.limit)))
+    };
+    status.limits.iter().map(limit).collect()
 }
 
 fn drops(status: &Status) -> Lines {
-    status.totals.drops.iter().map(|(reason, count)| line(reason, grouped(*count))).collect()
+    let mut drops: Vec<_> = status.totals.drops.iter().collect();
+    drops.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
+    drops.into_iter().map(|(reason, count)| line(reason, grouped(*count))).collect()
 }

@@ -1,0 +1,149 @@
+//! How far the gateway's XDP program is from what XDP can do: the same frames against a program
+//! that sends each back, and one that drops each.
+
+use anyhow::{Context, Result, ensure};
+use aya::maps::{Array, Map, MapData, MapInfo};
+use serde::Serialize;
+use xdtls_common::id::IdLayout;
+use xdtls_common::map::{AssociationValue, TagValue};
+use xdtls_common::verdict::{Entry, Phase};
+use xdtls_netlab::Process;
+
+use super::{Bench, SLOTS, end};
+use crate::numbers::Window;
+use crate::process_cost::map_ids;
+
+/// Frames of one window.
+const FRAMES: u64 = 4 << 20;
+
+/// The generation in all slots, and the one of the flood.
+const OCCUPIED: u32 = 2;
+const WRONG: &str = "1";
+
+/// The four that are compared, window by window.
+#[derive(Debug, Default, Serialize)]
+pub struct Compared {
+    /// Every frame sent back.
+    pub xdp_tx: Vec<Window>,
+    /// The gateway: HelloVerifyRequests.
+    pub hello_verify_request: Vec<Window>,
+    /// Every frame dropped.
+    pub xdp_drop: Vec<Window>,
+    /// The gateway: wrong generations on 1,048,576 occupied slots.
+    pub drop: Vec<Window>,
+}
+
+/// The comparison in both layouts.
+#[derive(Debug, Default, Serialize)]
+pub struct Bounds {
+    /// The receiver has a core that does nothing else; the generator may be faster.
+    pub own_core: Compared,
+    /// One core sends and receives: nothing is lost, and the generator's work is in all figures.
+    pub shared_core: Compared,
+}
+
+impl Bounds {
+    /// One window of each.
+    pub fn round(&mut self, bench: &Bench) -> Result<()> {
+        let hellos = ["--senders", "1048576"];
+        let bits = (SLOTS.ilog2()).to_string();
+        let ids = ["--slot-bits", &bits, "--generation", WRONG];
+        let reflect = bench.lab.start_bound("reflect")?;
+        for (own_core, compared) in self.layouts() {
+            let window = measure(bench, own_core, "hello", &hellos, |change| change.sent_back)?;
+            compared.xdp_tx.push(window);
+        }
+        end(reflect)?;
+        let discard = bench.lab.start_bound("discard")?;
+        for (own_core, compared) in self.layouts() {
+            let window = measure(bench, own_core, "wrong-generation", &ids, |c| c.dropped)?;
+            compared.xdp_drop.push(window);
+        }
+        end(discard)?;
+        let gateway = bench.lab.start_gateway(SLOTS)?;
+        occupy(&gateway)?;
+        for (own_core, compared) in self.layouts() {
+            let window = measure(bench, own_core, "hello", &hellos, |change| change.replies)?;
+            compared.hello_verify_request.push(window);
+            let window = measure(bench, own_core, "wrong-generation", &ids, |c| c.unknown_ids)?;
+            compared.drop.push(window);
+        }
+        end(gateway)
+    }
+
+    fn layouts(&mut self) -> [(bool, &mut Compared); 2] {
+        [(true, &mut self.own_core), (false, &mut self.shared_core)]
+    }
+}
+
+/// What has changed in a window, by everybody's counters.
+struct Change {
+    sent_back: u64,
+    dropped: u64,
+    replies: u64,
+    unknown_ids: u64,
+}
+
+fn measure(
+    bench: &Bench,
+    own_core: bool,
+    kind: &str,
+    arguments: &[&str],
+    handled: impl Fn(&Change) -> u64,
+) -> Result<Window> {
+    bench.interrupt.check()?;
+    let lab = bench.lab;
+    lab.own_core(own_core, true)?;
+    // A bound has no status.
+    let unknown_ids =
+        || lab.status().map_or(0, |it| it["drops"]["unknown_id"].as_u64().unwrap_or(0));
+    let (before, unknown_before) = (lab.received()?, unknown_ids());
+    let report = lab.flood(kind, FRAMES, arguments)?;
+    let (after, unknown_after) = (lab.received()?, unknown_ids());
+    let change = |name: &str| -> Result<u64> {
+        let name = format!("rx_queue_0_{name}");
+        let (before, after) = (before.get(&name), after.get(&name));
+        Ok(after.with_context(|| format!("veth has no counter {name}"))? - before.unwrap_or(&0))
+    };
+    lab.own_core(false, false)?;
+    let change_of = Change {
+        sent_back: change("xdp_tx")?,
+        dropped: change("xdp_drops")?,
+        replies: report.replies.hello_verify_requests,
+        unknown_ids: unknown_after - unknown_before,
+    };
+    let received = change("xdp_packets")?;
+    ensure!(received > 0, "nothing of the flood has arrived on receive queue 0");
+    Ok(Window {
+        sent: report.sent.frames,
+        received,
+        handled: handled(&change_of),
+        seconds: report.sent.seconds,
+    })
+}
+
+/// Puts an association into every slot of the gateway's tables. The gateway does not know of them:
+/// they are there for the XDP program, which must look at them.
+fn occupy(gateway: &Process) -> Result<()> {
+    let layout = IdLayout::for_capacity(SLOTS, 1).context("too many slots")?;
+    let mut tags: Array<_, [u8; 4]> = map(gateway, "TAGS")?.try_into()?;
+    let mut associations: Array<_, [u8; 16]> = map(gateway, "ASSOCIATIONS")?.try_into()?;
+    let entry = Entry { phase: Phase::Established, peer_id: 1 };
+    for slot in 0..SLOTS {
+        let id = layout.id(slot, OCCUPIED).context("no id")?;
+        let association = AssociationValue::new(layout, id, entry);
+        associations.set(slot, bytemuck::must_cast::<_, [u8; 16]>(association), 0)?;
+        tags.set(slot, bytemuck::must_cast::<_, [u8; 4]>(TagValue::of(id)), 0)?;
+    }
+    Ok(())
+}
+
+/// A map of the gateway's, by name.
+fn map(gateway: &Process, name: &str) -> Result<Map> {
+    for id in map_ids(gateway.id())? {
+        if MapInfo::from_id(id)?.name_as_str() == Some(name) {
+            return Ok(Map::from_map_data(MapData::from_id(id)?)?);
+        }
+    }
+    anyhow::bail!("the gateway has no map {name}")
+}

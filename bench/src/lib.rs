@@ -1,0 +1,16 @@
+//! A packet generator in the kernel, and what xdtls is measured with and against.
+#![forbid(unsafe_code)]
+
+pub mod bound;
+pub mod experiment;
+pub mod flood;
+pub mod generator;
+pub mod hello;
+pub mod interrupt;
+pub mod kind;
+pub mod lab;
+pub mod measure;
+pub mod numbers;
+mod plot;
+pub mod process_cost;
+pub mod report;

@@ -1,0 +1,122 @@
+//! What `check` sees: the configured files, and what the machine says of the configured addresses.
+
+use std::fs;
+use std::io;
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use rustix::process::{Resource, getrlimit};
+
+use crate::config::Config;
+use crate::datapath::interface::Interface;
+
+/// Everything that is judged, besides the configuration itself.
+#[derive(Clone, Debug)]
+pub struct Facts {
+    /// Seconds since 1970.
+    pub now_s: i64,
+    /// `[[identity]]`, in the configuration's order.
+    pub identities: Vec<IdentityFiles>,
+    /// `clients.ca`.
+    pub ca: Result<Vec<u8>, String>,
+    /// Whether the address that is listened on is ours.
+    pub listen: Result<(), String>,
+    /// `[[backend]]`, in the configuration's order.
+    pub backends: Vec<Reach>,
+    /// The interface that is named, if one is.
+    pub interface: Option<Result<Interface, String>>,
+    /// Open files that this process may have; `None` is no limit.
+    pub files_max: Option<u64>,
+    /// Ports that the kernel gives to sockets which ask for none (`ip_local_port_range`).
+    pub ephemeral_ports: u64,
+    /// Whether the user that the gateway is to become exists.
+    pub user: Option<bool>,
+}
+
+/// A certificate and its key, as their files hold them.
+#[derive(Clone, Debug)]
+pub struct IdentityFiles {
+    /// The certificate's file.
+    pub certificate: Result<Vec<u8>, String>,
+    /// The key's file.
+    pub key: Result<Vec<u8>, String>,
+    /// The permission bits of the key's file.
+    pub key_mode: u32,
+}
+
+/// How a backend can be reached.
+#[derive(Clone, Debug)]
+pub struct Reach {
+    /// Whether there is a route to it.
+    pub route: Result<(), String>,
+    /// Those of its source addresses that are not ours, and what the kernel says of them.
+    pub foreign_sources: Vec<(IpAddr, String)>,
+}
+
+impl Facts {
+    /// Looks at everything that `config` names. Opens sockets for a moment, sends nothing.
+    pub async fn gather(config: &Config) -> Self {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let interface = match &config.gateway.datapath.interface {
+            Some(name) => Some(Interface::find(name).await.map_err(|error| format!("{error:#}"))),
+            None => None,
+        };
+        let identity = |identity: &crate::config::Identity| IdentityFiles {
+            certificate: read(&identity.certificate),
+            key: read(&identity.key),
+            key_mode: fs::metadata(&identity.key).map_or(0, |found| found.permissions().mode()),
+        };
+        let user = config.process.user.as_deref();
+        Self {
+            now_s: now.as_secs() as i64,
+            identities: config.identities.iter().map(identity).collect(),
+            ca: read(&config.clients.ca),
+            listen: bindable(config.gateway.listen.ip()),
+            backends: config.backends.iter().map(reach).collect(),
+            interface,
+            files_max: getrlimit(Resource::Nofile).maximum,
+            ephemeral_ports: ephemeral_ports(),
+            user: user.map(|user| nix::unistd::User::from_name(user).is_ok_and(|it| it.is_some())),
+        }
+    }
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, String> {
+    fs::read(path).map_err(|error| error.to_string())
+}
+
+/// Whether sockets can be bound to an address; the port is left to the kernel.
+fn bindable(address: IpAddr) -> Result<(), String> {
+    UdpSocket::bind((address, 0)).map(drop).map_err(|error| error.to_string())
+}
+
+fn reach(backend: &crate::config::Backend) -> Reach {
+    let sources = backend.source_addresses.iter();
+    let foreign = sources.filter_map(|source| Some((*source, bindable(*source).err()?)));
+    Reach {
+        route: route_to(backend.address).map_err(|error| error.to_string()),
+        foreign_sources: foreign.collect(),
+    }
+}
+
+/// A connected UDP socket has a route; nothing is sent.
+fn route_to(address: SocketAddr) -> io::Result<()> {
+    let any: SocketAddr = match address {
+        SocketAddr::V4(_) => ([0; 4], 0).into(),
+        SocketAddr::V6(_) => ([0_u16; 8], 0).into(),
+    };
+    UdpSocket::bind(any)?.connect(address)
+}
+
+fn ephemeral_ports() -> u64 {
+    const DEFAULT: u64 = 60_999 - 32_768 + 1;
+    let read = fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").ok();
+    let range = read.and_then(|text| {
+        let mut bounds = text.split_whitespace().map(|bound| bound.parse::<u64>().ok());
+        let (low, high) = (bounds.next()??, bounds.next()??);
+        high.checked_sub(low)
+    });
+    range.map_or(DEFAULT, |range| range + 1)
+}

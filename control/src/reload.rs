@@ -1,0 +1,219 @@
+//! Reading the configuration again while the gateway runs: certificates, CA, rules and limits, all
+//! of it or nothing. What exists already goes on as it is.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::access::AccessList;
+use crate::admin::Bounds;
+use crate::config::Config;
+use crate::datapath::options::DatapathArgs;
+use crate::gateway;
+use crate::handshake_pool::Settings;
+use crate::messages::WorkerLimits;
+use crate::node::{Handle, Shape};
+
+/// What came of it. Keys are written as `table.key`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reloaded {
+    /// Keys whose new values are in use now. The files of certificates and keys are read every time
+    /// and are not listed for it.
+    pub changed: Vec<String>,
+    /// Keys that have changed in the file and are used from the next start on.
+    pub needs_restart: Vec<String>,
+}
+
+/// What is needed to read the configuration again.
+pub struct Reload {
+    file: PathBuf,
+    overrides: DatapathArgs,
+    shape: Shape,
+    access: Arc<AccessList>,
+    /// The configuration as it is in use.
+    running: Mutex<Config>,
+}
+
+impl Reload {
+    /// For a gateway that runs with `running`.
+    pub fn new(
+        file: PathBuf,
+        overrides: DatapathArgs,
+        shape: Shape,
+        access: Arc<AccessList>,
+        running: Config,
+    ) -> Self {
+        Self { file, overrides, shape, access, running: Mutex::new(running) }
+    }
+
+    /// The lists of sources.
+    pub fn access(&self) -> &AccessList {
+        &self.access
+    }
+
+    /// How long associations may end by themselves before the gateway closes them.
+    pub fn drain_time(&self) -> Duration {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner).limits.drain
+    }
+
+    /// Reads it, and lets the threads use it.
+    ///
+    /// # Errors
+    ///
+    /// Why the file is refused, in the words of the start; nothing has changed then.
+    pub fn reload(&self, handle: &Handle) -> Result<(Reloaded, Bounds), String> {
+        let mut config = Config::load(&self.file).map_err(|errors| errors.to_string())?;
+        config.gateway.datapath = self.overrides.clone().over(config.gateway.datapath);
+        let acceptor = gateway::acceptor(&config).map_err(|error| format!("{error:#}"))?;
+        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        let needs_restart = pin(&mut config, &running)?;
+        let changed = changes(&running, &config);
+        // What the operator has changed since stays, unless the file says otherwise now.
+        if config.access != running.access {
+            let access = config.access.clone();
+            self.access.replace(access).map_err(|error| error.to_string())?;
+        }
+        let settings = || Settings {
+            acceptor: acceptor.clone(),
+            limits: gateway::limits(&config, self.shape),
+            policy: gateway::policy(&config),
+        };
+        let limits = WorkerLimits {
+            idle_timeout: config.limits.idle_timeout,
+            flows: gateway::flow_limits(&config),
+        };
+        handle.reconfigure(settings, limits);
+        let bounds = gateway::bounds(&config);
+        *running = config;
+        Ok((Reloaded { changed, needs_restart }, bounds))
+    }
+}
+
+/// Gives `config` the running values of all keys that cannot change, and names those that differ.
+fn pin(config: &mut Config, running: &Config) -> Result<Vec<String>, String> {
+    // Rules refer to backends by their place, which is a place among those that run.
+    let place = |index: usize| {
+        let name = &config.backends[index].name;
+        running.backends.iter().position(|backend| backend.name == *name).ok_or_else(|| {
+            format!("a rule leads to the backend `{name}`, which is new: restart to use it")
+        })
+    };
+    let rules: Vec<_> =
+        config.rules.iter().map(|rule| place(rule.backend)).collect::<Result<_, _>>()?;
+    let default_backend = config.forward.default_backend.map(place).transpose()?;
+    for (rule, place) in config.rules.iter_mut().zip(rules) {
+        rule.backend = place;
+    }
+    config.forward.default_backend = default_backend;
+
+    let mut different = Vec::new();
+    macro_rules! pinned {
+        ($($($field:ident).+ = $name:literal,)+) => {
+            $(if config.$($field).+ != running.$($field).+ {
+                different.push($name.to_owned());
+                config.$($field).+.clone_from(&running.$($field).+);
+            })+
+        };
+    }
+    pinned! {
+        gateway.listen = "gateway.listen",
+        gateway.workers = "gateway.workers",
+        gateway.handshake_workers = "gateway.handshake_workers",
+        gateway.path_mtu = "gateway.path_mtu",
+        gateway.datapath.datapath = "gateway.datapath",
+        gateway.datapath.interface = "gateway.interface",
+        gateway.datapath.xdp_mode = "gateway.xdp_mode",
+        gateway.datapath.zero_copy = "gateway.zero_copy",
+        limits.associations = "limits.associations",
+        limits.front.replies = "limits.hello_replies",
+        limits.front.replies_per_source = "limits.hello_replies_per_source",
+        limits.front.slow_hellos = "limits.slow_hellos",
+        backends = "backend",
+        admin.socket = "admin.socket",
+        metrics.listen = "metrics.listen",
+        process.user = "process.user",
+    }
+    Ok(different)
+}
+
+/// The names of the keys that can change and have.
+fn changes(running: &Config, config: &Config) -> Vec<String> {
+    let mut changed = BTreeSet::new();
+    macro_rules! compared {
+        ($($($field:ident).+ = $name:literal,)+) => {
+            $(if config.$($field).+ != running.$($field).+ {
+                changed.insert($name.to_owned());
+            })+
+        };
+    }
+    compared! {
+        access.allow = "access.allow",
+        access.deny = "access.deny",
+        identities = "identity",
+        clients.ca = "clients.ca",
+        rules = "rule",
+        forward.default_backend = "forward.default_backend",
+        limits.half_open = "limits.half_open",
+        limits.half_open_per_source = "limits.half_open_per_source",
+        limits.handshake_deadline = "limits.handshake_deadline",
+        limits.idle_timeout = "limits.idle_timeout",
+        limits.flow_idle_timeout = "limits.flow_idle_timeout",
+        limits.backend_flows = "limits.backend_flows",
+        limits.drain = "limits.drain",
+    }
+    changed.into_iter().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const EXAMPLE: &str = include_str!("../../docs/examples/gateway.toml");
+
+    fn config(text: &str) -> Config {
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["gateway.pem", "gateway.key", "ca.pem"] {
+            std::fs::write(folder.path().join(name), "").unwrap();
+        }
+        let mut config = Config::parse(text, &folder.path().join("gateway.toml")).unwrap();
+        // Each parse has a folder of its own.
+        config.identities.clear();
+        config.clients.ca = "ca.pem".into();
+        config
+    }
+
+    #[test]
+    fn what_cannot_change_is_named_and_stays() {
+        let running = config(EXAMPLE);
+        let text = EXAMPLE
+            .replace("0.0.0.0:4433", "0.0.0.0:4434")
+            .replace("#half_open = 1024", "half_open = 7")
+            .replace("#associations = 65536", "associations = 10")
+            .replace("backend = \"telemetry\"", "backend = \"app\"");
+        let mut changed = config(&text);
+        let needs_restart = pin(&mut changed, &running).unwrap();
+        assert_eq!(needs_restart, ["gateway.listen", "limits.associations"]);
+        assert_eq!(changes(&running, &changed), ["limits.half_open", "rule"]);
+        assert_eq!(changed.gateway.listen, running.gateway.listen);
+        assert_eq!(changed.limits.associations, 65_536);
+    }
+
+    #[test]
+    fn rules_find_their_backends_at_the_running_places() {
+        let running = config(EXAMPLE);
+        let more = "[[backend]]\nname = \"first\"\naddress = \"10.0.0.9:1\"\n\n";
+        let at = EXAMPLE.find("[[backend]]").unwrap();
+        let text = format!("{}{more}{}", &EXAMPLE[..at], &EXAMPLE[at..]);
+        let mut changed = config(&text);
+        assert_eq!(changed.rules[0].backend, 2);
+        assert_eq!(pin(&mut changed, &running).unwrap(), ["backend"]);
+        assert_eq!((changed.rules[0].backend, changed.forward.default_backend), (1, Some(0)));
+
+        let text = text.replace("default_backend = \"app\"", "default_backend = \"first\"");
+        let refused = pin(&mut config(&text), &running).unwrap_err();
+        assert!(refused.contains("`first`, which is new: restart"), "{refused}");
+    }
+}

@@ -1,0 +1,124 @@
+//! Sending through AF_XDP: a datagram is sealed in the frame that it leaves in.
+//!
+//! A frame waits until the next datagram or the end of the round, because its checksum needs what
+//! is written into it meanwhile. All of a worker's frames leave through one socket, in the order in
+//! which they were asked for.
+
+use tracing::debug;
+use xdtls_common::DropReason;
+use xdtls_common::frame::FrameHeaders;
+use xdtls_proto::endpoint::Endpoint;
+
+use crate::counters::Counters;
+use crate::datapath::next_hops::NextHops;
+use crate::datapath::next_hops::tables::Hop;
+use crate::xsk::{Frame, ShardXsk};
+
+/// The frames that one worker sends.
+pub(super) struct FrameSender {
+    next_hops: NextHops,
+    /// Our UDP port.
+    port: u16,
+    queue: u32,
+    /// Where the last datagram went, and how: several follow each other.
+    last: Option<(Endpoint, Option<Hop>)>,
+    /// The frame that somebody may still write into.
+    open: Option<(Frame, FrameHeaders)>,
+    /// The kernel has not taken all.
+    behind: bool,
+}
+
+impl FrameSender {
+    /// Sends from `port` through a queue of its own, as far as there are enough.
+    pub(super) fn new(next_hops: NextHops, port: u16, xsk: &ShardXsk) -> Self {
+        let queue = xsk.index() % xsk.queues();
+        Self { next_hops, port, queue, last: None, open: None, behind: false }
+    }
+
+    /// Looks for newer next hops. An association's way changes only here, between two rounds, when
+    /// all that took the old way has been handed over.
+    pub(super) fn begin_round(&mut self) {
+        self.last = None;
+        if !self.behind {
+            self.next_hops.refresh();
+        }
+    }
+
+    /// Headers for a datagram of `length` bytes. `None` if it has to leave through the socket.
+    pub(super) fn headers(&mut self, to: &Endpoint, length: usize) -> Option<FrameHeaders> {
+        let hop = match &self.last {
+            Some((last, hop)) if last == to => *hop,
+            _ => {
+                let hop = self.next_hops.find(to.remote, to.local);
+                self.last = Some((*to, hop));
+                hop
+            }
+        }?;
+        let remote = (to.remote.ip().to_canonical(), to.remote.port()).into();
+        let local = (hop.source, self.port).into();
+        let headers = FrameHeaders::new(&hop.link, local, remote, length)?;
+        // The socket's error says that it is too large.
+        (headers.packet_len() <= hop.mtu).then_some(headers)
+    }
+
+    /// Room for a datagram; `None` if all frames are under way.
+    pub(super) fn room(
+        &mut self,
+        headers: FrameHeaders,
+        xsk: &mut ShardXsk,
+        counters: &Counters,
+    ) -> Option<&mut [u8]> {
+        self.close(xsk, counters);
+        let mut frame = xsk.allocate()?;
+        if headers.frame_len() > frame.capacity() {
+            xsk.return_frame(frame);
+            return None;
+        }
+        frame.renew(headers.frame_len());
+        let (frame, headers) = self.open.insert((frame, headers));
+        Some(&mut frame.bytes_mut()[headers.payload_at..])
+    }
+
+    /// Puts the open frame into the ring. A full ring gets one more chance, and then the datagram
+    /// is dropped: through the socket it would overtake what is in the ring.
+    fn close(&mut self, xsk: &mut ShardXsk, counters: &Counters) {
+        let Some((mut frame, headers)) = self.open.take() else { return };
+        headers.write(frame.bytes_mut());
+        let refused = xsk.transmit(self.queue, frame).or_else(|frame| {
+            self.kick(xsk);
+            xsk.transmit(self.queue, frame)
+        });
+        match refused {
+            Ok(()) => counters.fast_path_sent(1),
+            Err(frame) => {
+                xsk.return_frame(frame);
+                counters.dropped(DropReason::OutsideSend);
+            }
+        }
+    }
+
+    /// Hands all frames over to the kernel.
+    pub(super) fn flush(&mut self, xsk: &mut ShardXsk, counters: &Counters) {
+        self.close(xsk, counters);
+        self.kick(xsk);
+    }
+
+    fn kick(&mut self, xsk: &mut ShardXsk) {
+        self.behind = xsk.flush().unwrap_or_else(|error| {
+            // The link is down, say. What is in the ring leaves when it is up, or never.
+            debug!(%error, "AF_XDP does not send");
+            false
+        });
+        if let (true, Err(error)) = (self.behind, xsk.service()) {
+            debug!(%error, "cannot serve the AF_XDP queues");
+        }
+    }
+
+    /// Whether [`FrameSender::flush`] has to be called again soon.
+    pub(super) fn is_behind(&self) -> bool {
+        self.behind
+    }
+}
+
+#[cfg(test)]
+mod tests;
