@@ -52,6 +52,9 @@ _xdtls() {
             xdtls,status)
                 cmd="xdtls__subcmd__status"
                 ;;
+            xdtls,trace)
+                cmd="xdtls__subcmd__trace"
+                ;;
             xdtls__subcmd__allow,add)
                 cmd="xdtls__subcmd__allow__subcmd__add"
                 ;;
@@ -160,6 +163,9 @@ _xdtls() {
             xdtls__subcmd__help,status)
                 cmd="xdtls__subcmd__help__subcmd__status"
                 ;;
+            xdtls__subcmd__help,trace)
+                cmd="xdtls__subcmd__help__subcmd__trace"
+                ;;
             xdtls__subcmd__help__subcmd__allow,add)
                 cmd="xdtls__subcmd__help__subcmd__allow__subcmd__add"
                 ;;
@@ -194,7 +200,7 @@ _xdtls() {
 
     case "${cmd}" in
         xdtls)
-            opts="-h -V --log --log-format --help --version gateway connect check doctor dev-certs status associations drops reload allow deny help"
+            opts="-h -V --log --log-format --help --version gateway connect check doctor dev-certs status associations drops reload trace allow deny help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -986,7 +992,7 @@ _xdtls() {
             return 0
             ;;
         xdtls__subcmd__help)
-            opts="gateway connect check doctor dev-certs status associations drops reload allow deny help"
+            opts="gateway connect check doctor dev-certs status associations drops reload trace allow deny help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1293,6 +1299,20 @@ _xdtls() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        xdtls__subcmd__help__subcmd__trace)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         xdtls__subcmd__reload)
             opts="-h --socket --json --log --log-format --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
@@ -1326,6 +1346,40 @@ _xdtls() {
                 return 0
             fi
             case "${prev}" in
+                --socket)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --log)
+                    COMPREPLY=($(compgen -W "off error warn info debug trace" -- "${cur}"))
+                    return 0
+                    ;;
+                --log-format)
+                    COMPREPLY=($(compgen -W "human json" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        xdtls__subcmd__trace)
+            opts="-h --count --time --socket --json --log --log-format --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --count)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --time)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --socket)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
