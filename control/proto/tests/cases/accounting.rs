@@ -22,7 +22,7 @@ const CLIENT_CAPACITY: u32 = 128;
 
 /// Associations of the first round, after which every slot has been used and collections have the
 /// size that they need, and of the one that is measured.
-const WARM_UP: usize = 2_500;
+const WARM_UP: usize = 8_000;
 const MEASURED: usize = 10_000;
 
 /// What the sizes of collections may differ by.
