@@ -11,11 +11,8 @@ use xdtls_bench::{bound, flood, measure};
 #[derive(Parser)]
 #[command(name = "xdtls-bench", max_term_width = 100)]
 enum Bench {
-    /// Send one kind of flood through an interface
     Flood(flood::Options),
-    /// Measure a gateway under floods
     Measure(measure::Options),
-    /// Be an XDP program to compare with
     #[command(hide = true)]
     Bound(bound::Options),
 }
