@@ -60,14 +60,9 @@ pub fn drop(user: Option<&str>, updates_maps: bool) -> Result<()> {
     Ok(())
 }
 
-/// Gives up, in the calling thread, every capability but those of `kept` that it has, and the way to
-/// others. They outlast a change of the user, but have to be kept again to be effective.
-///
-/// # Errors
-///
-/// What the kernel says.
-pub fn keep_only(kept: CapabilitySet) -> io::Result<()> {
-    let kept = capabilities(None)?.permitted & kept;
+/// Gives up every capability but `kept`, which outlast a change of the user but have to be made
+/// effective again, and the way to others.
+fn keep_only(kept: CapabilitySet) -> io::Result<()> {
     let inheritable = CapabilitySet::empty();
     set_keep_capabilities(!kept.is_empty())?;
     set_capabilities(None, CapabilitySets { effective: kept, permitted: kept, inheritable })?;
