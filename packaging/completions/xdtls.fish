@@ -144,7 +144,7 @@ complete -c xdtls -n "__fish_xdtls_using_subcommand associations; and not __fish
 json\t'For programs'"
 complete -c xdtls -n "__fish_xdtls_using_subcommand associations; and not __fish_seen_subcommand_from list show close help" -l json -d 'Print JSON, for programs'
 complete -c xdtls -n "__fish_xdtls_using_subcommand associations; and not __fish_seen_subcommand_from list show close help" -s h -l help -d 'Print help'
-complete -c xdtls -n "__fish_xdtls_using_subcommand associations; and not __fish_seen_subcommand_from list show close help" -f -a "list" -d 'List associations, by id [default]'
+complete -c xdtls -n "__fish_xdtls_using_subcommand associations; and not __fish_seen_subcommand_from list show close help" -f -a "list" -d 'List associations, by id; the default'
 complete -c xdtls -n "__fish_xdtls_using_subcommand associations; and not __fish_seen_subcommand_from list show close help" -f -a "show" -d 'Show all that is known of one association'
 complete -c xdtls -n "__fish_xdtls_using_subcommand associations; and not __fish_seen_subcommand_from list show close help" -f -a "close" -d 'Close an association; its peer is told'
 complete -c xdtls -n "__fish_xdtls_using_subcommand associations; and not __fish_seen_subcommand_from list show close help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
@@ -183,7 +183,7 @@ complete -c xdtls -n "__fish_xdtls_using_subcommand associations; and __fish_see
 json\t'For programs'"
 complete -c xdtls -n "__fish_xdtls_using_subcommand associations; and __fish_seen_subcommand_from close" -l json -d 'Print JSON, for programs'
 complete -c xdtls -n "__fish_xdtls_using_subcommand associations; and __fish_seen_subcommand_from close" -s h -l help -d 'Print help'
-complete -c xdtls -n "__fish_xdtls_using_subcommand associations; and __fish_seen_subcommand_from help" -f -a "list" -d 'List associations, by id [default]'
+complete -c xdtls -n "__fish_xdtls_using_subcommand associations; and __fish_seen_subcommand_from help" -f -a "list" -d 'List associations, by id; the default'
 complete -c xdtls -n "__fish_xdtls_using_subcommand associations; and __fish_seen_subcommand_from help" -f -a "show" -d 'Show all that is known of one association'
 complete -c xdtls -n "__fish_xdtls_using_subcommand associations; and __fish_seen_subcommand_from help" -f -a "close" -d 'Close an association; its peer is told'
 complete -c xdtls -n "__fish_xdtls_using_subcommand associations; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
@@ -339,7 +339,7 @@ complete -c xdtls -n "__fish_xdtls_using_subcommand help; and not __fish_seen_su
 complete -c xdtls -n "__fish_xdtls_using_subcommand help; and not __fish_seen_subcommand_from gateway connect check doctor dev-certs status associations drops reload trace allow deny help" -f -a "allow" -d 'Show or change which sources alone may send to a running gateway'
 complete -c xdtls -n "__fish_xdtls_using_subcommand help; and not __fish_seen_subcommand_from gateway connect check doctor dev-certs status associations drops reload trace allow deny help" -f -a "deny" -d 'Show or change which sources may not send to a running gateway'
 complete -c xdtls -n "__fish_xdtls_using_subcommand help; and not __fish_seen_subcommand_from gateway connect check doctor dev-certs status associations drops reload trace allow deny help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
-complete -c xdtls -n "__fish_xdtls_using_subcommand help; and __fish_seen_subcommand_from associations" -f -a "list" -d 'List associations, by id [default]'
+complete -c xdtls -n "__fish_xdtls_using_subcommand help; and __fish_seen_subcommand_from associations" -f -a "list" -d 'List associations, by id; the default'
 complete -c xdtls -n "__fish_xdtls_using_subcommand help; and __fish_seen_subcommand_from associations" -f -a "show" -d 'Show all that is known of one association'
 complete -c xdtls -n "__fish_xdtls_using_subcommand help; and __fish_seen_subcommand_from associations" -f -a "close" -d 'Close an association; its peer is told'
 complete -c xdtls -n "__fish_xdtls_using_subcommand help; and __fish_seen_subcommand_from allow" -f -a "add" -d 'Put a prefix or address on the list'

@@ -31,7 +31,7 @@ pub enum Request {
         /// What is to be done to it first.
         change: AccessChange,
     },
-    /// The associations behind `after`, by id: at most `limit`, and never more than [`MAX_LISTED`].
+    /// The associations behind `after`, by id: at most `limit`, and never more than `MAX_LISTED`.
     Associations {
         /// The last id of the page before.
         after: Option<u32>,

@@ -1,7 +1,7 @@
 //! `xdtls check`: everything that a gateway would find wrong with its configuration at its start or
 //! later, without starting anything.
 //!
-//! [`facts`] looks at files and at the machine; the other modules judge what was seen and touch
+//! `facts` looks at files and at the machine; the other modules judge what was seen and touch
 //! nothing.
 
 use std::path::Path;

@@ -52,7 +52,7 @@ pub struct Associations {
 /// What to do with associations.
 #[derive(Clone, Debug, Subcommand)]
 pub enum AssociationsAction {
-    /// List associations, by id [default]
+    /// List associations, by id; the default
     List {
         /// How many to list, at most 1000
         #[arg(
