@@ -308,8 +308,11 @@ fn compile(server: &Path) -> Result<()> {
 }
 
 fn configuration(datapath: &str, associations: u32) -> String {
-    let interface =
-        if datapath == "xdp" { format!("interface = \"{OUTSIDE}\"\n") } else { String::new() };
+    let interface = if datapath == "xdp" {
+        format!("interface = \"{OUTSIDE}\"\nanswer_hellos = \"xdp\"\n")
+    } else {
+        String::new()
+    };
     format!(
         "[gateway]\nlisten = \"{GATEWAY}\"\nworkers = 1\ndatapath = \"{datapath}\"\n{interface}\
          [[identity]]\ncertificate = \"gateway.pem\"\nkey = \"gateway.key\"\n\

@@ -34,9 +34,10 @@ pub struct FrontValue {
     reply_interval_ns: u64,
     source_interval_ns: u64,
     slow_interval_ns: u64,
+    leaves_replies: u64,
 }
 
-const _: () = assert!(size_of::<FrontValue>() == 40);
+const _: () = assert!(size_of::<FrontValue>() == 48);
 
 /// How often a second and CPU something may happen before a good cookie; 0 is no limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,6 +57,7 @@ impl FrontValue {
         reply_interval_ns: 0,
         source_interval_ns: 0,
         slow_interval_ns: 0,
+        leaves_replies: 0,
     };
 
     /// These limits; `sketch_key` is drawn at random at each start.
@@ -65,7 +67,14 @@ impl FrontValue {
             reply_interval_ns: interval_ns(limits.replies),
             source_interval_ns: interval_ns(limits.replies_per_source),
             slow_interval_ns: interval_ns(limits.slow_hellos),
+            leaves_replies: 0,
         }
+    }
+
+    /// The same where a reply of the driver would not arrive: userspace replies instead.
+    #[must_use]
+    pub const fn leaving_replies(self) -> Self {
+        Self { leaves_replies: 1, ..self }
     }
 }
 
@@ -130,11 +139,15 @@ fn try_judge_frame(frame: impl Cursor, front: &mut impl Front) -> Result<HelloVe
     if !path.may_be_answered() || path.is_to_many() || is_group(&headers) {
         return Err(DropReason::ReplyForbidden);
     }
+    let wants_reply = hello.cookie == CookieField::Empty;
+    if wants_reply && front.limits().leaves_replies != 0 {
+        return pass_slowly(front).map(|()| HelloVerdict::PassSlowly);
+    }
     if path.is_within_host() || headers.payload_len > PAYLOAD_MAX || !is_intact(&headers, frame) {
         return pass_slowly(front).map(|()| HelloVerdict::PassSlowly);
     }
     let now_ns = front.now_ns();
-    if hello.cookie == CookieField::Empty {
+    if wants_reply {
         spend(&path, now_ns, front)?;
     }
     let now_s = (now_ns / NANOSECONDS) as u32;

@@ -128,6 +128,7 @@ fn pin(config: &mut Config, running: &Config) -> Result<Vec<String>, String> {
         gateway.datapath.xdp_mode = "gateway.xdp_mode",
         gateway.datapath.zero_copy = "gateway.zero_copy",
         gateway.datapath.transmit = "gateway.transmit",
+        gateway.datapath.answer_hellos = "gateway.answer_hellos",
         limits.associations = "limits.associations",
         limits.front.replies = "limits.hello_replies",
         limits.front.replies_per_source = "limits.hello_replies_per_source",
@@ -209,8 +210,14 @@ mod tests {
         } = &config;
         let Gateway { listen: _, workers: _, handshake_workers: _, path_mtu: _, datapath } =
             gateway;
-        let DatapathOptions { datapath: _, interface: _, xdp_mode: _, zero_copy: _, transmit: _ } =
-            datapath;
+        let DatapathOptions {
+            datapath: _,
+            interface: _,
+            xdp_mode: _,
+            zero_copy: _,
+            transmit: _,
+            answer_hellos: _,
+        } = datapath;
         let (Clients { ca: _ }, Forward { default_backend: _ }) = (clients, forward);
         let (Admin { socket: _ }, Metrics { listen: _ }) = (admin, metrics);
         let (AccessRules { allow: _, deny: _ }, Process { user: _ }) = (access, process);

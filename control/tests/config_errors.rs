@@ -83,7 +83,7 @@ fn syntax() {
 #[test]
 fn unknown_keys() {
     assert_snapshot!(replaced("ca = ", ["ca_file = \"x\"\nca = "]), @"gateway.toml:10: unknown key `ca_file` in [clients]; did you mean `ca`? (known keys: ca)");
-    assert_snapshot!(replaced("[gateway]", ["[gateway]\npath_mut = 1400"]), @"gateway.toml:3: unknown key `path_mut` in [gateway]; did you mean `path_mtu`? (known keys: datapath, handshake_workers, interface, listen, path_mtu, transmit, workers, xdp_mode, zero_copy)");
+    assert_snapshot!(replaced("[gateway]", ["[gateway]\npath_mut = 1400"]), @"gateway.toml:3: unknown key `path_mut` in [gateway]; did you mean `path_mtu`? (known keys: answer_hellos, datapath, handshake_workers, interface, listen, path_mtu, transmit, workers, xdp_mode, zero_copy)");
     assert_snapshot!(appended(["[limit]\nhalf_open = 3", "colour = 'blue'"]), @r"
     gateway.toml:15: unknown key `limit` in this file; did you mean `limits`? (known keys: access, admin, backend, clients, forward, gateway, identity, limits, metrics, process, rule)
     gateway.toml:15: unknown key `colour` in [[backend]]; remove it (known keys: address, name, source_addresses)

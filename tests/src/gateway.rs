@@ -57,6 +57,10 @@ impl GatewayConfig {
         };
         if lab.datapath() != "socket" {
             writeln!(toml, "interface = \"{OUTSIDE}\"")?;
+            if !self.lines.contains("answer_hellos") {
+                // The lab has a program at the other end, so that replies arrive.
+                writeln!(toml, "answer_hellos = \"xdp\"")?;
+            }
         }
         writeln!(toml, "{}", self.lines)?;
         if self.workers > 0 {

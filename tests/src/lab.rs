@@ -144,7 +144,7 @@ impl Lab {
         self.datapath
     }
 
-    /// Makes room for a client's own XDP program.
+    /// Takes the XDP program at the client's end away, for a client's own or for none.
     pub fn free_client_interface(&self) {
         self.peer_program.lock().unwrap_or_else(PoisonError::into_inner).take();
     }

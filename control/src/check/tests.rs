@@ -275,7 +275,7 @@ async fn a_configuration_that_cannot_be_read_is_a_list_of_problems() {
     PROBLEM  gateway.toml:1: gateway.listen: missing
              -> add for example `listen = "0.0.0.0:4433"` to [gateway]
     PROBLEM  gateway.toml:2: unknown key `lisen` in [gateway]
-             -> did you mean `listen`? (known keys: datapath, handshake_workers, interface, listen, path_mtu, transmit, workers, xdp_mode, zero_copy)
+             -> did you mean `listen`? (known keys: answer_hellos, datapath, handshake_workers, interface, listen, path_mtu, transmit, workers, xdp_mode, zero_copy)
     PROBLEM  gateway.toml:9: backend.name: must not be empty
              -> write for example `name = "app"`
     PROBLEM  gateway.toml:12: forward.default_backend: there is no backend `app`

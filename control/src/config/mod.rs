@@ -105,7 +105,7 @@ pub struct Gateway {
     pub handshake_workers: usize,
     /// Largest IP packet to clients, in bytes: 576 to 9216, from 1280 with IPv6. Default: 1500.
     pub path_mtu: u16,
-    /// `datapath`, `interface`, `xdp_mode`, `zero_copy`, `transmit`: how packets travel. Default:
+    /// `datapath`, `interface`, `xdp_mode`, `zero_copy`, `transmit`, `answer_hellos`: how packets travel. Default:
     /// `auto`.
     pub datapath: DatapathOptions,
 }

@@ -100,6 +100,7 @@ fn datapath(table: &mut Section<'_>) -> Option<DatapathOptions> {
     let xdp_mode = choice(table, "xdp_mode");
     let zero_copy = choice(table, "zero_copy");
     let transmit = choice(table, "transmit");
+    let answer_hellos = choice(table, "answer_hellos");
     let interface = match interface {
         Some(name) => Some(name?.to_owned()),
         None => None,
@@ -120,6 +121,7 @@ fn datapath(table: &mut Section<'_>) -> Option<DatapathOptions> {
         xdp_mode: xdp_mode?,
         zero_copy: zero_copy?,
         transmit: transmit?,
+        answer_hellos: answer_hellos?,
     })
 }
 

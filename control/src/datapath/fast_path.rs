@@ -8,7 +8,7 @@ use tracing::{info, warn};
 
 use super::interface::Interface;
 use super::next_hops::{self, NextHops};
-use super::options::{Datapath, DatapathOptions, Transmit};
+use super::options::{AnswerHellos, Datapath, DatapathOptions, Transmit, XdpMode};
 use super::xdp::{Answering, Program, Steered};
 use crate::node::Shape;
 use crate::xsk::{ChunkSize, ShardXsk, XskOptions, XskSet};
@@ -84,6 +84,8 @@ async fn try_open(
     answering: Option<Answering>,
 ) -> Result<Chosen> {
     let interface = Interface::find(name).await?;
+    let (leaves_replies, hellos) = leaves_replies(options, &interface);
+    let hellos = if answering.is_some() { hellos } else { "" };
     let chunk = ChunkSize::for_mtu(interface.mtu as usize).with_context(|| {
         format!(
             "{name} has an MTU of {}: AF_XDP takes at most 3506 without jumbo frames",
@@ -92,7 +94,7 @@ async fn try_open(
     })?;
     let shards = shape.layout.shards();
     let queues = interface.queues;
-    let steered = Steered { listen, layout: shape.layout, queues, answering };
+    let steered = Steered { listen, layout: shape.layout, queues, leaves_replies, answering };
     let mut program = Program::load(&interface, &steered)?;
     let sockets = XskOptions { chunk, zero_copy: options.zero_copy, ..XskOptions::default() };
     let mut set = XskSet::open(interface.index, queues, shards, &sockets)
@@ -111,11 +113,35 @@ async fn try_open(
     let (next_hops, transmit) = transmit(options.transmit, set.is_zero_copy(), &interface).await?;
     let words = format!(
         "XDP {mode} on {name}, {queues} receive queues for {shards} workers; {copies}; transmit: \
-         {transmit}"
+         {transmit}{hellos}"
     );
     let zero_copy = set.is_zero_copy();
     let fast_path = FastPath { program, shards: taken, mode, zero_copy, next_hops };
     Ok(Chosen { fast_path: Some(fast_path), words })
+}
+
+/// Whether the XDP program leaves replies to ClientHellos to the workers, and why, in words.
+///
+/// A veth device drops what its program sends back unless the other end runs a program as well
+/// (drivers/net/veth.c), and tells nobody; the other end may be in a namespace that cannot be seen.
+fn leaves_replies(options: &DatapathOptions, interface: &Interface) -> (bool, &'static str) {
+    let loses_replies =
+        interface.kind.as_deref() == Some("veth") && options.xdp_mode != XdpMode::Generic;
+    match (options.answer_hellos, loses_replies) {
+        (AnswerHellos::Xdp, _) | (AnswerHellos::Auto, false) => {
+            (false, "; ClientHellos are answered in the driver")
+        }
+        (AnswerHellos::Auto, true) => (
+            true,
+            "; ClientHellos are answered by workers, because on veth the driver's replies arrive \
+             only if the other end runs an XDP program, too: the limit limits.slow_hellos applies",
+        ),
+        (AnswerHellos::Socket, _) => (
+            true,
+            "; ClientHellos are answered by workers, because it was asked for: the limit \
+             limits.slow_hellos applies",
+        ),
+    }
 }
 
 /// Chooses how packets leave, and says in words what, why and what it costs.

@@ -90,6 +90,20 @@ choice! {
     }
 }
 
+choice! {
+    /// Who answers ClientHellos that carry no cookie, if XDP brings them.
+    AnswerHellos: "auto, socket or xdp" {
+        /// The XDP program, but for native mode on veth, where its replies need a program at the
+        /// other end too.
+        #[default]
+        Auto = "auto",
+        /// Workers, through their sockets.
+        Socket = "socket",
+        /// The XDP program.
+        Xdp = "xdp",
+    }
+}
+
 /// What was chosen.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct DatapathOptions {
@@ -103,6 +117,8 @@ pub struct DatapathOptions {
     pub zero_copy: ZeroCopy,
     /// How packets leave the workers.
     pub transmit: Transmit,
+    /// Who answers ClientHellos that carry no cookie.
+    pub answer_hellos: AnswerHellos,
 }
 
 /// The same on the command line.
@@ -139,6 +155,7 @@ impl DatapathArgs {
             xdp_mode: self.xdp_mode.unwrap_or(configured.xdp_mode),
             zero_copy: self.zero_copy.unwrap_or(configured.zero_copy),
             transmit: self.transmit.unwrap_or(configured.transmit),
+            answer_hellos: configured.answer_hellos,
         }
     }
 }

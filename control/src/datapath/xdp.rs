@@ -93,6 +93,8 @@ pub struct Steered {
     pub layout: IdLayout,
     /// Receive queues of the interface.
     pub queues: u32,
+    /// Whether the program leaves replies to ClientHellos to the workers.
+    pub leaves_replies: bool,
     /// How ClientHellos are answered; clients do not.
     pub answering: Option<Answering>,
 }
@@ -210,7 +212,9 @@ fn globals(steered: &Steered) -> (ConfigValue, FrontValue) {
     let config = config.listening_on(steered.listen.ip());
     match &steered.answering {
         Some(Answering { limits, .. }) => {
-            (config.answering_hellos(), FrontValue::new(*limits, [random_u64(), random_u64()]))
+            let front = FrontValue::new(*limits, [random_u64(), random_u64()]);
+            let front = if steered.leaves_replies { front.leaving_replies() } else { front };
+            (config.answering_hellos(), front)
         }
         None => (config, FrontValue::UNSET),
     }

@@ -138,7 +138,13 @@ fn try_load(interface: &Interface) -> Load {
     // One that is attached by somebody else does not keep ours from being loaded.
     let interface = Interface { xdp_program: None, ..interface.clone() };
     let listen = (Ipv4Addr::UNSPECIFIED, 4433).into();
-    let steered = Steered { listen, layout, queues: interface.queues, answering: None };
+    let steered = Steered {
+        listen,
+        layout,
+        queues: interface.queues,
+        leaves_replies: false,
+        answering: None,
+    };
     match Program::load(&interface, &steered) {
         Ok(_) => Load::Loads,
         Err(XdpError::NotPermitted { gate }) => Load::Forbidden(gate),

@@ -135,6 +135,7 @@ fn of_xdp() -> Vec<Test> {
         xdp::the_driver_answers_hellos
         xdp::generic_mode_answers_hellos
         xdp::unfinished_checksums_take_the_slow_path
+        xdp::workers_answer_where_the_drivers_replies_would_be_lost
     ]
     .to_vec();
     let [final_flight, ipv6] = tests![

@@ -105,6 +105,23 @@ pub(crate) fn unfinished_checksums_take_the_slow_path(lab: &Lab) -> Result<()> {
 }
 
 /// ```text
+///   program ── xdtls connect ═╪═ outside, a veth whose other end has no XDP program
+/// ```
+pub(crate) fn workers_answer_where_the_drivers_replies_would_be_lost(lab: &Lab) -> Result<()> {
+    let _echo = lab.start_echo(9000, None)?;
+    lab.free_client_interface();
+    let gateway = forward(lab, "answer_hellos = \"auto\"").start(lab)?;
+    let client = ClientOptions::default().start(lab)?;
+    exchange(&lab.bind_program(&client)?, b"by a worker")?;
+    let status = gateway.status()?;
+    ensure!(status.xdp("slow_hello")? >= 1, "{status}");
+    ensure!(status.xdp("client_hello")? >= 1, "{status}");
+    ensure!(status.xdp("hello_verify_request")? == 0, "{status}");
+    ensure!(status.count("hello_verify_requests")? >= 1, "{status}");
+    Ok(())
+}
+
+/// ```text
 ///   outside: the XDP program of one gateway; another wants to attach its own
 /// ```
 pub(crate) fn an_occupied_interface_is_left_alone(lab: &Lab) -> Result<()> {

@@ -38,7 +38,9 @@ impl Way {
     const fn lines(self) -> &'static str {
         match self {
             Self::Loopback => "",
-            Self::Driver => "datapath = \"xdp\"\ninterface = \"outside\"\n",
+            Self::Driver => {
+                "datapath = \"xdp\"\ninterface = \"outside\"\nanswer_hellos = \"xdp\"\n"
+            }
         }
     }
 }
