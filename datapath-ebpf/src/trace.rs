@@ -26,18 +26,23 @@ static TRACE_LOST: PerCpuArray<u64> = PerCpuArray::with_max_entries(1, 0);
 pub(crate) fn is_on() -> bool {
     // SAFETY: the map checked the index and keeps its element. The control plane may write at the
     // same time, so the read is volatile; the first word of a filter alone says whether it is off.
-    TRACE_FILTER.get_ptr(0).is_some_and(|filter| unsafe { filter.cast::<u32>().read_volatile() != 0 })
+    TRACE_FILTER
+        .get_ptr(0)
+        .is_some_and(|filter| unsafe { filter.cast::<u32>().read_volatile() != 0 })
 }
 
 /// Tells what became of the packet, if it is watched. It is called from the bottom of the stack
 /// only, where the judgement of a ClientHello has left its room again.
 #[inline(never)]
 pub(crate) fn tell(context: &XdpContext, fate: u16) {
-    let Some(event) = TraceEvent::of(PacketCursor::new(context), fate) else { return };
+    // Before the packet is looked at: the compiler would otherwise load the packet's ends in the
+    // caller and pass them as plain numbers, which the verifier takes for no pointers.
     let Some(filter) = TRACE_FILTER.get_ptr(0) else { return };
     // SAFETY: as above; a filter that is written meanwhile is a mixture of two, and every bit
     // pattern is one.
-    if !unsafe { filter.read_volatile() }.concerns(&event) {
+    let filter = unsafe { filter.read_volatile() };
+    let Some(event) = TraceEvent::of(PacketCursor::new(context), fate) else { return };
+    if !filter.concerns(&event) {
         return;
     }
     let Some(mut entry) = TRACE_EVENTS.reserve::<TraceEvent>(0) else { return lose() };
