@@ -76,7 +76,8 @@ pub enum Fate {
 /// Set where the rest is an index of drop reasons.
 const DROPPED: u16 = 1 << 8;
 
-const _: () = assert!(Outcome::COUNT < DROPPED as usize && DropReason::COUNT < DROPPED as usize);
+const _: () = assert!(Outcome::COUNT < DROPPED as usize);
+const _: () = assert!(DropReason::COUNT < DROPPED as usize);
 
 impl Fate {
     /// The fate as a number.

@@ -20,11 +20,11 @@ fn address(text: &str) -> IpAddr {
     text.parse().expect("an address")
 }
 
-/// What the program tells of a frame: by whom, and the name of what became of it.
-fn told_of(
-    kernel: &mut Kernel,
-    frame: &[u8],
-) -> Result<Vec<([u8; 16], u16, &'static str)>, Failed> {
+/// By whom a packet is, and the name of what became of it.
+type Told = ([u8; 16], u16, &'static str);
+
+/// What the program tells of a frame.
+fn told_of(kernel: &mut Kernel, frame: &[u8]) -> Result<Vec<Told>, Failed> {
     kernel.run(frame)?;
     let (events, _) = kernel.told()?;
     let name = |event: &TraceEvent| match Fate::from_code(event.fate) {
