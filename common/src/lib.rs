@@ -32,6 +32,7 @@ pub mod record;
 pub mod reply;
 pub mod siphash;
 pub mod steering;
+pub mod trace;
 pub mod verdict;
 
 pub use drop_reason::DropReason;

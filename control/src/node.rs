@@ -135,8 +135,11 @@ impl Wiring {
         self,
         workers: Vec<JoinHandle<()>>,
         handshakes: Vec<JoinHandle<()>>,
-        program: Option<Program>,
+        mut program: Option<Program>,
     ) -> Running {
+        if let Some(maps) = program.as_mut().and_then(Program::take_trace) {
+            self.trace.mirror_to(maps);
+        }
         let handle = Handle {
             workers: self.workers.into(),
             pool: self.pool,
@@ -182,7 +185,7 @@ impl Handle {
     }
 
     /// Whom the operator watches.
-    pub fn trace(&self) -> &Trace {
+    pub fn trace(&self) -> &Arc<Trace> {
         &self.trace
     }
 

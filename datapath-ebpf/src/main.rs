@@ -3,7 +3,8 @@
 //! else to the kernel.
 //!
 //! What it decides is `xdtls_common::steering`, which the host's tests run too. Here stand only
-//! the packet pointers ([`packet`]) and the maps ([`maps`]).
+//! the packet pointers ([`packet`]), the maps ([`maps`]) and what is told of packets that are
+//! watched ([`trace`]).
 #![no_std]
 #![no_main]
 // Assembler for BPF is not stable in rustc yet; the build of `core` needs the same switch.
@@ -17,10 +18,12 @@ use xdtls_common::front::{HelloVerdict, judge_frame, pass_slowly};
 use xdtls_common::odd::is_hello;
 use xdtls_common::reply::HelloReply;
 use xdtls_common::steering::{Steering, steer};
+use xdtls_common::trace::Fate;
 use xdtls_common::{DropReason, Outcome};
 
 mod maps;
 mod packet;
+mod trace;
 
 /// Some helpers are for programs under the GPL only; the kernel compares this very string.
 #[unsafe(link_section = "license")]
@@ -30,26 +33,57 @@ static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";
 /// Steers one frame.
 #[xdp]
 fn xdtls(context: XdpContext) -> u32 {
+    let done = steered(&context);
+    if trace::is_on() {
+        trace::tell(&context, done.fate());
+    }
+    done.action()
+}
+
+#[inline(always)]
+fn steered(context: &XdpContext) -> Done {
     let config = maps::CONFIG.load();
     if config.asks_for_address() || maps::Maps.lists().any() {
-        match entrance(&context) {
+        match entrance(context) {
             Entrance::Open => {}
             Entrance::NotOurs => return pass(Outcome::NotOurs),
             Entrance::Denied => return drop(DropReason::AccessDenied),
         }
     }
-    match steer(packet::PacketCursor::new(&context), &config, &maps::Maps) {
+    match steer(packet::PacketCursor::new(context), &config, &maps::Maps) {
         Steering::NotOurs => pass(Outcome::NotOurs),
-        Steering::NotPlain => not_plain(&context),
-        Steering::ClientHello => client_hello(&context),
+        Steering::NotPlain => not_plain(context),
+        Steering::ClientHello => client_hello(context),
         Steering::Handshake => pass(Outcome::Handshake),
         Steering::Worker(shard) => {
-            let (action, outcome) =
-                maps::redirect(config.socket_index(context.rx_queue_index(), shard));
-            maps::count_outcome(outcome);
-            action
+            let socket = config.socket_index(context.rx_queue_index(), shard);
+            let (action, outcome) = maps::redirect(socket);
+            went(action, outcome)
         }
         Steering::Drop(reason) => drop(reason),
+    }
+}
+
+/// What became of a frame, and what the kernel is to do with it: one word, because a function in BPF
+/// returns no more.
+#[derive(Clone, Copy)]
+#[repr(transparent)]
+struct Done(u32);
+
+impl Done {
+    #[inline(always)]
+    const fn new(action: u32, fate: Fate) -> Self {
+        Self((fate.code() as u32) << 16 | action)
+    }
+
+    #[inline(always)]
+    const fn action(self) -> u32 {
+        self.0 & 0xffff
+    }
+
+    #[inline(always)]
+    const fn fate(self) -> u16 {
+        (self.0 >> 16) as u16
     }
 }
 
@@ -62,7 +96,7 @@ fn entrance(context: &XdpContext) -> Entrance {
 
 /// Leaves what is no plain UDP to the kernel, ClientHellos at a strict rate.
 #[inline(never)]
-fn not_plain(context: &XdpContext) -> u32 {
+fn not_plain(context: &XdpContext) -> Done {
     if !is_hello(packet::PacketCursor::new(context), &maps::CONFIG.load()) {
         return pass(Outcome::NotOurs);
     }
@@ -74,7 +108,7 @@ fn not_plain(context: &XdpContext) -> u32 {
 
 /// Judges a ClientHello.
 #[inline(never)]
-fn client_hello(context: &XdpContext) -> u32 {
+fn client_hello(context: &XdpContext) -> Done {
     match judge_frame(packet::PacketCursor::new(context), &mut maps::Maps) {
         HelloVerdict::Reply(reply) => answer(context, &reply),
         HelloVerdict::Pass => pass(Outcome::ClientHello),
@@ -85,27 +119,32 @@ fn client_hello(context: &XdpContext) -> u32 {
 
 /// Leaves the packet to the kernel.
 #[inline(always)]
-fn pass(outcome: Outcome) -> u32 {
-    maps::count_outcome(outcome);
-    XDP_PASS
+fn pass(outcome: Outcome) -> Done {
+    went(XDP_PASS, outcome)
 }
 
 /// Sends the frame back as a reply.
 #[inline(always)]
-fn answer(context: &XdpContext, reply: &HelloReply) -> u32 {
+fn answer(context: &XdpContext, reply: &HelloReply) -> Done {
     let written = reply.write(&mut packet::PacketMut::new(context));
     if written.is_err() || !packet::shorten(context, reply.frame_len()) {
         return drop(DropReason::OutsideSend);
     }
-    maps::count_outcome(Outcome::HelloVerifyRequest);
-    XDP_TX
+    went(XDP_TX, Outcome::HelloVerifyRequest)
+}
+
+/// Lets the packet go on.
+#[inline(always)]
+fn went(action: u32, outcome: Outcome) -> Done {
+    maps::count_outcome(outcome);
+    Done::new(action, Fate::Went(outcome))
 }
 
 /// Ends the packet here.
 #[inline(always)]
-fn drop(reason: DropReason) -> u32 {
+fn drop(reason: DropReason) -> Done {
     maps::count_drop(reason);
-    XDP_DROP
+    Done::new(XDP_DROP, Fate::Dropped(reason))
 }
 
 /// The verifier proves that no path gets here; the compiler asks for it all the same.

@@ -209,7 +209,7 @@ complete -c xdtls -n "__fish_xdtls_using_subcommand reload" -l log-format -d 'Fo
 json\t'For programs'"
 complete -c xdtls -n "__fish_xdtls_using_subcommand reload" -l json -d 'Print JSON, for programs'
 complete -c xdtls -n "__fish_xdtls_using_subcommand reload" -s h -l help -d 'Print help'
-complete -c xdtls -n "__fish_xdtls_using_subcommand trace" -l count -d 'End after so many datagrams' -r
+complete -c xdtls -n "__fish_xdtls_using_subcommand trace" -l count -d 'End after so many lines' -r
 complete -c xdtls -n "__fish_xdtls_using_subcommand trace" -l time -d 'End after so much time' -r
 complete -c xdtls -n "__fish_xdtls_using_subcommand trace" -l socket -d 'Admin socket of the running gateway or client' -r -F
 complete -c xdtls -n "__fish_xdtls_using_subcommand trace" -l log -d 'How much to log: off, error, warn, info, debug or trace' -r -f -a "off\t''

@@ -140,7 +140,8 @@ impl Lab {
         self.family
     }
 
-    pub(crate) fn datapath(&self) -> &'static str {
+    /// What gateways receive by: `socket`, or one of the others, which begin with `xdp`.
+    pub fn datapath(&self) -> &'static str {
         self.datapath
     }
 

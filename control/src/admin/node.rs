@@ -19,6 +19,7 @@ use crate::inside::health::Health;
 use crate::node::Handle;
 use crate::registry::Entry;
 use crate::reload::Reload;
+use crate::trace::{self, Filter, Seen};
 
 /// What bounds a node, as its operator has configured it.
 #[derive(Clone, Copy, Debug)]
@@ -146,6 +147,19 @@ impl Node {
         Ok(access.rules().list(list).to_vec())
     }
 
+    fn trace(&self, filter: Filter) -> Response {
+        let trace = self.handle.trace();
+        match trace.poll(Instant::now(), filter) {
+            Ok(Seen { events, lost, began }) => {
+                if began {
+                    tokio::spawn(trace::end_when_forgotten(trace.clone()));
+                }
+                Response::Traced { events, lost }
+            }
+            Err(reason) => Response::Refused { reason },
+        }
+    }
+
     async fn page(&self, after: Option<u32>, limit: usize) -> Response {
         let after = after.and_then(LocalId::new);
         let (entries, total) = self.handle.registry().page(after, limit.clamp(1, MAX_LISTED));
@@ -184,10 +198,7 @@ impl Answer for Node {
         match request {
             Request::Status => Response::Status(Box::new(self.status())),
             Request::Reload => self.reload(),
-            Request::Trace { filter } => match self.handle.trace().poll(Instant::now(), filter) {
-                Ok((events, lost)) => Response::Traced { events, lost },
-                Err(reason) => Response::Refused { reason },
-            },
+            Request::Trace { filter } => self.trace(filter),
             Request::Access { list, change } => match self.access(list, change) {
                 Ok(prefixes) => Response::Access { prefixes },
                 Err(reason) => Response::Refused { reason },

@@ -133,7 +133,7 @@ pub struct Trace {
     #[arg(value_name = "ID|ADDRESS[:PORT]", value_parser = whom)]
     pub whom: Filter,
 
-    /// End after so many datagrams
+    /// End after so many lines
     #[arg(long, value_name = "COUNT", default_value_t = usize::MAX, hide_default_value = true)]
     pub count: usize,
 
@@ -147,9 +147,9 @@ pub struct Trace {
 }
 
 const TRACE_EXAMPLES: &str = "\
-One line for each datagram that reaches a worker or a handshake thread: its ids and records, and
-what was decided, without payload. What the XDP program drops reaches neither: `xdtls drops` counts
-it. Datagrams that come faster than they can be shown are counted instead.
+One line for each datagram in each place that decides on it, which is the XDP program (`xdp`), a
+worker or a handshake thread: its ids, behind XDP its records too, and what was decided, without
+payload. What comes faster than it can be shown is counted instead.
 
 Examples:
   xdtls trace 000301f4

@@ -8,4 +8,5 @@ pub mod next_hops;
 pub mod options;
 pub mod segments;
 pub mod socket;
+pub mod trace_maps;
 pub mod xdp;

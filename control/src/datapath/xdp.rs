@@ -22,6 +22,7 @@ use xdtls_common::verdict::{Entry, Phase};
 use super::access_maps::AccessMaps;
 use super::interface::Interface;
 use super::options::XdpMode;
+use super::trace_maps::TraceMaps;
 use crate::access::AccessList;
 use crate::cookies::SharedSecrets;
 use crate::random::random_u64;
@@ -116,6 +117,7 @@ pub struct Program {
     sockets: XskMap<MapData>,
     associations: Arc<Associations>,
     counters: Arc<XdpCounters>,
+    trace: Option<TraceMaps>,
 }
 
 impl Program {
@@ -158,7 +160,8 @@ impl Program {
             outcomes: take(&mut ebpf, "OUTCOMES", PerCpuArray::try_from)?,
         };
         let (associations, counters) = (Arc::new(associations), Arc::new(counters));
-        Ok(Self { ebpf, sockets, associations, counters })
+        let trace = Some(TraceMaps::take(&mut ebpf)?);
+        Ok(Self { ebpf, sockets, associations, counters, trace })
     }
 
     /// Gives a worker's AF_XDP socket to the program.
@@ -198,6 +201,11 @@ impl Program {
     /// Where associations are made known.
     pub fn associations(&self) -> Arc<Associations> {
         self.associations.clone()
+    }
+
+    /// What it tells of packets that are watched; there is one who may ask.
+    pub fn take_trace(&mut self) -> Option<TraceMaps> {
+        self.trace.take()
     }
 
     /// What the program has counted.

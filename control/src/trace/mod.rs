@@ -1,9 +1,11 @@
 //! Watching one association's or one address's datagrams: what came, and what was decided, in words
 //! and without payload.
 //!
-//! Off, it costs a worker one relaxed load for each batch. On, events go into a bounded queue that
-//! whoever watches empties; what does not fit is counted. It ends by itself when nobody asks any more.
+//! Off, it costs a worker one relaxed load for each batch and the XDP program one load for each
+//! packet. On, events go into a bounded queue, those of the XDP program into its ring, and whoever
+//! watches empties both; what does not fit is counted. It ends by itself when nobody asks any more.
 
+mod by_xdp;
 mod describe;
 mod watched;
 
@@ -14,8 +16,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
+use tracing::warn;
 use xdtls_common::cursor::SliceCursor;
 use xdtls_common::prefix::Prefix;
+use xdtls_common::trace::TraceFilter;
+
+use crate::datapath::trace_maps::TraceMaps;
+use by_xdp::ByXdp;
 
 pub use describe::{action, datagram};
 
@@ -50,6 +57,16 @@ impl Filter {
     }
 }
 
+impl From<Filter> for TraceFilter {
+    fn from(filter: Filter) -> Self {
+        match filter {
+            Filter::Id(id) => Self::id(id),
+            Filter::Host(host) => Self::host(host),
+            Filter::Peer(peer) => Self::peer(peer.ip(), peer.port()),
+        }
+    }
+}
+
 /// What became of one datagram in one place.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Event {
@@ -71,11 +88,23 @@ struct Running {
     lost: u64,
 }
 
+/// What has been seen since the last question.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Seen {
+    /// In order.
+    pub events: Vec<Event>,
+    /// How many more there were.
+    pub lost: u64,
+    /// Whether the trace begins with this question: then [`end_when_forgotten`] has to end it.
+    pub began: bool,
+}
+
 /// The trace of a node; there is one at a time.
 #[derive(Default)]
 pub struct Trace {
     on: AtomicBool,
     running: Mutex<Option<Running>>,
+    program: Mutex<Option<ByXdp>>,
 }
 
 /// A trace that is on.
@@ -99,18 +128,25 @@ impl Trace {
         Some(Watch { filter, trace: self.clone() })
     }
 
-    /// Begins to watch, or goes on; returns what has been seen since the last call, and how many
-    /// events did not fit in between.
+    /// Lets the XDP program watch as well.
+    pub fn mirror_to(&self, maps: TraceMaps) {
+        *self.program() = Some(ByXdp::new(maps));
+    }
+
+    fn program(&self) -> MutexGuard<'_, Option<ByXdp>> {
+        self.program.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Begins to watch, or goes on; returns what has been seen since the last call.
     ///
     /// # Errors
     ///
     /// Somebody else watches something else.
-    pub fn poll(&self, now: Instant, filter: Filter) -> Result<(Vec<Event>, u64), String> {
+    pub fn poll(&self, now: Instant, filter: Filter) -> Result<Seen, String> {
+        // Taken first and kept: the program is told of a beginning and of an end in their order.
+        let mut program = self.program();
         let mut running = self.lock();
-        let old = running.take_if(|old| {
-            old.filter != filter && now.duration_since(old.asked_at) >= FORGOTTEN_AFTER
-        });
-        drop(old);
+        let began = running.is_none();
         let fresh =
             || Running { filter, since: now, asked_at: now, events: VecDeque::new(), lost: 0 };
         let current = running.get_or_insert_with(fresh);
@@ -119,7 +155,46 @@ impl Trace {
         }
         current.asked_at = now;
         self.on.store(true, Ordering::Relaxed);
-        Ok((current.events.drain(..).collect(), std::mem::take(&mut current.lost)))
+        let mut lost = std::mem::take(&mut current.lost);
+        let workers: Vec<_> = current.events.drain(..).collect();
+        // A worker must not wait for what comes now.
+        drop(running);
+        let Some(program) = program.as_mut() else {
+            return Ok(Seen { events: workers, lost, began });
+        };
+        if began && let Err(error) = program.begin(filter.into()) {
+            warn!(%error, "cannot trace in the XDP program, only behind it");
+        }
+        let (mut events, lost_by_xdp) = program.read();
+        lost += lost_by_xdp;
+        // Stable: within a millisecond, XDP comes before the worker that it has steered to.
+        events.extend(workers);
+        events.sort_by_key(|event| event.at_ms);
+        Ok(Seen { events, lost, began })
+    }
+
+    /// Ends the trace if nobody has asked for long enough; otherwise says when to look again. `None`:
+    /// there is no trace any more.
+    fn end_if_forgotten(&self, now: Instant) -> Option<Instant> {
+        let mut program = self.program();
+        let mut running = self.lock();
+        let forgotten_at = running.as_ref()?.asked_at + FORGOTTEN_AFTER;
+        if now < forgotten_at {
+            return Some(forgotten_at);
+        }
+        self.on.store(false, Ordering::Relaxed);
+        *running = None;
+        if let Some(Err(error)) = program.as_mut().map(ByXdp::end) {
+            warn!(%error, "cannot end the trace in the XDP program");
+        }
+        None
+    }
+}
+
+/// Waits until nobody asks any more, and ends the trace.
+pub async fn end_when_forgotten(trace: Arc<Trace>) {
+    while let Some(at) = trace.end_if_forgotten(Instant::now()) {
+        tokio::time::sleep_until(at.into()).await;
     }
 }
 
@@ -138,11 +213,6 @@ impl Watch {
     pub fn record(&self, now: Instant, place: String, peer: SocketAddr, what: String) {
         let mut running = self.trace.lock();
         let Some(current) = running.as_mut() else { return };
-        if now.saturating_duration_since(current.asked_at) >= FORGOTTEN_AFTER {
-            self.trace.on.store(false, Ordering::Relaxed);
-            *running = None;
-            return;
-        }
         if current.events.len() >= MAX_EVENTS {
             current.lost += 1;
             return;
@@ -165,17 +235,22 @@ mod tests {
         let (trace, now) = (Arc::new(Trace::default()), Instant::now());
         assert!(trace.watch().is_none());
         let filter = Filter::Host(peer(0).ip());
-        assert_eq!(trace.poll(now, filter), Ok((Vec::new(), 0)));
+        assert_eq!(trace.poll(now, filter), Ok(Seen { began: true, ..Seen::default() }));
         assert!(trace.poll(now, Filter::Id(1)).is_err());
         let watch = trace.watch().unwrap();
         for _ in 0..=MAX_EVENTS {
             watch.record(now, "worker-0".to_owned(), peer(1), "a datagram".to_owned());
         }
-        let (events, lost) = trace.poll(now, filter).unwrap();
-        assert_eq!((events.len(), lost), (MAX_EVENTS, 1));
-        watch.record(now + FORGOTTEN_AFTER, "worker-0".to_owned(), peer(1), String::new());
+        let seen = trace.poll(now, filter).unwrap();
+        assert_eq!((seen.events.len(), seen.lost, seen.began), (MAX_EVENTS, 1, false));
+        let end = now + FORGOTTEN_AFTER;
+        assert_eq!(trace.end_if_forgotten(now), Some(end));
+        assert!(trace.watch().is_some());
+        assert_eq!(trace.end_if_forgotten(end), None);
         assert!(trace.watch().is_none());
-        assert_eq!(trace.poll(now, Filter::Id(1)), Ok((Vec::new(), 0)));
+        watch.record(end, "worker-0".to_owned(), peer(1), "too late".to_owned());
+        let filter = Filter::Id(1);
+        assert_eq!(trace.poll(end, filter), Ok(Seen { began: true, ..Seen::default() }));
     }
 
     #[test]

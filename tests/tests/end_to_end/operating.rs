@@ -314,9 +314,15 @@ pub(crate) fn a_draining_gateway_takes_nobody_new(lab: &Lab) -> Result<()> {
     gateway.ended()
 }
 
+/// A datagram with a whole record, from an id of the gateway's to an id that nobody has.
+fn forged(sender: u32) -> Vec<u8> {
+    let record = [&[23, 254, 253, 0, 1, 0, 0, 0, 0, 0, 9, 0, 30][..], &[b'?'; 30]].concat();
+    [&sender.to_be_bytes()[..], &(sender ^ 1 << 31).to_be_bytes(), &record].concat()
+}
+
 /// ```text
 ///   A, B ─── xdtls connect ═══ xdtls gateway ─── udp-echo
-///                                │
+///   forged, from B's id ─────────┤
 ///          xdtls trace B ────────┘ sees B only
 /// ```
 pub(crate) fn a_trace_shows_one_peer_and_no_payload(lab: &Lab) -> Result<()> {
@@ -333,21 +339,32 @@ pub(crate) fn a_trace_shows_one_peer_and_no_payload(lab: &Lab) -> Result<()> {
     let of_a = ids()?;
     exchange(&b, b"hello")?;
     let of_b = ids()?.into_iter().find(|id| !of_a.contains(id)).context("B is missing")?;
-    let trace = |whom: &str, ask: &dyn Fn() -> Result<()>| -> Result<String> {
-        // Begins to watch, and says what has been seen when asked again.
-        let watch = || gateway.ask(&["trace", whom, "--time", "0s"]);
-        watch()?;
-        ask()?;
-        watch()
-    };
-    let seen = trace(&of_b, &|| {
-        (0..3).try_for_each(|_| exchange(&b, b"secret").and_then(|()| exchange(&a, b"other")))
+    // Begins to watch, and says what has been seen when asked again.
+    let watch = |whom: &str| gateway.ask(&["trace", whom, "--time", "0s"]);
+    watch(&of_b)?;
+    (0..3).try_for_each(|_| exchange(&b, b"secret").and_then(|()| exchange(&a, b"other")))?;
+    let stranger = lab.client.bind_udp((lab.client_address(), 0).into())?;
+    stranger.send_to(&forged(u32::from_str_radix(&of_b, 16)?), lab.gateway_address())?;
+    let mut seen = String::new();
+    eventually("the forged datagram", PATIENCE, || {
+        seen += &watch(&of_b)?;
+        Ok(seen.contains("dropped: unknown_id").then_some(()))
     })?;
     let (opened, sealed) = ("6 bytes to the inside", "6 bytes for");
     ensure!(seen.matches(opened).count() == 3 && seen.matches(sealed).count() == 3, "{seen}");
     ensure!(seen.lines().all(|line| line.contains(&of_b)), "{seen}");
     ensure!(!seen.contains("secret") && !seen.contains(&of_a[0]), "{seen}");
-    let refused = gateway.ask(&["trace", &of_a[0], "--time", "0s"]).err().context("two at once")?;
+    let by_xdp: Vec<_> = seen.lines().filter(|line| line.contains("  xdp  ")).collect();
+    let of = |what: &str| by_xdp.iter().filter(|line| line.contains(what)).count();
+    let expected = if lab.datapath() == "socket" { (0, 0) } else { (3, 1) };
+    ensure!((of("→ redirected"), of("→ dropped: unknown_id")) == expected, "{seen}");
+    let refused = watch(&of_a[0]).err().context("two at once")?;
     ensure!(format!("{refused:#}").contains("somebody else traces"), "{refused:#}");
+    // It ends by itself, with nothing left of it.
+    let host = lab.client_address().to_string();
+    let began = eventually("the end of the trace", PATIENCE, || Ok(watch(&host).ok()))?;
+    exchange(&a, b"other")?;
+    let seen = watch(&host)?;
+    ensure!(began.is_empty() && seen.contains(&of_a[0]) && !seen.contains(&of_b), "{began}{seen}");
     Ok(())
 }

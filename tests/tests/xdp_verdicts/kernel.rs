@@ -5,7 +5,7 @@ use std::os::fd::AsRawFd;
 use std::time::Duration;
 
 use aya::maps::lpm_trie::{Key, LpmTrie};
-use aya::maps::{Array, MapData, PerCpuArray, XskMap};
+use aya::maps::{Array, MapData, PerCpuArray, RingBuf, XskMap};
 use aya::programs::{TestRun, TestRunOptions, Xdp};
 use aya::{Ebpf, EbpfLoader};
 use socket2::{Domain, Socket, Type};
@@ -14,6 +14,7 @@ use xdtls_common::cookie::{CookieSecrets, mapped};
 use xdtls_common::front::{FrontValue, HelloVerdict};
 use xdtls_common::map::ConfigValue;
 use xdtls_common::steering::Steering;
+use xdtls_common::trace::{TraceEvent, TraceFilter};
 use xdtls_common::{DropReason, Outcome};
 
 use crate::fixture::{Decision, SECRETS, SHARDS, SLOTS, Slots};
@@ -120,6 +121,25 @@ impl Kernel {
         let map = self.ebpf.map_mut("ACCESS").ok_or("there is no map ACCESS")?;
         Array::<_, [u8; 8]>::try_from(map)?.set(0, bytemuck::cast::<_, [u8; 8]>(lists), 0)?;
         Ok(())
+    }
+
+    /// Lets the program tell of these packets.
+    pub(crate) fn watch(&mut self, filter: TraceFilter) -> Result<(), Error> {
+        let map = self.ebpf.map_mut("TRACE_FILTER").ok_or("there is no map TRACE_FILTER")?;
+        Array::<_, [u8; 24]>::try_from(map)?.set(0, bytemuck::cast::<_, [u8; 24]>(filter), 0)?;
+        Ok(())
+    }
+
+    /// What the program has told since the last call, and all that it could not.
+    pub(crate) fn told(&mut self) -> Result<(Vec<TraceEvent>, u64), Error> {
+        let map = self.ebpf.map_mut("TRACE_EVENTS").ok_or("there is no map TRACE_EVENTS")?;
+        let (mut ring, mut events) = (RingBuf::try_from(map)?, Vec::new());
+        while let Some(entry) = ring.next() {
+            events.push(bytemuck::pod_read_unaligned(&entry));
+        }
+        let map = self.ebpf.map("TRACE_LOST").ok_or("there is no map TRACE_LOST")?;
+        let lost = PerCpuArray::<_, u64>::try_from(map)?.get(&0, 0)?;
+        Ok((events, lost.iter().sum()))
     }
 
     /// The frame as the last run has left it.

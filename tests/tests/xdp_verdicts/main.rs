@@ -16,6 +16,7 @@ mod hellos;
 mod kernel;
 mod object;
 mod reply;
+mod trace_trials;
 mod trials;
 
 use std::process::ExitCode;
@@ -24,7 +25,7 @@ use libtest_mimic::{Arguments, Failed, Trial};
 
 type Test = fn() -> Result<(), Failed>;
 
-const IN_THE_KERNEL: [(&str, Test); 14] = [
+const IN_THE_KERNEL: [(&str, Test); 16] = [
     ("verifier_accepts_every_program", trials::verifier),
     ("kernel_decides_as_the_table_says", trials::table),
     ("kernel_and_host_agree_on_damaged_frames", trials::damaged),
@@ -38,6 +39,8 @@ const IN_THE_KERNEL: [(&str, Test); 14] = [
     ("odd_frames_are_the_kernels_at_a_strict_rate", entrance_trials::odd),
     ("the_address_that_is_listened_on_is_compared", entrance_trials::addresses),
     ("lists_of_sources_come_first", entrance_trials::lists),
+    ("packets_that_are_watched_are_told_of", trace_trials::told),
+    ("a_full_ring_loses_and_counts", trace_trials::full),
     ("cost_of_each_path", cost::cost),
 ];
 
