@@ -8,10 +8,13 @@ use anyhow::{Context, Result};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{error, info, warn};
+use xdtls_common::prefix::PREFIX_LEN;
+use xdtls_proto::endpoint::max_payload;
 use xdtls_proto::handshakes::responders::Responders;
 use xdtls_proto::handshakes::{Limits, RoutePolicy};
 use xdtls_proto::policy::{Policy, Rule};
 use xdtls_proto::shard::{Shard, ShardConfig};
+use xdtls_proto::suite::Aead;
 
 use crate::access::AccessList;
 use crate::admin::{self, About, Backends, Bounds, Node, Response};
@@ -124,8 +127,8 @@ fn named(config: &Config) -> Vec<(String, SocketAddr)> {
 /// The largest plaintext towards a peer of this family, in bytes: what IP, UDP, the prefix and the
 /// longer of the record formats leave of the path MTU.
 pub(crate) fn max_plaintext(path_mtu: u16, peer: SocketAddr) -> u16 {
-    let headers = if peer.ip().to_canonical().is_ipv4() { 20 + 8 } else { 40 + 8 };
-    path_mtu - headers - 8 - 37
+    let around = PREFIX_LEN + Aead::Aes128Gcm.record_overhead();
+    max_payload(path_mtu, peer) - around as u16
 }
 
 /// What is bounded, for `status`.

@@ -11,11 +11,8 @@ use xdtls_common::record::content_type;
 use super::{Output, Shard};
 use crate::alert;
 use crate::association::CloseCause;
+use crate::endpoint::max_payload;
 use crate::record_plane::seal;
-
-/// Headers before the UDP payload, in bytes: IPv4 or IPv6 without options, and UDP.
-const IPV4_UDP_LEN: u16 = 20 + 8;
-const IPV6_UDP_LEN: u16 = 40 + 8;
 
 pub(super) fn prefix_of(local: LocalId, peer: PeerId) -> Prefix {
     Prefix { sender: local.value(), receiver: peer.value() }
@@ -46,10 +43,10 @@ impl Shard {
             self.close(now, id, CloseCause::KeysWorn, out);
             return Err(DropReason::KeyLimit);
         }
-        let headers = if association.endpoint.is_ipv4() { IPV4_UDP_LEN } else { IPV6_UDP_LEN };
         let overhead = association.seal_keys.aead().record_overhead();
         let length = PREFIX_LEN + overhead + plaintext.len();
-        if length > usize::from(self.config.path_mtu.saturating_sub(headers)) {
+        let remote = association.endpoint.remote;
+        if length > usize::from(max_payload(self.config.path_mtu, remote)) {
             return Err(DropReason::TooBig);
         }
         let counters = association.seal_state.take()?;
