@@ -17,8 +17,10 @@
 
 use std::sync::atomic::{AtomicI64, Ordering};
 
+use serde::{Deserialize, Serialize};
+
 /// Where the frames of a UMEM are.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FrameAccount {
     /// Received, waiting in rx rings.
     pub rx: i64,

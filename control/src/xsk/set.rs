@@ -16,10 +16,16 @@ use super::socket::{Sharing, XskSocket};
 
 /// A set of sockets: one for each shard on each queue.
 pub struct XskSet {
-    memory: Arc<Memory>,
-    queues: Vec<Arc<Queue>>,
+    book: FrameBook,
     shards: Vec<ShardXsk>,
     zero_copy: bool,
+}
+
+/// Tells where the frames of a set are, also when its shards have been handed out.
+#[derive(Clone)]
+pub struct FrameBook {
+    memory: Arc<Memory>,
+    queues: Vec<Arc<Queue>>,
 }
 
 impl XskSet {
@@ -68,7 +74,7 @@ impl XskSet {
                 ShardXsk::new((index, count), ports, memory.clone(), spare, flows)
             })
             .collect();
-        Self { memory, queues, shards, zero_copy }
+        Self { book: FrameBook { memory, queues }, shards, zero_copy }
     }
 
     /// Hands the shards out, each to be moved to its worker. Empty the second time.
@@ -81,6 +87,13 @@ impl XskSet {
         self.zero_copy
     }
 
+    /// Where its frames are.
+    pub fn book(&self) -> &FrameBook {
+        &self.book
+    }
+}
+
+impl FrameBook {
     /// How many frames there are.
     pub fn frames(&self) -> usize {
         self.memory.umem.frames()
