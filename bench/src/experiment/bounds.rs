@@ -2,7 +2,7 @@
 //! that sends each back, and one that drops each.
 
 use anyhow::{Context, Result, ensure};
-use aya::maps::{Array, Map, MapData, MapInfo};
+use aya::maps::Array;
 use serde::Serialize;
 use xdtls_common::id::IdLayout;
 use xdtls_common::map::{AssociationValue, TagValue};
@@ -11,7 +11,7 @@ use xdtls_netlab::Process;
 
 use super::{Bench, SLOTS, end};
 use crate::numbers::Window;
-use crate::process_cost::map_ids;
+use crate::process_cost::map;
 
 /// Frames of one window.
 const FRAMES: u64 = 4 << 20;
@@ -129,8 +129,8 @@ fn measure(
 /// they are there for the XDP program, which must look at them.
 fn occupy(gateway: &Process) -> Result<()> {
     let layout = IdLayout::for_capacity(SLOTS, 1).context("too many slots")?;
-    let mut tags: Array<_, [u8; 4]> = map(gateway, "TAGS")?.try_into()?;
-    let mut associations: Array<_, [u8; 16]> = map(gateway, "ASSOCIATIONS")?.try_into()?;
+    let mut tags: Array<_, [u8; 4]> = map(gateway.id(), "TAGS")?.try_into()?;
+    let mut associations: Array<_, [u8; 16]> = map(gateway.id(), "ASSOCIATIONS")?.try_into()?;
     let entry = Entry { phase: Phase::Established, peer_id: 1 };
     for slot in 0..SLOTS {
         let id = layout.id(slot, OCCUPIED).context("no id")?;
@@ -139,14 +139,4 @@ fn occupy(gateway: &Process) -> Result<()> {
         tags.set(slot, bytemuck::must_cast::<_, [u8; 4]>(TagValue::of(id)), 0)?;
     }
     Ok(())
-}
-
-/// A map of the gateway's, by name.
-fn map(gateway: &Process, name: &str) -> Result<Map> {
-    for id in map_ids(gateway.id())? {
-        if MapInfo::from_id(id)?.name_as_str() == Some(name) {
-            return Ok(Map::from_map_data(MapData::from_id(id)?)?);
-        }
-    }
-    anyhow::bail!("the gateway has no map {name}")
 }
