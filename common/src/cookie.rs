@@ -1,16 +1,21 @@
 //! Stateless cookies (RFC 6347 §4.2.1): when made (seconds, 4 bytes) ‖ MAC (8 bytes).
 //!
-//! The MAC is SipHash-2-4 over the sender's and our address, the client id, the time and the
-//! ClientHello, under a secret that changes every [`PERIOD_S`] seconds. Four secrets lie in a ring
-//! that is indexed by the period: those of this period and the two before judge cookies, the fourth
-//! is the one that is being written for the next. No reader can see a half-written secret in use.
+//! The MAC is SipHash-2-4 over the time, the lengths in the ClientHello and a [universal
+//! hash](crate::universal) of the sender's and our address, the client id and the ClientHello, under a
+//! secret that changes every [`PERIOD_S`] seconds. Four secrets lie in a ring that is indexed by the
+//! period: those of this period and the two before judge cookies, the fourth is the one that is
+//! being written for the next. No reader can see a half-written secret in use.
 
 use core::net::{IpAddr, Ipv6Addr};
 
-use crate::client_hello::{COOKIE_LEN, ClientHello, CookieField};
+use bytemuck::{Pod, Zeroable};
+
+use crate::budget::SketchKey;
+use crate::client_hello::{COOKIE_LEN, ClientHello, CookieField, HelloKeys};
 use crate::cursor::Cursor;
 use crate::drop_reason::DropReason;
 use crate::siphash::{Key, SipHash};
+use crate::universal::{LANES, Universal, WordKey};
 
 /// How long one secret makes cookies, in seconds.
 pub const PERIOD_S: u32 = 60;
@@ -21,22 +26,62 @@ pub const LIFE_S: u32 = 2 * PERIOD_S;
 /// How many secrets the ring holds.
 pub const SECRETS: usize = 4;
 
-/// What the MAC's input begins with, so that no other use of SipHash can yield a cookie.
-const DOMAIN: u64 = 0x01;
+/// A secret and all that is drawn from it.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Pod, Zeroable)]
+pub struct Secret {
+    mac: Key,
+    sketch: SketchKey,
+    start: [u64; LANES],
+    path: [WordKey; PATH_WORDS],
+    hello: HelloKeys,
+}
+
+/// Words of the addresses, the ports and the client id.
+const PATH_WORDS: usize = 6;
+
+/// How many words are drawn from a secret.
+const DRAWN: usize = size_of::<Secret>() / 8;
+
+impl Secret {
+    /// Draws what is needed from 128 secret bits, which are used for nothing else: SipHash-2-4 of
+    /// 0, 1, 2, …
+    pub const fn new(secret: Key) -> Self {
+        let mut words = [0; DRAWN];
+        let mut at = 0;
+        while at < DRAWN {
+            let mut hash = SipHash::new(secret);
+            hash.word(at as u64);
+            words[at] = hash.finish();
+            at += 1;
+        }
+        bytemuck::must_cast(words)
+    }
+
+    /// What places sources in a sketch as long as this secret makes cookies.
+    pub const fn sketch(&self) -> &SketchKey {
+        &self.sketch
+    }
+
+    /// What a ClientHello is hashed with.
+    pub const fn hello(&self) -> &HelloKeys {
+        &self.hello
+    }
+}
 
 /// The ring of secrets.
 #[derive(Clone)]
-pub struct CookieSecrets(pub [Key; SECRETS]);
+pub struct CookieSecrets(pub [Secret; SECRETS]);
 
 /// Where secrets come from: memory, or a map of the XDP program.
 pub trait Secrets {
     /// The secret at a place of the ring.
-    fn secret(&self, index: usize) -> Option<Key>;
+    fn secret(&self, index: usize) -> Option<&Secret>;
 }
 
 impl Secrets for CookieSecrets {
-    fn secret(&self, index: usize) -> Option<Key> {
-        self.0.get(index).copied()
+    fn secret(&self, index: usize) -> Option<&Secret> {
+        self.0.get(index)
     }
 }
 
@@ -107,11 +152,17 @@ pub enum Judgement {
 }
 
 /// Where in the ring the secret of the second `now_s` lies.
-const fn ring_index(now_s: u32) -> usize {
+#[inline(always)]
+pub const fn ring_index(now_s: u32) -> usize {
     (now_s / PERIOD_S) as usize % SECRETS
 }
 
 impl CookieSecrets {
+    /// A ring of these.
+    pub const fn new([a, b, c, d]: [Key; SECRETS]) -> Self {
+        Self([Secret::new(a), Secret::new(b), Secret::new(c), Secret::new(d)])
+    }
+
     /// The place that is to be given a fresh secret during the period of `now_s`: the next one's.
     pub const fn index_to_renew(now_s: u32) -> usize {
         ring_index(now_s.wrapping_add(PERIOD_S))
@@ -154,22 +205,29 @@ pub fn judge(
 
 #[inline(always)]
 fn make(
-    secret: Key,
+    secret: &Secret,
     made_s: u32,
     path: &HelloPath,
     hello: &ClientHello,
     cursor: &mut impl Cursor,
 ) -> Option<[u8; COOKIE_LEN]> {
-    let mut hash = SipHash::new(secret);
-    hash.word(DOMAIN << 56 | u64::from(path.peer_port) << 16 | u64::from(path.local_port));
-    hash.word(u64::from(made_s) << 32 | u64::from(path.client_id));
-    for address in [&path.peer_address, &path.local_address] {
-        let number = u128::from_be_bytes(*address);
-        hash.word((number >> 64) as u64);
-        hash.word(number as u64);
+    let mut hash = Universal::new(secret.start);
+    let [peer_high, peer_low, local_high, local_low, ports, id] = &secret.path;
+    for (keys, address) in
+        [([peer_high, peer_low], path.peer_address), ([local_high, local_low], path.local_address)]
+    {
+        let number = u128::from_be_bytes(address);
+        hash.word(keys[0], (number >> 64) as u64);
+        hash.word(keys[1], number as u64);
     }
-    hello.absorb_into(&mut hash, cursor).ok()?;
-    let [m0, m1, m2, m3, m4, m5, m6, m7] = hash.finish().to_be_bytes();
+    hash.word(ports, u64::from(path.peer_port) << 32 | u64::from(path.local_port));
+    hash.word(id, u64::from(path.client_id));
+    hello.absorb_into(&mut hash, &secret.hello, cursor).ok()?;
+    let mut mac = SipHash::new(secret.mac);
+    mac.word(hash.finish());
+    // Seven bytes: what both hashes are of the same length for.
+    let rest = u64::from(hello.lengths()) << 32 | u64::from(made_s);
+    let [m0, m1, m2, m3, m4, m5, m6, m7] = mac.finish_with(rest.to_le_bytes(), 7).to_be_bytes();
     let [s0, s1, s2, s3] = made_s.to_be_bytes();
     Some([s0, s1, s2, s3, m0, m1, m2, m3, m4, m5, m6, m7])
 }
@@ -187,7 +245,7 @@ mod tests {
     use crate::client_hello::tests::hello;
     use crate::cursor::SliceCursor;
 
-    const SECRETS_UNDER_TEST: CookieSecrets = CookieSecrets([[1, 2], [3, 4], [5, 6], [7, 8]]);
+    const SECRETS_UNDER_TEST: CookieSecrets = CookieSecrets::new([[1, 2], [3, 4], [5, 6], [7, 8]]);
     const PATH: HelloPath = HelloPath {
         peer_address: [1; 16],
         peer_port: 1000,
@@ -258,7 +316,7 @@ mod tests {
     fn renewing_a_secret_never_touches_one_that_still_judges() {
         for now_s in [0, 59, 60, 119, 12_345, 12_359] {
             let mut secrets = SECRETS_UNDER_TEST;
-            secrets.0[CookieSecrets::index_to_renew(now_s)] = [9, 9];
+            secrets.0[CookieSecrets::index_to_renew(now_s)] = Secret::new([9, 9]);
             for age in 0..=LIFE_S.min(now_s) {
                 let bytes = hello(&[3; 32], &cookie_at(now_s - age), &[4; 30], &[]);
                 assert_eq!(judge(&secrets, now_s, &PATH, &bytes), Judgement::Accept);

@@ -9,14 +9,13 @@ use bytemuck::{Pod, Zeroable};
 use crate::budget::{self, SKETCH_ROWS, cells_of, interval_ns};
 use crate::checksum::Sum;
 use crate::client_hello::{ClientHello, CookieField, HelloError};
-use crate::cookie::{HelloPath, Judgement, Secrets, judge};
+use crate::cookie::{HelloPath, Judgement, Secrets, judge, ring_index};
 use crate::cursor::{Cursor, Truncated};
 use crate::drop_reason::DropReason;
 use crate::ends::{Ends, IPV4_PAIR_LEN, IPV6_PAIR_LEN};
 use crate::frame::{self, FrameHeaders};
 use crate::prefix::Prefix;
 use crate::reply::HelloReply;
-use crate::siphash::Key;
 
 /// The longest ClientHello that is judged at the driver, in bytes of UDP payload.
 pub const PAYLOAD_MAX: usize = 2048;
@@ -30,14 +29,13 @@ const NANOSECONDS: u64 = 1_000_000_000;
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
 pub struct FrontValue {
-    sketch_key: Key,
     reply_interval_ns: u64,
     source_interval_ns: u64,
     slow_interval_ns: u64,
     leaves_replies: u64,
 }
 
-const _: () = assert!(size_of::<FrontValue>() == 48);
+const _: () = assert!(size_of::<FrontValue>() == 32);
 
 /// How often a second and CPU something may happen before a good cookie; 0 is no limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,17 +51,15 @@ pub struct FrontLimits {
 impl FrontValue {
     /// No limits.
     pub const UNSET: Self = Self {
-        sketch_key: [0; 2],
         reply_interval_ns: 0,
         source_interval_ns: 0,
         slow_interval_ns: 0,
         leaves_replies: 0,
     };
 
-    /// These limits; `sketch_key` is drawn at random at each start.
-    pub const fn new(limits: FrontLimits, sketch_key: Key) -> Self {
+    /// These limits.
+    pub const fn new(limits: FrontLimits) -> Self {
         Self {
-            sketch_key,
             reply_interval_ns: interval_ns(limits.replies),
             source_interval_ns: interval_ns(limits.replies_per_source),
             slow_interval_ns: interval_ns(limits.slow_hellos),
@@ -176,9 +172,11 @@ pub fn pass_slowly(front: &mut impl Front) -> Result<(), DropReason> {
 /// Pays for a reply: the source first, lest one source spend what belongs to all.
 #[inline(always)]
 fn spend(path: &HelloPath, now_ns: u64, front: &mut impl Front) -> Result<(), DropReason> {
-    let FrontValue { sketch_key, reply_interval_ns, source_interval_ns, .. } = front.limits();
+    let FrontValue { reply_interval_ns, source_interval_ns, .. } = front.limits();
     if source_interval_ns != 0 {
-        let cells = front.cells(cells_of(path.peer_address, sketch_key));
+        let secret = front.secret(ring_index((now_ns / NANOSECONDS) as u32));
+        let cells = secret.map(|secret| cells_of(path.peer_address, secret.sketch()));
+        let cells = cells.and_then(|cells| front.cells(cells));
         let cells = cells.ok_or(DropReason::SourceReplyLimit)?;
         if !budget::spend_cells(cells, now_ns, source_interval_ns) {
             return Err(DropReason::SourceReplyLimit);

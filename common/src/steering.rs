@@ -4,14 +4,14 @@
 use crate::cursor::Cursor;
 use crate::drop_reason::DropReason;
 use crate::frame;
-use crate::map::{AssociationValue, ConfigValue, TagValue};
+use crate::map::{AssociationValue, ConfigValue, Tag};
 use crate::prefix::Prefix;
 use crate::verdict::{Verdict, verdict};
 
 /// The associations by slot, as the maps hold them.
 pub trait Table {
-    /// Which id the slot holds; `None` beyond the last slot.
-    fn tag(&self, slot: u32) -> Option<TagValue>;
+    /// The tag of the id that the slot holds; `None` beyond the last slot.
+    fn tag(&self, slot: u32) -> Option<Tag>;
 
     /// The association in the slot; `None` beyond the last slot.
     fn association(&self, slot: u32) -> Option<AssociationValue>;
@@ -62,7 +62,7 @@ pub fn steer(frame: impl Cursor, config: &ConfigValue, table: &impl Table) -> St
 #[inline(always)]
 fn find(receiver: u32, config: &ConfigValue, table: &impl Table) -> Option<AssociationValue> {
     let slot = config.slot_of(receiver);
-    if !table.tag(slot)?.names(receiver) {
+    if receiver == 0 || table.tag(slot)? != Tag::of(receiver) {
         return None;
     }
     table.association(slot)
