@@ -27,7 +27,7 @@ pub fn spend(spent_until_ns: &mut u64, now_ns: u64, interval_ns: u64) -> bool {
     if interval_ns == 0 {
         return true;
     }
-    let start = (*spent_until_ns).max(now_ns);
+    let start = later(*spent_until_ns, now_ns);
     if start - now_ns > BURST_NS {
         return false;
     }
@@ -40,13 +40,22 @@ pub fn spend(spent_until_ns: &mut u64, now_ns: u64, interval_ns: u64) -> bool {
 pub fn spend_cells(cells: [&mut u64; SKETCH_ROWS], now_ns: u64, interval_ns: u64) -> bool {
     let [first, second] = cells;
     // The emptier cell is nearer to the truth: the other has more of other sources in it.
-    let mut least = (*first).min(*second);
+    let mut least = *first ^ *second ^ later(*first, *second);
     if !spend(&mut least, now_ns, interval_ns) {
         return false;
     }
-    *first = (*first).max(least);
-    *second = (*second).max(least);
+    *first = later(*first, least);
+    *second = later(*second, least);
     true
+}
+
+/// The later of two times, which are less than 2^63 ns apart. BPF has no conditional move, and no
+/// processor can foretell which of two cells is the emptier: a branch would be wrong every other time.
+#[inline(always)]
+const fn later(one_ns: u64, other_ns: u64) -> u64 {
+    let ahead = one_ns.wrapping_sub(other_ns);
+    let is_behind = (ahead as i64 >> 63) as u64;
+    other_ns.wrapping_add(ahead & !is_behind)
 }
 
 /// What places sources in a sketch. It is unknown to others, or they could choose sources that

@@ -20,10 +20,12 @@ impl Sum {
         self.0 += (word & 0xffff_ffff) + (word >> 32);
     }
 
-    /// Adds four bytes that begin at an even place.
+    /// Adds bytes four by four.
     #[inline(always)]
-    fn half(&mut self, bytes: [u8; 4]) {
-        self.0 += u64::from(u32::from_ne_bytes(bytes));
+    fn halves<const N: usize>(&mut self, bytes: [u8; N]) {
+        for half in bytes.as_chunks().0 {
+            self.0 += u64::from(u32::from_ne_bytes(*half));
+        }
     }
 
     /// Adds two bytes that begin at an even place.
@@ -41,19 +43,17 @@ impl Sum {
         // anew for each.
         cursor.skip(count)?;
         for _ in 0..count / CHUNK_LEN {
-            let chunk: [u8; CHUNK_LEN] = words.take()?;
-            chunk.as_chunks().0.iter().for_each(|half| self.half(*half));
+            self.halves::<CHUNK_LEN>(words.take()?);
         }
         tail.skip(count & !(CHUNK_LEN - 1))?;
         if count & 16 != 0 {
-            self.word(tail.take()?);
-            self.word(tail.take()?);
+            self.halves::<16>(tail.take()?);
         }
         if count & 8 != 0 {
-            self.word(tail.take()?);
+            self.halves::<8>(tail.take()?);
         }
         if count & 4 != 0 {
-            self.half(tail.take()?);
+            self.halves::<4>(tail.take()?);
         }
         if count & 2 != 0 {
             self.pair(tail.take()?);

@@ -14,6 +14,9 @@ use crate::universal::{ChunkKey, Universal};
 /// Length of a DTLS handshake header in bytes (RFC 6347 §4.2.2).
 pub const HANDSHAKE_HEADER_LEN: usize = 12;
 
+/// Length of all that stands before the body, in bytes.
+const HEADERS_LEN: usize = record::HEADER_LEN + HANDSHAKE_HEADER_LEN;
+
 /// Handshake message type of ClientHello.
 pub const CLIENT_HELLO: u8 = 1;
 
@@ -107,9 +110,12 @@ impl ClientHello {
     /// Reads one datagram's records (the UDP payload behind the prefix).
     #[inline(always)]
     pub fn parse(cursor: &mut impl Cursor) -> Result<Self, HelloError> {
-        let header = RecordHeader::parse(cursor).map_err(|_| HelloError::NotAClientHello)?;
-        let [message_type, rest @ ..] =
-            cursor.take::<HANDSHAKE_HEADER_LEN>().map_err(|_| HelloError::NotAClientHello)?;
+        // Both headers in one step, for the verifier as in `RecordHeader::parse`.
+        let headers: [u8; HEADERS_LEN] =
+            cursor.take().map_err(|Truncated| HelloError::NotAClientHello)?;
+        let [h0, h1, h2, h3, h4, h5, h6, h7, h8, h9, h10, h11, h12, message_type, rest @ ..] =
+            headers;
+        let header = RecordHeader::decode([h0, h1, h2, h3, h4, h5, h6, h7, h8, h9, h10, h11, h12]);
         let version_known = matches!(header.version, record::DTLS_1_0 | record::DTLS_1_2);
         if header.content_type != content_type::HANDSHAKE
             || header.epoch != 0
@@ -133,9 +139,7 @@ impl ClientHello {
         record_sequence: u64,
         message_seq: u16,
     ) -> Result<Self, HelloError> {
-        let [major, _minor] = cursor.take()?;
-        let random = cursor.take()?;
-        let session_id_len = cursor.u8()?;
+        let [major, _minor, random @ .., session_id_len] = cursor.take::<BEFORE_SESSION_ID>()?;
         if major != 0xfe || usize::from(session_id_len) > MAX_SESSION_ID_LEN {
             return Err(HelloError::Malformed);
         }
@@ -183,7 +187,7 @@ impl ClientHello {
         keys: &HelloKeys,
         cursor: &mut impl Cursor,
     ) -> Result<(), Truncated> {
-        cursor.skip(record::HEADER_LEN + HANDSHAKE_HEADER_LEN)?;
+        cursor.skip(HEADERS_LEN)?;
         hash.absorb(&keys.session, cursor, BEFORE_SESSION_ID + usize::from(self.session_id_len))?;
         cursor.skip(1 + usize::from(self.cookie_len))?;
         let suites = 2 + usize::from(self.suites_len);

@@ -6,7 +6,7 @@
 //! period: those of this period and the two before judge cookies, the fourth is the one that is
 //! being written for the next. No reader can see a half-written secret in use.
 
-use core::net::{IpAddr, Ipv6Addr};
+use core::net::IpAddr;
 
 use bytemuck::{Pod, Zeroable};
 
@@ -37,8 +37,8 @@ pub struct Secret {
     hello: HelloKeys,
 }
 
-/// Words of the addresses, the ports and the client id.
-const PATH_WORDS: usize = 6;
+/// Words of the addresses, and of the ports and the client id.
+const PATH_WORDS: usize = 5;
 
 /// How many words are drawn from a secret.
 const DRAWN: usize = size_of::<Secret>() / 8;
@@ -127,17 +127,33 @@ impl HelloPath {
     #[inline(always)]
     pub fn is_within_host(&self) -> bool {
         self.peer_address == self.local_address
-            || Ipv6Addr::from(self.peer_address).to_canonical().is_loopback()
+            || is_loopback(u128::from_be_bytes(self.peer_address))
     }
 }
 
-/// Broadcast, multicast and unspecified addresses.
+/// Broadcast, multicast and unspecified addresses. Here and below addresses are numbers: the methods
+/// of `Ipv6Addr` go byte by byte, which in BPF takes longer than a checksum.
 #[inline(always)]
 fn is_many_or_nobody(address: [u8; 16]) -> bool {
-    match Ipv6Addr::from(address).to_canonical() {
-        IpAddr::V4(v4) => v4.is_broadcast() || v4.is_multicast() || v4.is_unspecified(),
-        IpAddr::V6(v6) => v6.is_multicast() || v6.is_unspecified(),
+    let number = u128::from_be_bytes(address);
+    match ipv4_of(number) {
+        Some(v4) => v4 == u32::MAX || v4 >> 28 == 0xe || v4 == 0,
+        None => number >> 120 == 0xff || number == 0,
     }
+}
+
+#[inline(always)]
+fn is_loopback(number: u128) -> bool {
+    match ipv4_of(number) {
+        Some(v4) => v4 >> 24 == 127,
+        None => number == 1,
+    }
+}
+
+/// The IPv4 address that is mapped.
+#[inline(always)]
+fn ipv4_of(number: u128) -> Option<u32> {
+    (number >> 32 == 0xffff).then_some(number as u32)
 }
 
 /// What is to be done with a ClientHello.
@@ -212,16 +228,16 @@ fn make(
     cursor: &mut impl Cursor,
 ) -> Option<[u8; COOKIE_LEN]> {
     let mut hash = Universal::new(secret.start);
-    let [peer_high, peer_low, local_high, local_low, ports, id] = &secret.path;
-    for (keys, address) in
-        [([peer_high, peer_low], path.peer_address), ([local_high, local_low], path.local_address)]
+    let [peer_high, peer_low, local_high, local_low, rest] = &secret.path;
+    for (high, low, address) in
+        [(peer_high, peer_low, path.peer_address), (local_high, local_low, path.local_address)]
     {
         let number = u128::from_be_bytes(address);
-        hash.word(keys[0], (number >> 64) as u64);
-        hash.word(keys[1], number as u64);
+        hash.word(high, (number >> 96) as u32, (number >> 64) as u32);
+        hash.word(low, (number >> 32) as u32, number as u32);
     }
-    hash.word(ports, u64::from(path.peer_port) << 32 | u64::from(path.local_port));
-    hash.word(id, u64::from(path.client_id));
+    let ports = u32::from(path.peer_port) << 16 | u32::from(path.local_port);
+    hash.word(rest, ports, path.client_id);
     hello.absorb_into(&mut hash, &secret.hello, cursor).ok()?;
     let mut mac = SipHash::new(secret.mac);
     mac.word(hash.finish());
@@ -310,6 +326,45 @@ mod tests {
             assert_ne!(present(&forged, 7, &PATH), Judgement::Accept, "byte {at}");
         }
         assert_eq!(present(&[0; 20], 7, &PATH), invalid);
+    }
+
+    #[test]
+    fn addresses_are_classed_as_the_standard_library_does() {
+        for text in [
+            "0.0.0.0",
+            "0.0.0.1",
+            "127.0.0.0",
+            "127.255.255.255",
+            "128.0.0.0",
+            "192.0.2.1",
+            "223.255.255.255",
+            "224.0.0.0",
+            "239.255.255.255",
+            "240.0.0.0",
+            "255.255.255.255",
+            "255.255.255.254",
+            "::",
+            "::1",
+            "::2",
+            "::7f00:1",
+            "::ffff:0:0",
+            "::fffe:7f00:1",
+            "1::ffff:127.0.0.1",
+            "fe80::1",
+            "feff::1",
+            "ff00::",
+            "ff02::1",
+            "ffff::ffff:ffff",
+        ] {
+            let address: IpAddr = text.parse().unwrap();
+            let canonical = address.to_canonical();
+            let many_or_nobody = canonical.is_multicast()
+                || canonical.is_unspecified()
+                || canonical == IpAddr::from([255; 4]);
+            assert_eq!(is_many_or_nobody(mapped(address)), many_or_nobody, "{text}");
+            let number = u128::from_be_bytes(mapped(address));
+            assert_eq!(is_loopback(number), canonical.is_loopback(), "{text}");
+        }
     }
 
     #[test]

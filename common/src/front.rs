@@ -147,7 +147,7 @@ fn try_judge_frame(frame: impl Cursor, front: &mut impl Front) -> Result<HelloVe
         spend(&path, now_ns, front)?;
     }
     let now_s = (now_ns / NANOSECONDS) as u32;
-    match judge(front, now_s, &path, &hello, &mut records) {
+    match judge(front, now_s, &path, &hello, &mut records.into_inner()) {
         Judgement::Drop(reason) => Err(reason),
         Judgement::Accept => Ok(HelloVerdict::Pass),
         Judgement::Reply(cookie) => Ok(HelloVerdict::Reply(HelloReply {

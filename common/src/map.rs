@@ -16,15 +16,17 @@ use crate::verdict::{Entry, Phase};
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
 pub struct ConfigValue {
+    /// Upper and lower half of the address that is listened on, as a number.
+    address: [u64; 2],
     udp_port: u32,
     slot_mask: u32,
     shards: u32,
     answers_hellos: u32,
     listens: u32,
-    address: [u8; 16],
+    reserved: u32,
 }
 
-const _: () = assert!(size_of::<ConfigValue>() == 36);
+const _: () = assert!(size_of::<ConfigValue>() == 40);
 
 /// To which destination addresses datagrams are ours.
 const ANYWHERE: u32 = 0;
@@ -39,7 +41,8 @@ impl ConfigValue {
         shards: 0,
         answers_hellos: 0,
         listens: ANYWHERE,
-        address: [0; 16],
+        address: [0; 2],
+        reserved: 0,
     };
 
     /// Steers what comes to `udp_port` among associations whose ids have this layout.
@@ -60,7 +63,8 @@ impl ConfigValue {
             IpAddr::V6(v6) if v6.is_unspecified() => ANYWHERE,
             _ => ONE_ADDRESS,
         };
-        Self { listens, address: mapped(address), ..self }
+        let number = u128::from_be_bytes(mapped(address));
+        Self { listens, address: [(number >> 64) as u64, number as u64], ..self }
     }
 
     /// The same for a gateway, which answers ClientHellos. Its secrets must be there first.
@@ -88,11 +92,12 @@ impl ConfigValue {
     /// Whether datagrams to this address are ours, if they are to our port.
     #[inline(always)]
     pub fn listens_on(&self, address: [u8; 16]) -> bool {
-        let address = u128::from_be_bytes(address);
+        let number = u128::from_be_bytes(address);
+        let [upper, lower] = self.address;
         match self.listens {
             ANYWHERE => true,
-            ANY_IPV4 => address >> 32 == 0xffff,
-            _ => address == u128::from_be_bytes(self.address),
+            ANY_IPV4 => number >> 32 == 0xffff,
+            _ => (number >> 64) as u64 == upper && number as u64 == lower,
         }
     }
 

@@ -3,7 +3,8 @@
 
 use crate::cursor::Cursor;
 use crate::drop_reason::DropReason;
-use crate::frame;
+use crate::ends::Ends;
+use crate::frame::{self, FrameHeaders};
 use crate::map::{AssociationValue, ConfigValue, Tag};
 use crate::prefix::Prefix;
 use crate::verdict::{Verdict, verdict};
@@ -34,13 +35,13 @@ pub enum Steering {
     Drop(DropReason),
 }
 
-/// Decides on a whole frame, once [`crate::access::enter`] has let it in.
+/// Decides on a whole frame, once [`crate::access::enter`] has let it in if any source is on a list.
 #[inline(always)]
 pub fn steer(frame: impl Cursor, config: &ConfigValue, table: &impl Table) -> Steering {
-    let Ok((headers, mut payload)) = frame::parse(frame) else {
+    let Ok((headers, mut payload)) = frame::parse(frame.clone()) else {
         return Steering::NotPlain;
     };
-    if !config.is_ours(headers.destination.port()) {
+    if !config.is_ours(headers.destination.port()) || !listens_on(config, &headers, frame) {
         return Steering::NotOurs;
     }
     let Ok(prefix) = Prefix::parse(&mut payload) else {
@@ -56,6 +57,12 @@ pub fn steer(frame: impl Cursor, config: &ConfigValue, table: &impl Table) -> St
         (Verdict::Worker, None) => Steering::Drop(DropReason::UnknownId),
         (Verdict::Drop(reason), _) => Steering::Drop(reason),
     }
+}
+
+#[inline(always)]
+fn listens_on(config: &ConfigValue, headers: &FrameHeaders, frame: impl Cursor) -> bool {
+    let is_listened_on = |ends: Ends| config.listens_on(ends.destination);
+    !config.asks_for_address() || Ends::read(headers, frame).is_ok_and(is_listened_on)
 }
 
 /// The tag first: a flood of unknown ids ends there.

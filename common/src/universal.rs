@@ -33,10 +33,10 @@ impl Universal {
         Self(start)
     }
 
-    /// Absorbs one word.
+    /// Absorbs one word, which has come as two halves.
     #[inline(always)]
-    pub fn word(&mut self, key: &WordKey, word: u64) {
-        let (low, high) = (word & 0xffff_ffff, word >> 32);
+    pub fn word(&mut self, key: &WordKey, low: u32, high: u32) {
+        let (low, high) = (u64::from(low), u64::from(high));
         let [a, b, c, d] = *key;
         let [first, second] = &mut self.0;
         *first = first.wrapping_add(a.wrapping_add(low).wrapping_mul(b.wrapping_add(high)));
@@ -65,7 +65,7 @@ impl Universal {
             }
             let bytes: [u8; CHUNK_LEN] = chunks.take()?;
             for (key, word) in chunk.iter().zip(bytes.as_chunks().0) {
-                self.word(key, u64::from_le_bytes(*word));
+                self.eight(key, *word);
             }
         }
         last.skip(count & !(CHUNK_LEN - 1))?;
@@ -82,24 +82,28 @@ impl Universal {
         count: usize,
     ) -> Result<(), Truncated> {
         if count & 16 != 0 {
-            self.word(first, u64::from_le_bytes(cursor.take()?));
-            self.word(second, u64::from_le_bytes(cursor.take()?));
+            let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = cursor.take()?;
+            self.eight(first, [a, b, c, d, e, f, g, h]);
+            self.eight(second, [i, j, k, l, m, n, o, p]);
         }
         if count & 8 != 0 {
-            self.word(third, u64::from_le_bytes(cursor.take()?));
+            self.eight(third, cursor.take()?);
         }
-        let mut tail = 0;
-        if count & 4 != 0 {
-            tail = u64::from(cursor.u32()?);
-        }
+        let low = if count & 4 != 0 { cursor.u32()? } else { 0 };
+        let mut high = 0;
         if count & 2 != 0 {
-            tail = tail << 16 | u64::from(cursor.u16()?);
+            high = u32::from(cursor.u16()?);
         }
         if count & 1 != 0 {
-            tail = tail << 8 | u64::from(cursor.u8()?);
+            high = high << 8 | u32::from(cursor.u8()?);
         }
-        self.word(last, tail);
+        self.word(last, low, high);
         Ok(())
+    }
+
+    #[inline(always)]
+    fn eight(&mut self, key: &WordKey, [a, b, c, d, e, f, g, h]: [u8; 8]) {
+        self.word(key, u32::from_le_bytes([a, b, c, d]), u32::from_le_bytes([e, f, g, h]));
     }
 
     /// The hash of all that was absorbed: 32 bits of each lane.
@@ -155,10 +159,10 @@ mod tests {
     #[test]
     fn words_are_hashed_by_the_book() {
         let (start, keys) = keys(7);
-        let words = [0x0123_4567_89ab_cdef, u64::MAX, 0, 1 << 32];
+        let words = [0x0123_4567_89ab_cdef_u64, u64::MAX, 0, 1 << 32];
         let mut hash = Universal::new(start);
         for (key, word) in keys[0].iter().zip(words) {
-            hash.word(key, word);
+            hash.word(key, word as u32, (word >> 32) as u32);
         }
         let lane = |lane: usize| {
             let pairs = core::array::from_fn::<_, 4, _>(|at| {

@@ -43,7 +43,7 @@ fn xdtls(context: XdpContext) -> u32 {
 #[inline(always)]
 fn steered(context: &XdpContext) -> Done {
     let config = maps::CONFIG.load();
-    if config.asks_for_address() || maps::Maps.lists().any() {
+    if maps::Maps.lists().any() {
         match entrance(context) {
             Entrance::Open => {}
             Entrance::NotOurs => return pass(Outcome::NotOurs),
