@@ -76,7 +76,7 @@ pub enum Entrance {
 #[inline(always)]
 pub fn enter(frame: impl Cursor, config: &ConfigValue, access: &impl Access) -> Entrance {
     let Ok((headers, _)) = frame::parse(frame.clone()) else { return Entrance::Open };
-    let Ok(ends) = Ends::read(&headers, frame) else { return Entrance::Open };
+    let Ok(ends) = Ends::read(&headers.place(), frame) else { return Entrance::Open };
     if !config.is_ours(ends.destination_port) {
         Entrance::Open
     } else if !config.listens_on(ends.destination) {

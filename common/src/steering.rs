@@ -4,7 +4,7 @@
 use crate::cursor::Cursor;
 use crate::drop_reason::DropReason;
 use crate::ends::Ends;
-use crate::frame::{self, FrameHeaders};
+use crate::frame::{self, Place};
 use crate::map::{AssociationValue, ConfigValue, Tag};
 use crate::prefix::Prefix;
 use crate::verdict::{Verdict, verdict};
@@ -26,7 +26,7 @@ pub enum Steering {
     /// To [`crate::odd::is_hello`], for it is no plain UDP.
     NotPlain,
     /// To [`crate::front::judge_frame`], which decides on a datagram without receiver id.
-    ClientHello,
+    ClientHello(Place),
     /// To the control plane, for an association that is being opened.
     Handshake,
     /// To the worker of this shard.
@@ -41,7 +41,8 @@ pub fn steer(frame: impl Cursor, config: &ConfigValue, table: &impl Table) -> St
     let Ok((headers, mut payload)) = frame::parse(frame.clone()) else {
         return Steering::NotPlain;
     };
-    if !config.is_ours(headers.destination.port()) || !listens_on(config, &headers, frame) {
+    let place = headers.place();
+    if !config.is_ours(headers.destination.port()) || !listens_on(config, &place, frame) {
         return Steering::NotOurs;
     }
     let Ok(prefix) = Prefix::parse(&mut payload) else {
@@ -50,7 +51,7 @@ pub fn steer(frame: impl Cursor, config: &ConfigValue, table: &impl Table) -> St
     let association = find(prefix.receiver, config, table);
     let entry = association.and_then(|found| found.entry(prefix.receiver));
     match (verdict(prefix, entry, &mut payload), association) {
-        (Verdict::ClientHello, _) if config.answers_hellos() => Steering::ClientHello,
+        (Verdict::ClientHello, _) if config.answers_hellos() => Steering::ClientHello(place),
         (Verdict::ClientHello, _) => Steering::Drop(DropReason::UnknownId),
         (Verdict::Handshake, _) => Steering::Handshake,
         (Verdict::Worker, Some(found)) => Steering::Worker(found.shard()),
@@ -60,9 +61,9 @@ pub fn steer(frame: impl Cursor, config: &ConfigValue, table: &impl Table) -> St
 }
 
 #[inline(always)]
-fn listens_on(config: &ConfigValue, headers: &FrameHeaders, frame: impl Cursor) -> bool {
+fn listens_on(config: &ConfigValue, place: &Place, frame: impl Cursor) -> bool {
     let is_listened_on = |ends: Ends| config.listens_on(ends.destination);
-    !config.asks_for_address() || Ends::read(headers, frame).is_ok_and(is_listened_on)
+    !config.asks_for_address() || Ends::read(place, frame).is_ok_and(is_listened_on)
 }
 
 /// The tag first: a flood of unknown ids ends there.

@@ -92,10 +92,8 @@ fn judge(frame: &[u8]) -> Option<HelloVerdict> {
     let config = ConfigValue::new(PORT, layout).answering_hellos();
     let steering = steer(SliceCursor::new(frame), &config, &Nobody);
     assert!(!matches!(steering, Steering::Worker(_) | Steering::Handshake), "{steering:?}");
-    if steering != Steering::ClientHello {
-        return None;
-    }
-    let verdict = judge_frame(SliceCursor::new(frame), &mut Host { spent: [0; 2] });
+    let Steering::ClientHello(place) = steering else { return None };
+    let verdict = judge_frame(SliceCursor::new(frame), &place, &mut Host { spent: [0; 2] });
     if let HelloVerdict::Reply(reply) = verdict {
         let (request, _) = frame::parse(SliceCursor::new(frame)).unwrap();
         let mut answer = frame.to_vec();

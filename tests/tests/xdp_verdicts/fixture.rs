@@ -168,7 +168,7 @@ pub(crate) fn decide(frame: &[u8], slots: &Slots, front: &mut HostFront) -> Deci
             Err(reason) => Steering::Drop(reason).into(),
         },
         Steering::NotPlain => Steering::NotOurs.into(),
-        Steering::ClientHello => match judge_frame(cursor(), front) {
+        Steering::ClientHello(place) => match judge_frame(cursor(), &place, front) {
             HelloVerdict::Drop(reason) => Decision::Steered(Steering::Drop(reason)),
             verdict => Decision::Hello(verdict),
         },

@@ -3,8 +3,7 @@
 use libtest_mimic::Failed;
 use xdtls_common::DropReason::{self, CookieExpired, CookieInvalid};
 use xdtls_common::cookie::{CookieSecrets, Secret};
-use xdtls_common::cursor::SliceCursor;
-use xdtls_common::front::{FrontLimits, FrontValue, HelloVerdict, judge_frame};
+use xdtls_common::front::{FrontLimits, FrontValue, HelloVerdict};
 use xdtls_common::steering::Steering;
 
 use crate::fixture::{Decision, HostFront, SECRETS, Slots, config, decide, now_ns};
@@ -161,8 +160,8 @@ pub(crate) fn two_gateways() -> Result {
 /// The cookie that the host gave at another second of the clock.
 fn cookie_at(hello: &Hello, now_s: u32) -> Result<Vec<u8>> {
     let mut front = HostFront::new(FrontValue::UNSET).at(now_s);
-    match judge_frame(SliceCursor::new(&hello.frame()), &mut front) {
-        HelloVerdict::Reply(reply) => Ok(reply.cookie.to_vec()),
+    match decide(&hello.frame(), &Slots::new(), &mut front) {
+        Decision::Hello(HelloVerdict::Reply(reply)) => Ok(reply.cookie.to_vec()),
         other => Err(format!("{other:?}").into()),
     }
 }

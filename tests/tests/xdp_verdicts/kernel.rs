@@ -49,7 +49,7 @@ impl Seen {
                 Steering::Handshake => (action::PASS, Outcome::Handshake.as_str()),
                 Steering::Worker(_) => (action::REDIRECT, Outcome::Redirected.as_str()),
                 Steering::Drop(reason) => (action::DROP, reason.as_str()),
-                Steering::NotPlain | Steering::ClientHello => (action::PASS, "undecided"),
+                Steering::NotPlain | Steering::ClientHello(_) => (action::PASS, "undecided"),
             },
             Decision::Hello(verdict) => match verdict {
                 HelloVerdict::Reply(_) => (action::TX, Outcome::HelloVerifyRequest.as_str()),
