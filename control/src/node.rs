@@ -21,7 +21,6 @@ use crate::messages::{ToHandshakes, ToWorker, WorkerLimits};
 use crate::registry::Registry;
 use crate::trace::Trace;
 use crate::worker::{Parts, Worker};
-use crate::xsk::FrameBook;
 
 /// Slots of associations and the threads that share them.
 #[derive(Clone, Copy, Debug)]
@@ -137,7 +136,6 @@ impl Wiring {
         workers: Vec<JoinHandle<()>>,
         handshakes: Vec<JoinHandle<()>>,
         mut program: Option<Program>,
-        frames: Option<FrameBook>,
     ) -> Running {
         if let Some(maps) = program.as_mut().and_then(Program::take_trace) {
             self.trace.mirror_to(maps);
@@ -147,7 +145,6 @@ impl Wiring {
             pool: self.pool,
             counters: self.counters.into(),
             program: program.as_ref().map(Program::counters),
-            frames,
             registry: self.registry,
             trace: self.trace,
             layout: self.shape.layout,
@@ -176,7 +173,6 @@ pub struct Handle {
     pool: Pool,
     counters: Arc<[Arc<Counters>]>,
     program: Option<Arc<XdpCounters>>,
-    frames: Option<FrameBook>,
     registry: Arc<Registry>,
     trace: Arc<Trace>,
     layout: IdLayout,
@@ -186,11 +182,6 @@ impl Handle {
     /// What the node has counted so far.
     pub fn totals(&self) -> Totals {
         Totals::of(self.counters.iter().map(|counters| &**counters), self.program.as_deref())
-    }
-
-    /// Where the frames of its AF_XDP sockets are, if it has any.
-    pub fn frames(&self) -> Option<&FrameBook> {
-        self.frames.as_ref()
     }
 
     /// Whom the operator watches.

@@ -2,11 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use crate::admin::{About, Association, BackendStatus, FrameStatus, LimitStatus, Page, Status};
+use crate::admin::{About, Association, BackendStatus, LimitStatus, Page, Status};
 use crate::counters::{DropCount, Totals};
 use crate::reload::Reloaded;
 use crate::trace::Event;
-use crate::xsk::FrameAccount;
 
 fn named<T, const N: usize>(values: [(&str, T); N]) -> BTreeMap<String, T> {
     values.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
@@ -73,17 +72,6 @@ pub(crate) fn gateway() -> Status {
             limit("half_open", 12, 1_024),
             limit("backend_flows", 40_000, 65_536),
         ],
-        frames: Some(FrameStatus {
-            all: 25_344,
-            account: FrameAccount {
-                rx: 3,
-                tx: 0,
-                fill: 8_192,
-                completion: 0,
-                free: 17_149,
-                held: 0,
-            },
-        }),
     }
 }
 
@@ -105,7 +93,6 @@ pub(crate) fn client() -> Status {
         totals: Totals::default(),
         backends: Vec::new(),
         limits: vec![LimitStatus { name: "associations".to_owned(), used: 0, limit: 1024 }],
-        frames: None,
         ..gateway()
     }
 }

@@ -13,7 +13,7 @@ use xdtls_proto::shard::AssociationView;
 use super::associations::{Association, Page};
 use super::protocol::{AccessChange, MAX_LISTED, Request, Response};
 use super::server::Answer;
-use super::status::{About, BackendStatus, FrameStatus, LimitStatus, Status};
+use super::status::{About, BackendStatus, LimitStatus, Status};
 use crate::access::ListName;
 use crate::inside::health::Health;
 use crate::node::Handle;
@@ -93,10 +93,6 @@ impl Node {
             totals,
             backends,
             limits: limits.into_iter().flatten().collect(),
-            frames: self
-                .handle
-                .frames()
-                .map(|book| FrameStatus { all: book.frames() as u64, account: book.account() }),
         }
     }
 

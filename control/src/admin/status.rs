@@ -6,7 +6,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::counters::Totals;
 use crate::datapath::fast_path::Chosen;
-use crate::xsk::FrameAccount;
 
 /// What does not change while a node runs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -73,19 +72,6 @@ pub struct Status {
     pub backends: Vec<BackendStatus>,
     /// What is bounded, next to what is used of it.
     pub limits: Vec<LimitStatus>,
-    /// Where the frames of AF_XDP are, if there are any.
-    pub frames: Option<FrameStatus>,
-}
-
-/// Where the frames of AF_XDP sockets are. While traffic flows the parts are of different moments;
-/// at rest they add up to all.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct FrameStatus {
-    /// All of them.
-    pub all: u64,
-    /// Each of them is in one of these places.
-    #[serde(flatten)]
-    pub account: FrameAccount,
 }
 
 /// How a backend is doing.

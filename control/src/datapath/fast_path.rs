@@ -11,7 +11,7 @@ use super::next_hops::{self, NextHops};
 use super::options::{AnswerHellos, Datapath, DatapathOptions, Transmit, XdpMode};
 use super::xdp::{Answering, Program, Steered};
 use crate::node::Shape;
-use crate::xsk::{ChunkSize, FrameBook, ShardXsk, XskOptions, XskSet};
+use crate::xsk::{ChunkSize, ShardXsk, XskOptions, XskSet};
 
 /// The fast path of one node.
 pub struct FastPath {
@@ -19,8 +19,6 @@ pub struct FastPath {
     pub program: Program,
     /// The workers' sockets, by shard.
     pub shards: Vec<ShardXsk>,
-    /// Where their frames are.
-    pub frames: FrameBook,
     /// How the program runs: native or generic.
     pub mode: &'static str,
     /// Whether the sockets share memory with the driver.
@@ -117,8 +115,8 @@ async fn try_open(
         "XDP {mode} on {name}, {queues} receive queues for {shards} workers; {copies}; transmit: \
          {transmit}{hellos}"
     );
-    let (frames, zero_copy) = (set.book().clone(), set.is_zero_copy());
-    let fast_path = FastPath { program, shards: taken, frames, mode, zero_copy, next_hops };
+    let zero_copy = set.is_zero_copy();
+    let fast_path = FastPath { program, shards: taken, mode, zero_copy, next_hops };
     Ok(Chosen { fast_path: Some(fast_path), words })
 }
 

@@ -17,10 +17,8 @@
 
 use std::sync::atomic::{AtomicI64, Ordering};
 
-use serde::{Deserialize, Serialize};
-
 /// Where the frames of a UMEM are.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct FrameAccount {
     /// Received, waiting in rx rings.
     pub rx: i64,

@@ -40,6 +40,6 @@ pub use accounting::FrameAccount;
 pub use error::{Place, Step, XskError};
 pub use frame::{ChunkSize, Frame, HEADROOM, lost_frames};
 pub use options::{HELD_FRAMES_MAX, XskOptions, ZeroCopy};
-pub use set::{FrameBook, XskSet};
+pub use set::XskSet;
 pub use shard::{RECEIVE_BATCH, RxPacket, ShardXsk};
 pub use simulated::{Delivery, SimulatedNic};

@@ -16,16 +16,10 @@ use super::socket::{Sharing, XskSocket};
 
 /// A set of sockets: one for each shard on each queue.
 pub struct XskSet {
-    book: FrameBook,
-    shards: Vec<ShardXsk>,
-    zero_copy: bool,
-}
-
-/// Tells where the frames of a set are, also when its shards have been handed out.
-#[derive(Clone)]
-pub struct FrameBook {
     memory: Arc<Memory>,
     queues: Vec<Arc<Queue>>,
+    shards: Vec<ShardXsk>,
+    zero_copy: bool,
 }
 
 impl XskSet {
@@ -74,7 +68,7 @@ impl XskSet {
                 ShardXsk::new((index, count), ports, memory.clone(), spare, flows)
             })
             .collect();
-        Self { book: FrameBook { memory, queues }, shards, zero_copy }
+        Self { memory, queues, shards, zero_copy }
     }
 
     /// Hands the shards out, each to be moved to its worker. Empty the second time.
@@ -87,13 +81,6 @@ impl XskSet {
         self.zero_copy
     }
 
-    /// Where its frames are.
-    pub fn book(&self) -> &FrameBook {
-        &self.book
-    }
-}
-
-impl FrameBook {
     /// How many frames there are.
     pub fn frames(&self) -> usize {
         self.memory.umem.frames()
