@@ -1,0 +1,34 @@
+//! The program `xdtls-nic`; `cargo xtask load`, `unload`, `pktgen` and `lab` start it.
+#![forbid(unsafe_code)]
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::Parser;
+use xdtls_nic::{guest, lab};
+
+/// xdtls on network cards.
+#[derive(Parser)]
+#[command(name = "xdtls-nic", max_term_width = 100)]
+enum Nic {
+    Lab(lab::Options),
+    #[command(hide = true)]
+    Guest(guest::Options),
+}
+
+fn main() -> ExitCode {
+    match run(Nic::parse()) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Nic) -> Result<ExitCode> {
+    match command {
+        Nic::Lab(options) => lab::run(&options),
+        Nic::Guest(options) => guest::run(&options).map(|()| ExitCode::SUCCESS),
+    }
+}
