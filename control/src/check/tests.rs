@@ -235,6 +235,7 @@ async fn the_interface_is_compared_with_the_path() {
         queues: 1,
         mtu,
         kind: None,
+        driver: None,
         xdp_program,
     };
     let with = async |found: Result<Interface, String>| {

@@ -25,9 +25,9 @@ fn good() -> Facts {
                 queues: 4,
                 mtu: 1500,
                 kind: None,
+                driver: Some("igb".to_owned()),
                 xdp_program: None,
             },
-            driver: Some("igb".to_owned()),
             state: "up".to_owned(),
             rx_ring: Some((1024, 4096)),
             queues_max: Some(8),
@@ -61,7 +61,7 @@ fn a_good_machine() {
 fn a_veth() {
     let text = with_link(|link| {
         link.interface.kind = Some("veth".to_owned());
-        link.driver = None;
+        link.interface.driver = None;
         link.interface.queues = 2;
         link.interrupts = 0;
         link.xdp_features = Some(BASIC);

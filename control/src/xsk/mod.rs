@@ -38,7 +38,7 @@ mod tests;
 
 pub use accounting::FrameAccount;
 pub use error::{Place, Step, XskError};
-pub use frame::{ChunkSize, Frame, HEADROOM, lost_frames};
+pub use frame::{ChunkSize, Frame, HEADROOM, LINK_HEADER, lost_frames};
 pub use options::{HELD_FRAMES_MAX, XskOptions, ZeroCopy};
 pub use set::XskSet;
 pub use shard::{RECEIVE_BATCH, RxPacket, ShardXsk};

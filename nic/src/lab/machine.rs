@@ -103,7 +103,16 @@ impl Parts {
             self.use_fetched_libraries(&mut qemu);
         }
         qemu.args(["-machine", "q35", "-accel", "tcg,thread=multi", "-cpu", "max"]);
-        qemu.args(["-m", MEMORY_MIB, "-smp", CPUS, "-display", "none", "-nodefaults", "-no-reboot"]);
+        qemu.args([
+            "-m",
+            MEMORY_MIB,
+            "-smp",
+            CPUS,
+            "-display",
+            "none",
+            "-nodefaults",
+            "-no-reboot",
+        ]);
         qemu.arg("-kernel").arg(self.kernel()).arg("-initrd").arg(archive);
         let log = format!("file:{}", kernel_log.display());
         qemu.args(["-serial", &log, "-chardev", "stdio,id=console,signal=off"]);

@@ -60,9 +60,10 @@ fn run_machine(
     let wire = Wire::lay(driver.tap_queues())?;
     let scratch = tempfile::Builder::new().prefix("xdtls-lab-").tempdir()?;
     let own = std::env::current_exe()?;
-    let script = options.command.clone().unwrap_or_else(|| {
-        format!("exec '{}' guest --driver {driver}", own.display())
-    });
+    let script = options
+        .command
+        .clone()
+        .unwrap_or_else(|| format!("exec '{}' guest --driver {driver}", own.display()));
     let archive = parts.archive(scratch.path(), &script)?;
     let log = scratch.path().join("kernel.log");
     let qemu = parts.boot(|program| wire.command(program), driver, &archive, &log)?;

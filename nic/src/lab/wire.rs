@@ -34,7 +34,18 @@ impl Wire {
         let netns = Netns::new("wire")?;
         let off = "net.ipv6.conf.all.disable_ipv6=1";
         netns.run("sysctl", &["-qw", off, "net.ipv6.conf.default.disable_ipv6=1"])?;
-        netns.ip(&["link", "add", "bridge", "type", "bridge", "stp_state", "0", "mcast_snooping", "0"])
+        netns
+            .ip(&[
+                "link",
+                "add",
+                "bridge",
+                "type",
+                "bridge",
+                "stp_state",
+                "0",
+                "mcast_snooping",
+                "0",
+            ])
             .context("the lab needs a kernel with bridges")?;
         netns.ip(&["link", "set", "bridge", "up"])?;
         for tap in TAPS {
@@ -42,7 +53,16 @@ impl Wire {
             netns
                 .ip(&[&["tuntap", "add", tap, "mode", "tap"], several].concat())
                 .context("the lab needs a kernel with taps (/dev/net/tun)")?;
-            netns.ip(&["link", "set", tap, "master", "bridge", "txqueuelen", QUEUE_LENGTH, "up"])?;
+            netns.ip(&[
+                "link",
+                "set",
+                tap,
+                "master",
+                "bridge",
+                "txqueuelen",
+                QUEUE_LENGTH,
+                "up",
+            ])?;
         }
         Ok(Self { netns })
     }
