@@ -2,6 +2,7 @@
 //! reason why packets take the socket path.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use anyhow::{Context, Result, bail, ensure};
 use tracing::{info, warn};
@@ -11,7 +12,7 @@ use super::next_hops::{self, NextHops};
 use super::options::{AnswerHellos, Datapath, DatapathOptions, Transmit, XdpMode};
 use super::xdp::{Answering, Program, Steered};
 use crate::node::Shape;
-use crate::xsk::{ShardXsk, XskOptions, XskSet};
+use crate::xsk::{ShardXsk, XskMonitor, XskOptions, XskSet};
 
 /// The fast path of one node.
 pub struct FastPath {
@@ -19,6 +20,8 @@ pub struct FastPath {
     pub program: Program,
     /// The workers' sockets, by shard.
     pub shards: Vec<ShardXsk>,
+    /// What sees those sockets beside the workers.
+    pub monitor: Arc<XskMonitor>,
     /// How the program runs: native or generic.
     pub mode: &'static str,
     /// Whether the sockets share memory with the driver.
@@ -97,6 +100,7 @@ async fn try_open(
     let hellos = if answering.is_some() { hellos } else { "" };
     let steered = Steered { listen, layout: shape.layout, queues, leaves_replies, answering };
     let mut program = Program::load(&steered)?;
+    let monitor = Arc::new(set.monitor().context("AF_XDP sockets")?);
     let taken = set.take_shards();
     for (index, socket) in taken.iter().flat_map(ShardXsk::map_entries) {
         program.steer_to(index, socket)?;
@@ -114,7 +118,7 @@ async fn try_open(
          {transmit}{hellos}"
     );
     let zero_copy = set.is_zero_copy();
-    let fast_path = FastPath { program, shards: taken, mode, zero_copy, next_hops };
+    let fast_path = FastPath { program, shards: taken, monitor, mode, zero_copy, next_hops };
     Ok(Chosen { fast_path: Some(fast_path), words })
 }
 
