@@ -8,3 +8,4 @@
 
 pub mod guest;
 pub mod lab;
+pub mod load;

@@ -5,12 +5,14 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Parser;
-use xdtls_nic::{guest, lab};
+use xdtls_nic::{guest, lab, load};
 
 /// xdtls on network cards.
 #[derive(Parser)]
 #[command(name = "xdtls-nic", max_term_width = 100)]
 enum Nic {
+    Load(load::Load),
+    Unload(load::Unload),
     Lab(lab::Options),
     #[command(hide = true)]
     Guest(guest::Options),
@@ -28,6 +30,8 @@ fn main() -> ExitCode {
 
 fn run(command: Nic) -> Result<ExitCode> {
     match command {
+        Nic::Load(options) => load::load(&options).map(|()| ExitCode::SUCCESS),
+        Nic::Unload(options) => load::unload(&options).map(|()| ExitCode::SUCCESS),
         Nic::Lab(options) => lab::run(&options),
         Nic::Guest(options) => guest::run(&options).map(|()| ExitCode::SUCCESS),
     }
