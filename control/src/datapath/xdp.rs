@@ -120,11 +120,19 @@ pub struct Program {
 }
 
 impl Program {
-    /// Loads the program for an interface that has none; it steers nothing before it is attached.
-    pub fn load(interface: &Interface, steered: &Steered) -> Result<Self, XdpError> {
+    /// Why the program cannot be had on an interface, as far as that is known before it is loaded.
+    pub fn obstacle(interface: &Interface) -> Option<XdpError> {
         if let Some(id) = interface.xdp_program {
-            return Err(XdpError::Occupied { interface: interface.name.clone(), id });
+            return Some(XdpError::Occupied { interface: interface.name.clone(), id });
         }
+        if OBJECT.is_empty() {
+            return Some(XdpError::NoObject);
+        }
+        super::gate::missing().map(|gate| XdpError::NotPermitted { gate })
+    }
+
+    /// Loads the program; it steers nothing before it is attached.
+    pub fn load(steered: &Steered) -> Result<Self, XdpError> {
         if OBJECT.is_empty() {
             return Err(XdpError::NoObject);
         }

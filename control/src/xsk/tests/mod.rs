@@ -130,14 +130,6 @@ fn a_frame_of_another_set_is_refused() {
 }
 
 #[test]
-fn frames_are_as_large_as_the_mtu_needs() {
-    assert_eq!(ChunkSize::for_mtu(1500), Some(ChunkSize::Small));
-    assert_eq!(ChunkSize::for_mtu(1774), Some(ChunkSize::Small));
-    assert_eq!(ChunkSize::for_mtu(1775), Some(ChunkSize::Page));
-    assert_eq!(ChunkSize::for_mtu(9000), None);
-}
-
-#[test]
 fn options_that_cannot_be_met_are_refused() {
     let objects = |queues, shards, options: &XskOptions| {
         FrameDemand { queues, shards }.objection(options).is_some()
