@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, bail, ensure};
 use tracing::info;
-use xdtls_proto::endpoint::Endpoint;
+use xdtls_proto::endpoint::{Endpoint, mapped};
 use xdtls_proto::handshakes::Limits;
 use xdtls_proto::handshakes::initiators::Initiators;
 use xdtls_proto::shard::Shard;
@@ -92,14 +92,6 @@ fn outside(mut gateways: Vec<SocketAddr>) -> Result<(Channel, Vec<SocketAddr>)> 
     let any_v4: SocketAddr = ([0, 0, 0, 0], 0).into();
     let channel = Channel::bind(any_v4).context("cannot open a socket towards the gateway")?;
     Ok((channel, gateways))
-}
-
-/// How a socket of IPv6 names an address, IPv4 as mapped (RFC 4291 §2.5.5.2).
-fn mapped(address: SocketAddr) -> SocketAddr {
-    match address {
-        SocketAddr::V4(v4) => (v4.ip().to_ipv6_mapped(), v4.port()).into(),
-        v6 => v6,
-    }
 }
 
 async fn start(

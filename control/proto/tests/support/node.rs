@@ -12,6 +12,7 @@ use xdtls_proto::association::CloseCause;
 use xdtls_proto::handshakes::initiators::Initiators;
 use xdtls_proto::handshakes::responders::Responders;
 use xdtls_proto::handshakes::{Ended, Handshakes, OverloadChange, Start};
+use xdtls_proto::paths::PathChange;
 use xdtls_proto::shard::Shard;
 
 use super::forger::Known;
@@ -50,6 +51,8 @@ pub(crate) struct Journal {
     pub(crate) plaintext: Vec<(LocalId, Vec<u8>)>,
     pub(crate) closed: Vec<(LocalId, CloseCause)>,
     pub(crate) ended: Vec<Ended>,
+    /// How ways to peers have changed.
+    pub(crate) paths: Vec<PathChange>,
     pub(crate) overload: Vec<OverloadChange>,
     /// Associations that were given to a worker, in order.
     pub(crate) known: Vec<Known>,
