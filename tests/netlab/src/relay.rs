@@ -1,6 +1,7 @@
 //! `udp-relay`: a bad road between clients and a server.
 
 use std::net::{SocketAddr, UdpSocket};
+use std::num::NonZeroU64;
 use std::sync::atomic::Ordering;
 
 use anyhow::Result;
@@ -15,8 +16,9 @@ const CLIENTS_MAX: usize = 1_024;
 
 /// Passes datagrams on in both directions and loses some of them.
 ///
-/// Each client gets a source port of its own towards the target. SIGTERM ends it with one JSON
-/// line: {"passed":N,"lost":N}.
+/// Each client gets a source port of its own towards the target, and from time to time another if
+/// that is asked for, as behind a NAT that forgets. SIGTERM ends it with one JSON line:
+/// {"passed":N,"lost":N,"rebound":N}.
 #[derive(Debug, Parser)]
 pub struct Options {
     /// Where clients send to; port 0 means any.
@@ -28,6 +30,10 @@ pub struct Options {
     /// How many of a hundred datagrams are lost, in each direction.
     #[arg(long, value_name = "PERCENT", default_value_t = 0, value_parser = clap::value_parser!(u8).range(0..=100))]
     drop: u8,
+    /// Gives a client another port with every COUNTth of its datagrams; what comes to the port before
+    /// is lost.
+    #[arg(long, value_name = "COUNT")]
+    rebind_every: Option<NonZeroU64>,
     /// What decides which ones.
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -46,25 +52,31 @@ pub fn run(options: &Options) -> Result<()> {
         random: Random::new(options.seed),
         passed: 0,
         lost: 0,
+        rebound: 0,
     };
     while !stop.load(Ordering::Relaxed) {
         for index in udp::readable(&relay.sockets, udp::STOP_TICK)? {
             relay.serve(index)?;
         }
     }
-    println!("{}", json_line(&[("passed", relay.passed), ("lost", relay.lost)]));
+    println!(
+        "{}",
+        json_line(&[("passed", relay.passed), ("lost", relay.lost), ("rebound", relay.rebound)])
+    );
     Ok(())
 }
 
 struct Relay<'a> {
     options: &'a Options,
-    clients: Vec<SocketAddr>,
+    /// Where each client is, and how many datagrams it has sent.
+    clients: Vec<(SocketAddr, u64)>,
     /// First the one that clients send to, then each client's towards the target.
     sockets: Vec<UdpSocket>,
     buffer: Vec<u8>,
     random: Random,
     passed: u64,
     lost: u64,
+    rebound: u64,
 }
 
 impl Relay<'_> {
@@ -83,16 +95,22 @@ impl Relay<'_> {
     }
 
     fn send_to_target(&mut self, from: SocketAddr, length: usize) -> Result<bool> {
-        let known = self.clients.iter().position(|client| *client == from);
+        let known = self.clients.iter().position(|(client, _)| *client == from);
         let client = match known {
             Some(client) => client,
             None if self.clients.len() == CLIENTS_MAX => return Ok(false),
             None => {
                 self.sockets.push(udp::bind_towards(self.options.target)?);
-                self.clients.push(from);
+                self.clients.push((from, 0));
                 self.clients.len() - 1
             }
         };
+        let (_, sent) = &mut self.clients[client];
+        *sent += 1;
+        if self.options.rebind_every.is_some_and(|count| *sent % count == 0) {
+            self.sockets[client + 1] = udp::bind_towards(self.options.target)?;
+            self.rebound += 1;
+        }
         udp::send(&self.sockets[client + 1], &self.buffer[..length], self.options.target)
     }
 
@@ -100,7 +118,7 @@ impl Relay<'_> {
         if from != self.options.target {
             return Ok(false);
         }
-        udp::send(&self.sockets[0], &self.buffer[..length], self.clients[client])
+        udp::send(&self.sockets[0], &self.buffer[..length], self.clients[client].0)
     }
 }
 
