@@ -45,7 +45,7 @@ pub fn mapped(address: SocketAddr) -> SocketAddr {
 }
 
 /// Headers before the UDP payload, in bytes: IPv4 or IPv6 without options, and UDP.
-const IPV4_UDP_LEN: u16 = 20 + 8;
+pub(crate) const IPV4_UDP_LEN: u16 = 20 + 8;
 const IPV6_UDP_LEN: u16 = 40 + 8;
 
 /// The largest UDP payload to `remote` on a path that takes IP packets of `path_mtu` bytes.

@@ -135,7 +135,7 @@ impl Paths {
                     endpoint: Endpoint { remote, local },
                     received: bytes as u64,
                     sent: 0,
-                    challenges: challenges.then(|| Challenges {
+                    challenges: challenges.then_some(Challenges {
                         cookies: [[0; 8]; CHALLENGES],
                         sent: 0,
                         next: now,
