@@ -4,7 +4,7 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail, ensure};
-use tracing::info;
+use tracing::{info, warn};
 use xdtls_proto::endpoint::{Endpoint, mapped};
 use xdtls_proto::handshakes::Limits;
 use xdtls_proto::handshakes::initiators::Initiators;
@@ -16,6 +16,7 @@ use crate::config::Limits as Defaults;
 use crate::counters::Place;
 use crate::datapath::fast_path;
 use crate::datapath::options::DatapathOptions;
+use crate::datapath::own_address;
 use crate::datapath::socket::Channel;
 use crate::datapath::xdp::Program;
 use crate::gateway::{HEADERS_LEN, max_plaintext};
@@ -24,7 +25,7 @@ use crate::inside::Surroundings;
 use crate::inside::health::BackendHealth;
 use crate::inside::local::{Local, LocalLimits};
 use crate::lifecycle::Signals;
-use crate::node::{Running, Shape, Wiring, start_worker};
+use crate::node::{Handle, Running, Shape, Wiring, start_worker};
 use crate::worker::{Parts, poll_descriptor};
 use crate::{privileges, random};
 
@@ -41,6 +42,7 @@ pub async fn run(arguments: Connect) -> Result<()> {
     let gateway = gateways.iter().map(SocketAddr::to_string).collect::<Vec<_>>().join(", ");
     let (channel, gateways) = outside(gateways)?;
     let (running, about) = start(&arguments, channel, &gateways).await?;
+    announce_changes(gateways, running.handle());
     let address = about.address;
     info!(%address, gateway, "ready: datagrams to this port go to the gateway's backend");
     let bounds = Bounds {
@@ -92,6 +94,19 @@ fn outside(mut gateways: Vec<SocketAddr>) -> Result<(Channel, Vec<SocketAddr>)> 
     let any_v4: SocketAddr = ([0, 0, 0, 0], 0).into();
     let channel = Channel::bind(any_v4).context("cannot open a socket towards the gateway")?;
     Ok((channel, gateways))
+}
+
+/// Tells the gateway when our own address changes, also while local programs only listen.
+fn announce_changes(gateways: Vec<SocketAddr>, handle: Handle) {
+    tokio::spawn(async move {
+        let changed = || {
+            info!("our address has changed: the gateway is told");
+            handle.announce();
+        };
+        if let Err(error) = own_address::follow(gateways, changed).await {
+            warn!("a change of our address is noticed with the next datagram only: {error:#}");
+        }
+    });
 }
 
 async fn start(

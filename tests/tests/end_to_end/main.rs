@@ -80,6 +80,7 @@ fn all() -> Vec<Test> {
         adversity::a_backend_may_go_and_come_back
         roaming::a_client_changes_its_address_in_mid_transfer
         roaming::a_forgetful_nat_costs_nothing
+        roaming::who_only_listens_is_found_again
         operating::status_and_metrics_agree_to_the_packet
         operating::logs_name_no_peer_at_the_usual_level
         operating::associations_are_listed_shown_and_closed

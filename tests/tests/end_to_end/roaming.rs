@@ -5,7 +5,9 @@ use std::net::IpAddr;
 use anyhow::{Context, Result, anyhow, ensure};
 use serde_json::Value;
 use xdtls_netlab::{Process, program};
-use xdtls_tests::{ClientOptions, GatewayConfig, Lab, Node, OUTSIDE, PATIENCE, listening, report};
+use xdtls_tests::{
+    ClientOptions, GatewayConfig, Lab, Node, OUTSIDE, PATIENCE, expect, listening, receive, report,
+};
 
 /// Programs, and so associations.
 const PROGRAMS: u64 = 8;
@@ -129,5 +131,29 @@ pub(crate) fn a_forgetful_nat_costs_nothing(lab: &Lab) -> Result<()> {
     let rebound = report["rebound"].as_u64().context("a count")?;
     let status = gateway.status()?;
     ensure!(rebound >= 20 && status.count("paths_validated")? >= rebound - 1, "{report} {status}");
+    Ok(())
+}
+
+/// ```text
+///   program, asks once ─── xdtls connect ═══ xdtls gateway ─── backend, answers on and on
+///                          another address
+/// ```
+pub(crate) fn who_only_listens_is_found_again(lab: &Lab) -> Result<()> {
+    let backend = lab.bind_backend(9000)?;
+    let gateway = GatewayConfig::forward_to(lab.backend_address(9000)).start(lab)?;
+    let client = ClientOptions::default().start(lab)?;
+    let program = lab.bind_program(&client)?;
+    program.send(b"tell me all")?;
+    let (_, flow) = receive(&backend, &mut [0; 100])?;
+    backend.send_to(b"before", flow)?;
+    expect(&program, b"before")?;
+    lab.move_client(STATIONS[0], STATIONS[1])?;
+    gateway.wait_for_count("paths_validated", 1)?;
+    for _ in 0..100 {
+        backend.send_to(b"after", flow)?;
+        expect(&program, b"after")?;
+    }
+    let status = gateway.status()?;
+    ensure!(status.associations() == 1 && status.count("handshakes_ok")? == 1, "{status}");
     Ok(())
 }

@@ -16,6 +16,17 @@ impl Shard {
         (u64::from((self.random)()) << 32 | u64::from((self.random)())).to_be_bytes()
     }
 
+    /// Lets every peer that knows path messages hear from us, because our own address may have
+    /// changed: it follows us by what it hears.
+    pub fn announce(&mut self, now: Instant, out: &mut impl Output) {
+        for id in self.table.ids() {
+            if self.table.association(id).is_some_and(|association| association.extension) {
+                let challenge = PathMessage::Challenge(self.draw_cookie());
+                self.send_path_message(now, id, None, challenge, out);
+            }
+        }
+    }
+
     /// Counts a change, tells of it, and does what is due.
     pub(super) fn path_changed(
         &mut self,

@@ -109,6 +109,20 @@ fn an_association_follows_its_peer() {
 }
 
 #[test]
+fn who_only_listens_can_say_where_it_is() {
+    for (mut world, found) in [(world(), true), (foreign_world(), false)] {
+        world.rebind(CLIENT, address(ELSEWHERE));
+        let now = world.now;
+        world.nodes[CLIENT].announce(now);
+        world.run_ms(30);
+        assert_eq!(path(&mut world, GATEWAY).0 == address(ELSEWHERE), found);
+        send(&mut world, GATEWAY, &[0; 1000]);
+        world.run_ms(20);
+        assert_eq!(world.received(CLIENT).len(), usize::from(found));
+    }
+}
+
+#[test]
 fn there_and_back_again() {
     let mut world = world();
     let home = world.nodes[CLIENT].address;

@@ -130,6 +130,13 @@ impl Node {
         self.with_shard(now, self.owner(id), |shard, out| shard.send(now, id, plaintext, out));
     }
 
+    /// Every peer is to hear from this node.
+    pub(crate) fn announce(&mut self, now: Instant) {
+        for index in 0..self.shards.len() {
+            self.with_shard(now, index, |shard, out| shard.announce(now, out));
+        }
+    }
+
     pub(crate) fn close(&mut self, now: Instant, id: LocalId) {
         let cause = CloseCause::Local;
         self.with_shard(now, self.owner(id), |shard, out| shard.close(now, id, cause, out));

@@ -85,11 +85,11 @@ impl<H: Handshakes> End<H> {
 
     /// All plaintext that has come, in order.
     pub(super) fn received(&self) -> Vec<&[u8]> {
-        let plaintext = |event| match event {
-            &Event::Plaintext(_, ref bytes) => Some(&bytes[..]),
+        let of_data = self.events.iter().filter_map(|event| match event {
+            Event::Plaintext(_, bytes) => Some(&bytes[..]),
             _ => None,
-        };
-        self.events.iter().filter_map(plaintext).collect()
+        });
+        of_data.collect()
     }
 
     pub(super) fn dropped(&self, reason: DropReason) -> usize {
