@@ -78,6 +78,7 @@ fn all() -> Vec<Test> {
         limits::sixteen_datagrams_wait_for_an_association
         access::a_denied_source_is_cut_off_at_once
         adversity::a_backend_may_go_and_come_back
+        adversity::who_is_not_the_backend_is_not_heard
         roaming::a_client_changes_its_address_in_mid_transfer
         roaming::a_forgetful_nat_costs_nothing
         roaming::who_only_listens_is_found_again

@@ -288,6 +288,23 @@ fn of_two_new_addresses_the_newer_counts() {
 }
 
 #[test]
+fn who_moves_with_each_record_gets_a_challenge_and_no_more() {
+    let mut world = world();
+    for number in 0..200_u64 {
+        let place = format!("203.0.113.{}:{}", number, 1024 + number);
+        deliver(&mut world, CLIENT, &place, 50 + number, b"");
+        send(&mut world, GATEWAY, &[0; 200]);
+        assert_eq!(sent_to(&world, &place), [OVERHEAD + 9]);
+    }
+    world.run_ms(10_000);
+    let sent: usize = (0..200)
+        .map(|number| format!("203.0.113.{}:{}", number, 1024 + number))
+        .map(|place| sent_to(&world, &place).iter().sum::<usize>())
+        .sum();
+    assert!(sent <= 200 * 3 * RECORD, "{sent}");
+}
+
+#[test]
 fn a_path_that_the_peer_does_not_want_is_given_up() {
     let mut world = world();
     let home = world.nodes[CLIENT].address;
