@@ -198,10 +198,19 @@ impl Lab {
 
     /// A local program that is the test itself, and sends to this client.
     pub fn bind_program(&self, client: &Node) -> Result<UdpSocket> {
-        let socket = self.client.bind_udp(self.family.loopback())?;
-        socket.set_read_timeout(Some(PATIENCE))?;
-        socket.connect(client.address())?;
-        Ok(socket)
+        self.program_of(client)()
+    }
+
+    /// Binds such programs, on another thread too.
+    pub fn program_of(&self, client: &Node) -> impl Fn() -> Result<UdpSocket> + Send + use<> {
+        let (netns, own, client) =
+            (self.client.entrance(), self.family.loopback(), client.address());
+        move || {
+            let socket = netns.bind_udp(own)?;
+            socket.set_read_timeout(Some(PATIENCE))?;
+            socket.connect(client)?;
+            Ok(socket)
+        }
     }
 
     /// A backend that echoes, with `NAME:` in front if it is given a name.

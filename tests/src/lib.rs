@@ -17,6 +17,7 @@ mod gateway;
 mod lab;
 mod node;
 mod programs;
+pub mod soak;
 mod status;
 mod wait;
 

@@ -6,6 +6,7 @@ use crate::admin::{About, Association, BackendStatus, LimitStatus, Page, Status}
 use crate::counters::{DropCount, Totals};
 use crate::reload::Reloaded;
 use crate::trace::Event;
+use crate::xsk::XskReport;
 
 fn named<T, const N: usize>(values: [(&str, T); N]) -> BTreeMap<String, T> {
     values.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
@@ -69,6 +70,16 @@ pub(crate) fn gateway() -> Status {
         ready: true,
         uptime_s: 266_400,
         totals: totals(),
+        af_xdp: Some(XskReport {
+            frames: 50_176,
+            receiving: 8_192,
+            sending: 64,
+            held: 0,
+            missing: 0,
+            rx_ring_full: 7,
+            rx_dropped: 0,
+            fill_ring_empty: 3,
+        }),
         backends: vec![backend("app", 2, 0), backend("telemetry", 3, 41)],
         limits: vec![
             limit("associations", 40_213, 65_536),
@@ -94,6 +105,7 @@ pub(crate) fn client() -> Status {
         },
         uptime_s: 3,
         totals: Totals::default(),
+        af_xdp: None,
         backends: Vec::new(),
         limits: vec![LimitStatus { name: "associations".to_owned(), used: 0, limit: 1024 }],
         ..gateway()

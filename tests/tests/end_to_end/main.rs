@@ -15,6 +15,7 @@ mod page;
 mod roaming;
 mod service;
 mod sizes;
+mod soak;
 mod surroundings;
 mod traffic;
 mod transmit;
@@ -105,6 +106,7 @@ fn all() -> Vec<Test> {
 /// Tests that are worth running once more where gateways transmit through AF_XDP.
 fn of_frames() -> Vec<Test> {
     let mut tests = tests![
+        soak::traffic_churn_and_faults_together
         lifetime::a_stopped_gateway_says_goodbye_and_may_come_back
         traffic::a_hundred_associations_share_two_workers
         sizes::every_size_passes_both_ways
@@ -132,6 +134,7 @@ fn of_frames() -> Vec<Test> {
 /// Tests of what only XDP has.
 fn of_xdp() -> Vec<Test> {
     let mut tests = tests![
+        soak::traffic_churn_and_faults_together
         xdp::native_mode_carries_every_byte
         xdp::generic_mode_carries_every_byte
         xdp::one_queue_serves_two_workers

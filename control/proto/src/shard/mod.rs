@@ -13,6 +13,7 @@ mod send;
 mod table;
 mod timers;
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use xdtls_common::DropReason;
@@ -64,7 +65,7 @@ pub enum ShardEvent {
 /// What judges ClientHellos; only gateways have it.
 pub struct Front {
     /// The secrets of cookies.
-    pub secrets: CookieSecrets,
+    pub secrets: Arc<CookieSecrets>,
     /// Seconds of a coarse monotonic clock.
     pub now_s: u32,
     /// The UDP port that we answer on.

@@ -88,7 +88,7 @@ impl Shard {
             return Err(DropReason::ReplyForbidden);
         }
         let mut cursor = SliceCursor::new(records);
-        match judge(&front.secrets, front.now_s, &path, &hello, &mut cursor) {
+        match judge(&*front.secrets, front.now_s, &path, &hello, &mut cursor) {
             Judgement::Drop(reason) => Err(reason),
             Judgement::Accept => {
                 let datagram = records.to_vec();

@@ -75,6 +75,10 @@ fn traffic(status: &Status) -> Lines {
         let (received, sent) = (grouped(totals.fast_path), grouped(totals.fast_path_sent));
         lines.push(line("by AF_XDP", format!("{received} datagrams received, {sent} sent")));
     }
+    if let Some(af_xdp) = &status.af_xdp {
+        let (full, other) = (grouped(af_xdp.rx_ring_full), grouped(af_xdp.rx_dropped));
+        lines.push(line("AF_XDP lost", format!("{full} at full rings, {other} otherwise")));
+    }
     let too_big = totals.drops.get("too_big").copied().unwrap_or(0);
     let largest = status.about.max_plaintext;
     let many =

@@ -1,10 +1,11 @@
 //! The bad road between a client and a server.
 
+use std::io::Write;
 use std::net::{SocketAddr, UdpSocket};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use serde_json::json;
 use xdtls_netlab::Process;
 
@@ -51,6 +52,38 @@ pub(crate) fn passes_on_both_ways() -> Result<()> {
     ensure!(sources[0] != sources[1], "two clients have one port: {sources:?}");
     let ended = relay.terminate(PATIENCE)?;
     ensure!(report(&ended)? == json!({ "passed": 4, "lost": 0, "rebound": 0 }), "{ended}");
+    Ok(())
+}
+
+pub(crate) fn takes_orders() -> Result<()> {
+    let server = UdpSocket::bind(loopback())?;
+    server.set_read_timeout(Some(PATIENCE))?;
+    let mut command = Command::new(RELAY);
+    command.args(["--listen", "127.0.0.1:0"]).stdin(Stdio::piped());
+    command.args(["--target", &server.local_addr()?.to_string()]);
+    let mut relay = Process::spawn("udp-relay", command)?;
+    let client = UdpSocket::bind(loopback())?;
+    client.connect(listening(&relay)?)?;
+    let mut stdin = relay.stdin().context("standard input")?;
+    let mut order = |order: &str| -> Result<()> {
+        writeln!(stdin, "{order}")?;
+        relay.wait_for_line(&format!("done: {order}"), PATIENCE).map(drop)
+    };
+    let mut buffer = [0; 10];
+    client.send(b"before")?;
+    let (_, before) = server.recv_from(&mut buffer)?;
+    order("rebind")?;
+    client.send(b"after")?;
+    let (_, after) = server.recv_from(&mut buffer)?;
+    ensure!(before != after, "the source is still {after}");
+    order("drop 100")?;
+    client.send(b"lost")?;
+    server.set_read_timeout(Some(SILENCE))?;
+    ensure!(server.recv(&mut buffer).is_err(), "it has arrived");
+    order("drop 0")?;
+    client.send(b"last")?;
+    server.set_read_timeout(Some(PATIENCE))?;
+    ensure!(server.recv(&mut buffer)? == 4, "{}", buffer.escape_ascii());
     Ok(())
 }
 

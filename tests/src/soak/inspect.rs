@@ -1,0 +1,59 @@
+//! What a running gateway takes of its host.
+
+use anyhow::{Context, Result};
+use aya::maps::{Array, MapData};
+use serde::Serialize;
+use xdtls_bench::process_cost::{map, memory};
+use xdtls_common::map::AssociationValue;
+use xdtls_common::verdict::Phase;
+
+use crate::node::Node;
+
+/// What a gateway has at one moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Resources {
+    /// Resident memory in KiB, that which it shares with AF_XDP sockets included.
+    pub resident_kib: u64,
+    /// Open file descriptors.
+    pub descriptors: u64,
+    /// Ids of associations that the XDP program knows.
+    pub map_entries: u64,
+    /// Ids that it knows and that rest, as each does for 120 s after its association.
+    pub map_entries_resting: u64,
+    /// Frames of AF_XDP sockets that are nowhere.
+    pub frames_leaked: i64,
+}
+
+impl Resources {
+    /// Those of a gateway; the frames are exact while no traffic flows.
+    pub(super) fn of(gateway: &Node) -> Result<Self> {
+        let pid = gateway.id()?;
+        let descriptors = std::fs::read_dir(format!("/proc/{pid}/fd"))?.count() as u64;
+        let resident_kib = memory(pid)?.resident / 1024;
+        let mut resources = Self { resident_kib, descriptors, ..Self::default() };
+        if let Some((all, found)) = gateway.status()?.frames() {
+            resources.frames_leaked = all - found;
+            resources.count_entries(pid)?;
+        }
+        Ok(resources)
+    }
+
+    /// Reads the maps of the XDP program back from the kernel.
+    fn count_entries(&mut self, pid: u32) -> Result<()> {
+        let tags: Array<MapData, [u8; 4]> = map(pid, "TAGS")?.try_into()?;
+        let associations: Array<MapData, [u8; 16]> = map(pid, "ASSOCIATIONS")?.try_into()?;
+        for (slot, tag) in (0..).zip(tags.iter()) {
+            // In the kernel's maps ids are numbers of this machine.
+            let id = u32::from_ne_bytes(tag?);
+            if id == 0 {
+                continue;
+            }
+            let value: AssociationValue = bytemuck::must_cast(associations.get(&slot, 0)?);
+            match value.entry(id).context("a tag without its association")?.phase {
+                Phase::Resting => self.map_entries_resting += 1,
+                _ => self.map_entries += 1,
+            }
+        }
+        Ok(())
+    }
+}
