@@ -29,6 +29,8 @@ pub enum ToWorker {
     Look(Vec<LocalId>, oneshot::Sender<Vec<Option<AssociationView>>>),
     /// Close an association for the operator; whether there was one.
     Close(LocalId, oneshot::Sender<bool>),
+    /// Let all peers hear from us: our own address has changed.
+    Announce,
     /// Limits of what exists already have changed.
     Reconfigure(WorkerLimits),
     /// Close all associations and end.

@@ -239,6 +239,11 @@ impl Handle {
         self.workers.iter().for_each(|worker| worker.post(ToWorker::Reconfigure(limits)));
     }
 
+    /// Lets all peers hear from us, because our own address has changed.
+    pub fn announce(&self) {
+        self.workers.iter().for_each(|worker| worker.post(ToWorker::Announce));
+    }
+
     /// Begins no more handshakes.
     pub fn drain(&self) {
         self.pool.drain();

@@ -271,6 +271,9 @@ impl<I: Inside> Worker<I> {
                 ToWorker::Close(id, answer) => {
                     let _ = answer.send(self.close(now, id));
                 }
+                ToWorker::Announce => {
+                    self.with_output(now, |shard, _, out| shard.announce(now, out));
+                }
                 ToWorker::Reconfigure(limits) => {
                     self.parts.shard.set_idle_timeout(limits.idle_timeout);
                     self.parts.inside.reconfigure(limits.flows);

@@ -51,6 +51,12 @@ fn associations(status: &Status) -> Lines {
         line("handshakes ok", grouped(totals.handshakes_ok)),
         line("handshakes failed", failed),
     ];
+    if totals.paths_new > 0 {
+        let (validated, failed) = (grouped(totals.paths_validated), grouped(totals.paths_failed));
+        let outcomes =
+            format!("{} ({validated} validated, {failed} given up)", grouped(totals.paths_new));
+        lines.push(line("new addresses", outcomes));
+    }
     if totals.overload > 0 {
         lines.push(line("overload", "yes: new handshakes give way".to_owned()));
     }

@@ -183,6 +183,7 @@ impl End {
                 self.journal.closed.push(id);
                 self.machine.release(now, id);
             }
+            ShardEvent::Path(_, change) => panic!("nobody moves: {change:?}"),
             ShardEvent::OtherShard(..) => panic!("there is one shard"),
         }
     }
