@@ -15,6 +15,7 @@ mod overload;
 mod own_messages;
 mod rebinding;
 mod records;
+mod rekey;
 mod retries;
 mod silence;
 mod takeover;

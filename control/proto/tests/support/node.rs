@@ -14,6 +14,7 @@ use xdtls_proto::handshakes::responders::Responders;
 use xdtls_proto::handshakes::{Ended, Handshakes, OverloadChange, Start};
 use xdtls_proto::shard::Shard;
 
+use super::ancestry::Ancestry;
 use super::forger::Known;
 use super::mail::Mail;
 use super::scripted::Scripted;
@@ -59,6 +60,8 @@ pub(crate) struct Journal {
     pub(crate) reserved: u64,
     /// Datagrams that the handshakes gave to a worker.
     pub(crate) forwarded: u64,
+    /// Which associations have taken the place of which.
+    pub(crate) replaced: Vec<(LocalId, LocalId)>,
 }
 
 pub(crate) struct Node {
@@ -70,6 +73,7 @@ pub(crate) struct Node {
     /// All datagrams come to shard 0, as if nothing chose among the sockets.
     pub(crate) misdirected: bool,
     pub(crate) outbox: Vec<(SocketAddr, Vec<u8>)>,
+    pub(crate) ancestry: Ancestry,
     layout: IdLayout,
     to_workers: Vec<Mail<ToWorker>>,
     to_handshakes: Mail<ToHandshakes>,
@@ -81,6 +85,7 @@ impl Node {
         address: SocketAddr,
         layout: IdLayout,
         machine: Machine,
+        ancestry: Ancestry,
         shards: Vec<Shard>,
     ) -> Self {
         Self {
@@ -92,6 +97,7 @@ impl Node {
             journal: Journal::default(),
             misdirected: false,
             outbox: Vec::new(),
+            ancestry,
             layout,
             to_handshakes: Mail::default(),
             busy_until: None,
