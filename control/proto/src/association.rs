@@ -120,7 +120,7 @@ pub(crate) struct Association {
     pub(crate) role: Role,
     /// Whether both sides know record type 27.
     pub(crate) extension: bool,
-    /// Whether the peer has sent what nobody sends before the handshake is complete at its end.
+    /// Whether the peer has used it.
     confirmed: bool,
     /// Whether it waits for that to replace another.
     heir: bool,
@@ -187,16 +187,20 @@ impl Association {
         }
     }
 
-    /// A record has come that nobody writes before the handshake is complete at its end. Whether it
-    /// is the first one, and this association is to replace another.
-    pub(crate) fn confirm(&mut self) -> bool {
+    /// A record has come that nobody writes before the handshake is complete at its end; `in_use` if
+    /// it is no alert, which may be a refusal. Whether it is the first one of an association that is
+    /// to replace another.
+    pub(crate) fn confirm(&mut self, in_use: bool) -> bool {
         if self.confirmed {
             return false;
         }
-        self.confirmed = true;
         if !self.replaced {
             self.ends_at = None;
         }
+        if !in_use {
+            return false;
+        }
+        self.confirmed = true;
         let was_heir = std::mem::take(&mut self.heir);
         if was_heir {
             self.unanswered_since = None;

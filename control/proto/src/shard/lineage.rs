@@ -1,8 +1,7 @@
 //! How one association takes the place of another, without loss and without duplicates.
 //!
-//! The new one, the *heir*, is established beside the old one. When the first authentic record that
-//! is no handshake's has come on it, its peer has the keys and has told us so: from now on we send on
-//! it, and whoever is inside deals with it alone. What still comes on the old one is delivered for
+//! The new one, the *heir*, is established beside the old one. When the first authentic record of
+//! data or of type 27 has come on it, its peer has the keys and uses them: from now on we send on it, and whoever is inside deals with it alone. What still comes on the old one is delivered for
 //! the new one, until the old one ends. Each plaintext is sealed once, with one key, and each key has
 //! its own replay window: nothing can come twice.
 //!

@@ -148,7 +148,11 @@ impl Shard {
         association.heard(now);
         let extension = association.extension;
         let plaintext = &record[range];
-        let inherits = header.content_type != content_type::HANDSHAKE && association.confirm();
+        let inherits = match header.content_type {
+            content_type::HANDSHAKE => false,
+            content_type::ALERT => association.confirm(false),
+            _ => association.confirm(true),
+        };
         if inherits && !self.inherit(now, id, out) {
             return Err(DropReason::Closed);
         }

@@ -16,6 +16,7 @@ mod own_messages;
 mod rebinding;
 mod records;
 mod rekey;
+mod rekey_refused;
 mod retries;
 mod silence;
 mod takeover;

@@ -12,8 +12,11 @@ pub(crate) struct Ancestry(Arc<Mutex<HashMap<LocalId, Ancestor>>>);
 
 impl Ancestry {
     pub(crate) fn insert(&self, installation: &Installation) {
-        let ancestor = Ancestor::of(installation);
-        self.0.lock().unwrap().insert(installation.local, ancestor);
+        self.put(installation.local, Ancestor::of(installation));
+    }
+
+    pub(crate) fn put(&self, id: LocalId, ancestor: Ancestor) {
+        self.0.lock().unwrap().insert(id, ancestor);
     }
 
     pub(crate) fn remove(&self, id: LocalId) {

@@ -112,6 +112,28 @@ impl Node {
         self.journal.drops.get(&reason).copied().unwrap_or(0)
     }
 
+    /// What has taken the place of the first association, in the end.
+    pub(crate) fn newest(&self) -> LocalId {
+        let first = self.journal.known[0].local;
+        self.line_of(first).last().unwrap_or(first)
+    }
+
+    /// An association, what has taken its place, and so on.
+    pub(crate) fn line_of(&self, id: LocalId) -> impl Iterator<Item = LocalId> {
+        let next = |id: &LocalId| {
+            let mut replaced = self.journal.replaced.iter();
+            replaced.find(|(old, _)| old == id).map(|(_, new)| *new)
+        };
+        std::iter::successors(Some(id), next)
+    }
+
+    /// Whether an association was to take the place of another, and has not done so.
+    pub(crate) fn is_heir(&self, id: LocalId) -> bool {
+        let mut known = self.journal.known.iter();
+        known.any(|known| known.local == id && known.replaces.is_some())
+            && self.journal.replaced.iter().all(|(_, new)| *new != id)
+    }
+
     pub(crate) fn established(&self) -> usize {
         self.shards.iter().map(Shard::established).sum()
     }
