@@ -225,9 +225,11 @@ impl Shard {
     }
 
     fn forget(&mut self, now: Instant, id: LocalId, cause: CloseCause, out: &mut impl Output) {
-        if self.table.rest(id).is_none() {
+        // What is only reserved belongs to its handshake.
+        if self.table.association(id).is_none() {
             return;
         }
+        self.table.rest(id);
         self.keys.forget(id, self.config.place_of(id));
         self.flights.forget(id);
         out.event(ShardEvent::Closed(id, cause));
