@@ -12,6 +12,7 @@ mod limits;
 mod loss;
 mod operating;
 mod page;
+mod rekey;
 mod service;
 mod sizes;
 mod surroundings;
@@ -83,6 +84,8 @@ fn all() -> Vec<Test> {
         operating::a_reload_is_whole_or_nothing
         operating::a_draining_gateway_takes_nobody_new
         operating::a_trace_shows_one_peer_and_no_payload
+        rekey::new_keys_under_load_lose_nothing_and_double_nothing
+        rekey::a_gateway_asks_for_new_keys_and_its_backend_sees_one_client
         adversity::garbage_is_counted_and_disturbs_nobody
         surroundings::no_thread_keeps_privileges
         surroundings::the_gateway_becomes_another_user
@@ -102,6 +105,7 @@ fn of_frames() -> Vec<Test> {
     let mut tests = tests![
         lifetime::a_stopped_gateway_says_goodbye_and_may_come_back
         traffic::a_hundred_associations_share_two_workers
+        rekey::new_keys_under_load_lose_nothing_and_double_nothing
         sizes::every_size_passes_both_ways
         transmit::frames_carry_every_byte
         transmit::a_gateway_follows_another_mac_address
