@@ -30,11 +30,12 @@ pub struct Counters {
     half_open: AtomicU64,
     overload: AtomicU64,
     handshakes_ok: AtomicU64,
+    handshakes_resumed: AtomicU64,
     handshakes_failed: [AtomicU64; FailureClass::COUNT],
 }
 
 /// What a shard publishes: its counters and its associations.
-const SHARD: usize = 10;
+const SHARD: usize = 11;
 
 fn add(counter: &AtomicU64, by: u64) {
     counter.store(counter.load(Ordering::Relaxed) + by, Ordering::Relaxed);
@@ -56,6 +57,7 @@ impl Counters {
             half_open: AtomicU64::new(0),
             overload: AtomicU64::new(0),
             handshakes_ok: AtomicU64::new(0),
+            handshakes_resumed: AtomicU64::new(0),
             handshakes_failed: array::from_fn(|_| AtomicU64::new(0)),
         }
     }
@@ -73,6 +75,11 @@ impl Counters {
     /// Counts a handshake that succeeded.
     pub fn handshake_ok(&self) {
         add(&self.handshakes_ok, 1);
+    }
+
+    /// Counts a handshake that has continued an earlier session.
+    pub fn handshake_resumed(&self) {
+        add(&self.handshakes_resumed, 1);
     }
 
     /// Counts a handshake that failed.
@@ -112,6 +119,7 @@ impl Counters {
             shard.paths_new,
             shard.paths_validated,
             shard.paths_failed,
+            shard.replaced,
             established as u64,
         ];
         for (counter, value) in self.shard.iter().zip(values) {
@@ -147,6 +155,12 @@ pub struct Totals {
     pub half_open: u64,
     /// Handshakes that succeeded.
     pub handshakes_ok: u64,
+    /// Those among them that continued an earlier session.
+    pub handshakes_resumed: u64,
+    /// Sessions that can be continued now.
+    pub sessions: u64,
+    /// Associations that others with new keys have replaced.
+    pub rekeyed: u64,
     /// Handshakes that failed.
     pub handshakes_failed: u64,
     /// The same by class; classes that did not occur are left out.
@@ -235,6 +249,7 @@ impl Totals {
             verified,
             repeated,
             paths @ ..,
+            replaced,
             associations,
         ]: [u64; SHARD] = array::from_fn(|index| read(&counters.shard[index]));
         let [paths_new, paths_validated, paths_failed] = paths;
@@ -247,12 +262,14 @@ impl Totals {
         self.paths_new += paths_new;
         self.paths_validated += paths_validated;
         self.paths_failed += paths_failed;
+        self.rekeyed += replaced;
         self.associations += associations;
         self.fast_path += read(&counters.fast_path);
         self.fast_path_sent += read(&counters.fast_path_sent);
         self.half_open += read(&counters.half_open);
         self.overload += read(&counters.overload);
         self.handshakes_ok += read(&counters.handshakes_ok);
+        self.handshakes_resumed += read(&counters.handshakes_resumed);
     }
 }
 

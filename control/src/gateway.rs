@@ -168,10 +168,12 @@ async fn start(
 
     let mut wiring = Wiring::new(shape)?;
     let limits = limits(config, shape);
-    let handshakes = wiring.start_handshakes(&channels[0], program.as_ref(), |ids| {
-        let policy = policy(config);
-        Responders::new(acceptor.clone(), ids, limits.clone(), policy, random::source())
-    })?;
+    let handshakes =
+        wiring.start_handshakes(&channels[0], program.as_ref(), |ids, ancestors| {
+            let policy = policy(config);
+            Responders::new(acceptor.clone(), ids, limits.clone(), policy, random::source())
+                .with_ancestors(ancestors)
+        })?;
     let mut workers = Vec::new();
     let mailboxes = std::mem::take(&mut wiring.worker_mail);
     for (index, (channel, mailbox)) in channels.iter().zip(mailboxes).enumerate() {
@@ -181,6 +183,7 @@ async fn start(
             crate::inside::Surroundings { poll: poll.clone(), counters: counters.clone() };
         let shard = ShardConfig {
             idle_timeout: config.limits.idle_timeout,
+            rekey: config.limits.rekey,
             ..shape.shard(index as u32, config.gateway.path_mtu)
         };
         let parts = Parts {

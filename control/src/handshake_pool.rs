@@ -21,7 +21,8 @@ use xdtls_proto::failure::Failure;
 use xdtls_proto::handshakes::initiators::Initiators;
 use xdtls_proto::handshakes::responders::Responders;
 use xdtls_proto::handshakes::{
-    Action, Ended, Handshakes, Hello, Limits, OverloadChange, RoutePolicy, Start, source_of,
+    Action, Ended, Handshakes, Hello, Limits, OverloadChange, Replacement, RoutePolicy, Start,
+    source_of,
 };
 
 use crate::counters::Counters;
@@ -130,6 +131,12 @@ impl Pool {
         let thread = token as usize % self.threads.len();
         let start = Start::Open(gateway, token);
         self.threads[thread].post(ToHandshakes::Begin(Instant::now(), start));
+    }
+
+    /// Begins a handshake for an association in the place of one of ours.
+    pub fn replace(&self, replacement: Replacement) {
+        let message = ToHandshakes::Begin(Instant::now(), Start::Replace(replacement));
+        self.owner(replacement.old).post(message);
     }
 
     /// Passes a half-open association's datagram on.
@@ -378,6 +385,9 @@ impl Surroundings {
                 self.counters.handshake_failed(class);
                 let class = class.as_str();
                 info!(%association, milliseconds, class, reason, "handshake failed");
+                if let Some(old) = ended.replaces {
+                    self.post(old.value(), ToWorker::RekeyFailed(old));
+                }
                 if let Some(token) = ended.token {
                     self.workers.iter().for_each(|worker| {
                         worker.post(ToWorker::Failed(token, reason.clone()));

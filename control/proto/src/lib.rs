@@ -20,6 +20,7 @@ pub mod paths;
 pub mod policy;
 pub mod prf;
 pub mod record_plane;
+pub mod rekey;
 pub mod replay;
 pub mod shard;
 pub mod suite;

@@ -58,7 +58,7 @@
 //!                 Event::Established { id, .. } => driver.send(Instant::now(), id, b"who is it?"),
 //!                 Event::Plaintext(_, answer) => return Some(answer),
 //!                 Event::Failed { .. } | Event::Closed(..) => return None,
-//!                 Event::Path(..) | Event::Dropped(_) => {}
+//!                 Event::Path(..) | Event::Replaced { .. } | Event::Dropped(_) => {}
 //!             }
 //!         }
 //!         // A real end would sleep until something comes, or `driver.deadline()`.
@@ -82,6 +82,7 @@ use crate::failure::Failure;
 use crate::handshakes::initiators::Initiators;
 use crate::handshakes::{Action, Handshakes, Random, Start};
 use crate::paths::PathChange;
+use crate::rekey::RekeyLimits;
 use crate::shard::{Output, Shard, ShardConfig, ShardEvent};
 use cookies::Cookies;
 
@@ -129,6 +130,13 @@ pub enum Event {
     Plaintext(LocalId, Vec<u8>),
     /// The way to an association's peer has changed.
     Path(LocalId, PathChange),
+    /// One association has taken the place of another: all plaintext comes on the new one.
+    Replaced {
+        /// It still receives for a while.
+        old: LocalId,
+        /// What is sent has to go on it.
+        new: LocalId,
+    },
     /// An association has ended.
     Closed(LocalId, CloseCause),
     /// A handshake has failed.
@@ -144,7 +152,9 @@ pub enum Event {
 
 /// One end: a shard, a handshake machine, and what passes between them.
 ///
-/// Its role is that of the machine. Events have to be taken after each call; they queue up.
+/// Its role is that of the machine. Events have to be taken after each call; they queue up. Keys are
+/// replaced before they are worn if the machine was made to know ancestors; otherwise the association
+/// ends, and its owner may open another.
 pub struct Driver<H> {
     name: SocketAddr,
     shard: Shard,
@@ -206,6 +216,7 @@ impl<H: Handshakes> Driver<H> {
             // Of both families the one with the shorter headers: names of the other lose 20 bytes.
             path_mtu: config.max_datagram.saturating_add(IPV4_UDP_LEN),
             idle_timeout: None,
+            rekey: RekeyLimits::default(),
             cached_keys: config.capacity.min(1024) as usize,
         };
         let cookies = config.answers.then(|| Cookies::new(now, source()));
@@ -304,8 +315,13 @@ impl<H: Handshakes> Driver<H> {
             Action::Forget(id) => self.shard.release(id),
             Action::Count(reason) => self.out.count(reason),
             Action::Ended(ended) => {
-                if let Err(failure) = ended.outcome {
-                    self.out.events.push_back(Event::Failed { token: ended.token, failure });
+                let Err(failure) = ended.outcome else { return };
+                match ended.replaces {
+                    Some(old) => self.shard.rekey_failed(now, old),
+                    None => {
+                        let failed = Event::Failed { token: ended.token, failure };
+                        self.out.events.push_back(failed);
+                    }
                 }
             }
             Action::Overload(_) | Action::Retrying(_) => {}
@@ -319,6 +335,10 @@ impl<H: Handshakes> Driver<H> {
                 self.handshakes.datagram(now, id, from, datagram);
             }
             ShardEvent::Installed(id, _) => self.handshakes.acknowledge(now, id),
+            ShardEvent::Rekey(wish) => self.handshakes.begin(now, Start::Replace(wish)),
+            ShardEvent::Replaced { old, new } => {
+                self.out.events.push_back(Event::Replaced { old, new });
+            }
             ShardEvent::Path(id, change) => self.out.events.push_back(Event::Path(id, change)),
             ShardEvent::Closed(id, cause) => {
                 self.out.events.push_back(Event::Closed(id, cause));

@@ -57,6 +57,15 @@ impl<I: Inside> Output for WorkerOutput<'_, I> {
                 debug!(association = %id, "{}", change.as_str());
                 Ok(())
             }
+            ShardEvent::Rekey(replacement) => {
+                self.pool.replace(replacement);
+                Ok(())
+            }
+            ShardEvent::Replaced { old, new } => {
+                info!(association = %old, by = %new, "association replaced by one with new keys");
+                self.inside.replaced(self.now, old, new);
+                Ok(())
+            }
             ShardEvent::Closed(id, cause) => {
                 info!(association = %id, "association ended: {}", cause.as_str());
                 if let Some(associations) = self.associations {

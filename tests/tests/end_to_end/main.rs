@@ -12,6 +12,7 @@ mod limits;
 mod loss;
 mod operating;
 mod page;
+mod rekey;
 mod roaming;
 mod service;
 mod sizes;
@@ -89,6 +90,8 @@ fn all() -> Vec<Test> {
         operating::a_reload_is_whole_or_nothing
         operating::a_draining_gateway_takes_nobody_new
         operating::a_trace_shows_one_peer_and_no_payload
+        rekey::new_keys_under_load_lose_nothing_and_double_nothing
+        rekey::a_gateway_asks_for_new_keys_and_its_backend_sees_one_client
         adversity::garbage_is_counted_and_disturbs_nobody
         surroundings::no_thread_keeps_privileges
         surroundings::the_gateway_becomes_another_user
@@ -109,6 +112,7 @@ fn of_frames() -> Vec<Test> {
         soak::traffic_churn_and_faults_together
         lifetime::a_stopped_gateway_says_goodbye_and_may_come_back
         traffic::a_hundred_associations_share_two_workers
+        rekey::new_keys_under_load_lose_nothing_and_double_nothing
         sizes::every_size_passes_both_ways
         roaming::a_client_changes_its_address_in_mid_transfer
         roaming::a_client_on_xdp_changes_its_address

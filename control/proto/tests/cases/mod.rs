@@ -15,6 +15,8 @@ mod overload;
 mod own_messages;
 mod rebinding;
 mod records;
+mod rekey;
+mod rekey_refused;
 mod retries;
 mod roaming;
 mod silence;

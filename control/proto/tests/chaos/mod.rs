@@ -8,8 +8,6 @@ mod reach;
 mod scene;
 mod weather;
 
-use xdtls_proto::paths::PathChange;
-
 use crate::support::rng::Rng;
 use scene::Scene;
 
@@ -60,8 +58,8 @@ fn whatever_happens_the_world_does_what_the_model_says() {
         delivered += scene.model.delivered;
         lost += scene.model.undelivered();
         established += scene.model.established;
-        moved += scene.paths(PathChange::Validated);
-        stayed += scene.paths(PathChange::Failed) + scene.paths(PathChange::Back);
+        moved += scene.moved();
+        stayed += scene.moved_in_vain();
     }
     println!(
         "{} seeds: {established} associations, {delivered} datagrams delivered, {lost} lost, \

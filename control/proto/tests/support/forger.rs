@@ -23,6 +23,7 @@ pub(crate) struct Known {
     /// Where the peer was during the handshake.
     pub(crate) remote: SocketAddr,
     pub(crate) token: Option<u64>,
+    pub(crate) replaces: Option<LocalId>,
     pub(crate) route: u16,
     pub(crate) role: Role,
     pub(crate) suite: CipherSuite,
@@ -86,6 +87,7 @@ impl Known {
             peer: installation.peer,
             remote: installation.endpoint.remote,
             token: installation.token,
+            replaces: installation.replaces,
             route: installation.route,
             role: installation.role,
             suite: taken_over.suite,

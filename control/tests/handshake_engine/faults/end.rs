@@ -14,6 +14,7 @@ use xdtls_common::prefix::Prefix;
 use xdtls_proto::endpoint::Endpoint;
 use xdtls_proto::failure::Failure;
 use xdtls_proto::handshakes::{Action, Ended, Handshakes, Start};
+use xdtls_proto::rekey::RekeyLimits;
 use xdtls_proto::shard::{Front, Output, Shard, ShardConfig, ShardEvent};
 
 /// Slots of each end.
@@ -77,6 +78,7 @@ impl End {
             index: 0,
             path_mtu: 1500,
             idle_timeout: None,
+            rekey: RekeyLimits::default(),
             cached_keys: 4,
         };
         let shard = Shard::new(config, Box::new(|| 7));
@@ -185,6 +187,7 @@ impl End {
             }
             ShardEvent::Path(_, change) => panic!("nobody moves: {change:?}"),
             ShardEvent::OtherShard(..) => panic!("there is one shard"),
+            ShardEvent::Rekey(_) | ShardEvent::Replaced { .. } => panic!("no key is worn"),
         }
     }
 }
