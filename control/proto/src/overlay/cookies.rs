@@ -19,8 +19,8 @@ pub(super) struct Cookies {
 
 impl Cookies {
     pub(super) fn new(now: Instant, mut random: Random) -> Self {
-        let ring = CookieSecrets(std::array::from_fn(|_| draw(&mut random)));
-        Self { ring: Arc::new(ring), since: now, period: 0, random }
+        let ring = Arc::new(CookieSecrets(std::array::from_fn(|_| draw(&mut random))));
+        Self { ring, since: now, period: 0, random }
     }
 
     /// What judges ClientHellos to `local_port` now.
@@ -67,11 +67,11 @@ mod tests {
             seen.push(secret(minute as usize));
             // A cookie lives two periods, and so must what has made it.
             for (period, before) in seen.iter().enumerate().skip(seen.len().saturating_sub(3)) {
-                assert!(secret(period) == *before);
+                assert!(secret(period) == *before, "{minute} {period}");
             }
         }
-        for (index, secret) in seen.iter().enumerate() {
-            assert!(!seen[..index].contains(secret), "a secret has come again");
+        for (period, secret) in seen.iter().enumerate() {
+            assert!(!seen[..period].contains(secret), "{period}");
         }
         // Nobody has asked for long: no secret of then is left.
         let late = cookies.front(now + Duration::from_secs(60 * 1000), 1);

@@ -21,8 +21,8 @@ fn simulated(queues: u32, shards: u32) -> (XskSet, Vec<ShardXsk>, SimulatedNic) 
 }
 
 fn balanced(set: &XskSet) -> FrameAccount {
-    let account = set.book().account();
-    assert_eq!(account.total(), set.book().frames() as i64, "{account:?}");
+    let account = set.account();
+    assert_eq!(account.total(), set.frames() as i64, "{account:?}");
     let FrameAccount { rx, tx, fill, completion, free, held } = account;
     assert!([rx, tx, fill, completion, free, held].iter().all(|n| *n >= 0), "{account:?}");
     account
@@ -57,7 +57,7 @@ fn a_packet_goes_in_and_out() {
     shard.flush().unwrap();
     assert_eq!(nic.send(1, 0).unwrap(), [7; 1792]);
     shard.service().unwrap();
-    let free = set.book().frames() as i64 - 128;
+    let free = set.frames() as i64 - 128;
     assert_eq!(balanced(&set), FrameAccount { fill: 128, free, ..FrameAccount::default() });
     assert_eq!((shard.received(), shard.index()), (1, 0));
 }
