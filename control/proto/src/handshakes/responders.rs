@@ -30,6 +30,7 @@ use crate::failure::{Failure, FailureClass};
 use crate::filter::Filter;
 use crate::ids::IdAllocator;
 use crate::keys::Role;
+use crate::policy::Refusal;
 
 struct HalfOpen<E> {
     /// `None` once the keys are on their way to the worker.
@@ -266,11 +267,12 @@ impl<A: AcceptEngine> Responders<A> {
             Ok(taken_over) => taken_over,
             Err(failure) => return self.fail(now, local, failure),
         };
-        let Some(route) = (self.policy)(&taken_over.identity) else {
-            let failure =
-                FailureClass::Policy.because(format!("no rule admits {}", taken_over.identity));
-            self.refuse(local, endpoint, peer, &mut taken_over);
-            return self.fail(now, local, failure);
+        let route = match (self.policy)(&taken_over.identity) {
+            Ok(route) => route,
+            Err(refusal) => {
+                self.refuse(local, endpoint, peer, &mut taken_over, refusal);
+                return self.fail(now, local, refusal.of(&taken_over.identity));
+            }
         };
         let installation = Installation {
             local,
@@ -284,12 +286,19 @@ impl<A: AcceptEngine> Responders<A> {
         self.actions.push_back(Action::Install(Box::new(installation)));
     }
 
-    /// Tells an authenticated peer that policy does not admit it.
-    fn refuse(&mut self, local: LocalId, to: Endpoint, peer: PeerId, taken_over: &mut TakenOver) {
+    /// Tells an authenticated peer that it is not admitted.
+    fn refuse(
+        &mut self,
+        local: LocalId,
+        to: Endpoint,
+        peer: PeerId,
+        taken_over: &mut TakenOver,
+        refusal: Refusal,
+    ) {
         if let Some(record) = alert::sealed(
             &taken_over.seal_keys,
             &mut taken_over.seal_state,
-            [alert::FATAL, alert::ACCESS_DENIED],
+            [alert::FATAL, alert::of_refusal(refusal)],
         ) {
             let datagram = prefixed(local.value(), peer.value(), &record);
             self.actions.push_back(Action::Transmit(to, datagram));

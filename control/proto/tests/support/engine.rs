@@ -246,7 +246,7 @@ impl Engine for ScriptedEngine {
             client_random: *client_random,
             server_random: *server_random,
             extension: self.own.extension && self.peer.extension,
-            identity: PeerIdentity { names: vec![name], spki_sha256: [0; 32] },
+            identity: PeerIdentity { names: vec![name], ..PeerIdentity::default() },
         })
     }
 }
