@@ -86,7 +86,8 @@ async fn a_foreign_key_and_broken_files_are_named() {
              -> give a file of certificates in PEM
     1 problem, no warnings
     ");
-    let no_ca = |facts: &mut Facts| facts.ca = Err("Permission denied (os error 13)".to_owned());
+    let denied = || Err("Permission denied (os error 13)".to_owned());
+    let no_ca = |facts: &mut Facts| facts.ca = Some(denied());
     assert_snapshot!(judged(folder.path(), TEXT, no_ca).await, @r"
     PROBLEM  clients.ca: ca.pem cannot be read: Permission denied (os error 13)
              -> correct the path or the file's permissions

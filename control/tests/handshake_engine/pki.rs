@@ -46,6 +46,7 @@ impl Leaf {
         Identity {
             certificate_chain_pem: self.certificate.to_pem().unwrap(),
             key: self.key.private_key_to_pkcs8().unwrap().into(),
+            ..Identity::default()
         }
     }
 }

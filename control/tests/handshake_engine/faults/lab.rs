@@ -61,7 +61,7 @@ impl Lab {
             world.acceptor(),
             ids(),
             limits(DEADLINE),
-            Box::new(|_| Some(1)),
+            Box::new(|_| Ok(1)),
             random(),
         );
         let mut client = |address: &str| {
