@@ -6,7 +6,6 @@ use clap::Args;
 
 /// Certificates, or a pre-shared key.
 #[derive(Args, Clone, Debug)]
-#[command(next_help_heading = "Certificates")]
 pub struct Proof {
     /// Certificate of this client: PEM, the leaf first, then its chain; with several, the first that
     /// the gateway accepts is shown
@@ -35,17 +34,16 @@ pub struct Proof {
         long,
         value_name = "IDENTITY",
         requires = "psk_file",
-        conflicts_with_all = ["certificate", "key", "ca"],
-        help_heading = "Pre-shared key"
+        conflicts_with_all = ["certificate", "key", "ca"]
     )]
     pub psk_identity: Option<String>,
 
     /// File with lines IDENTITY:KEY, the key in hexadecimal
-    #[arg(long, value_name = "FILE", requires = "psk_identity", help_heading = "Pre-shared key")]
+    #[arg(long, value_name = "FILE", requires = "psk_identity")]
     pub psk_file: Option<PathBuf>,
 
     /// Let a pre-shared key do alone, if the gateway has it so: who learns it later can read what is
     /// said now
-    #[arg(long, requires = "psk_identity", help_heading = "Pre-shared key")]
+    #[arg(long, requires = "psk_identity")]
     pub allow_no_forward_secrecy: bool,
 }
