@@ -36,7 +36,7 @@ pub struct Counters {
 }
 
 /// What a shard publishes: its counters and its associations.
-const SHARD: usize = 7;
+const SHARD: usize = 10;
 
 fn add(counter: &AtomicU64, by: u64) {
     counter.store(counter.load(Ordering::Relaxed) + by, Ordering::Relaxed);
@@ -117,6 +117,9 @@ impl Counters {
             shard.sealed_bytes,
             shard.hello_verify_requests,
             shard.final_flights_repeated,
+            shard.paths_new,
+            shard.paths_validated,
+            shard.paths_failed,
             established as u64,
         ];
         for (counter, value) in self.shard.iter().zip(values) {
@@ -162,6 +165,12 @@ pub struct Totals {
     pub hello_verify_requests: u64,
     /// Final flights repeated.
     pub final_flights_repeated: u64,
+    /// New addresses of established associations' peers.
+    pub paths_new: u64,
+    /// Those of them that have shown that the peer receives there.
+    pub paths_validated: u64,
+    /// Those that were given up.
+    pub paths_failed: u64,
     /// Plaintext datagrams opened: outside to inside.
     pub opened: u64,
     /// Their bytes.
@@ -234,14 +243,26 @@ impl Totals {
 
     /// Adds what is a plain sum over the threads.
     fn add(&mut self, counters: &Counters) {
-        let [opened, opened_bytes, sealed, sealed_bytes, verified, repeated, associations] =
-            array::from_fn(|index| read(&counters.shard[index]));
+        let [
+            opened,
+            opened_bytes,
+            sealed,
+            sealed_bytes,
+            verified,
+            repeated,
+            paths @ ..,
+            associations,
+        ]: [u64; SHARD] = array::from_fn(|index| read(&counters.shard[index]));
+        let [paths_new, paths_validated, paths_failed] = paths;
         self.opened += opened;
         self.opened_bytes += opened_bytes;
         self.sealed += sealed;
         self.sealed_bytes += sealed_bytes;
         self.hello_verify_requests += verified;
         self.final_flights_repeated += repeated;
+        self.paths_new += paths_new;
+        self.paths_validated += paths_validated;
+        self.paths_failed += paths_failed;
         self.associations += associations;
         self.fast_path += read(&counters.fast_path);
         self.fast_path_sent += read(&counters.fast_path_sent);

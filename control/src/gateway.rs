@@ -172,6 +172,7 @@ async fn start(
         ..About::new("gateway", address, max_plaintext(config.gateway.path_mtu, address), &chosen)
     };
     let next_hops = chosen.fast_path.as_ref().and_then(|fast| fast.next_hops.clone());
+    let monitor = chosen.fast_path.as_ref().map(|fast| fast.monitor.clone());
     let (program, shards) = chosen.fast_path.map(|fast| (fast.program, fast.shards)).unzip();
     let mut shards = shards.into_iter().flatten();
 
@@ -217,7 +218,7 @@ async fn start(
         };
         workers.push(start_worker(index, parts)?);
     }
-    Ok((wiring.running(workers, handshakes, program), about))
+    Ok((wiring.running(workers, handshakes, program, monitor), about))
 }
 
 fn cannot_listen(address: SocketAddr) -> String {

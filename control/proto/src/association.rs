@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 use xdtls_common::id::PeerId;
 
 use crate::alert;
-use crate::endpoint::Endpoint;
 use crate::handshakes::Installation;
 use crate::keys::{DirectionKeys, Role};
+use crate::paths::{PathDue, Paths};
 use crate::policy::Refusal;
 use crate::record_plane::SealState;
 use crate::replay::ReplayWindow;
@@ -108,6 +108,7 @@ impl CloseCause {
 pub(crate) enum Due {
     Nothing,
     Probe,
+    Path,
     Close(CloseCause),
 }
 
@@ -127,7 +128,7 @@ pub struct Traffic {
 /// One established association.
 pub(crate) struct Association {
     pub(crate) peer: PeerId,
-    pub(crate) endpoint: Endpoint,
+    pub(crate) paths: Paths,
     /// Whether both sides know record type 27.
     pub(crate) extension: bool,
     /// Whether silence of the peer is noticed; the side that opened the association does.
@@ -154,7 +155,7 @@ impl Association {
         let Installation { peer, endpoint, role, taken_over, .. } = installation;
         Self {
             peer,
-            endpoint,
+            paths: Paths::validated_by_handshake(endpoint),
             extension: taken_over.extension,
             watches_peer: taken_over.extension && role == Role::Client,
             seal_keys: taken_over.seal_keys,
@@ -205,7 +206,7 @@ impl Association {
             probe.min(since + DEAD_AFTER)
         });
         let idle = idle_timeout.map(|timeout| self.active_at + timeout);
-        [watch, idle, self.unheard_until].into_iter().flatten().min()
+        [watch, idle, self.unheard_until, self.paths.deadline()].into_iter().flatten().min()
     }
 
     pub(crate) fn due(&self, now: Instant, idle_timeout: Option<Duration>) -> Due {
@@ -219,7 +220,10 @@ impl Association {
             return Due::Close(CloseCause::Unheard);
         }
         match self.unanswered_since {
-            Some(since) if since + DEAD_AFTER <= now => Due::Close(CloseCause::Dead),
+            Some(since) if self.watches_peer && since + DEAD_AFTER <= now => {
+                Due::Close(CloseCause::Dead)
+            }
+            _ if self.paths.due(now) != PathDue::Nothing => Due::Path,
             _ => Due::Probe,
         }
     }

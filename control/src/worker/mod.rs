@@ -278,6 +278,9 @@ impl<I: Inside> Worker<I> {
                         }
                     });
                 }
+                ToWorker::Announce => {
+                    self.with_output(now, |shard, _, out| shard.announce(now, out));
+                }
                 ToWorker::Reconfigure(limits) => {
                     self.parts.shard.set_idle_timeout(limits.idle_timeout);
                     self.parts.inside.reconfigure(limits.flows);

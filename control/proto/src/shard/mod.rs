@@ -7,11 +7,13 @@
 
 mod final_flights;
 mod look;
+mod paths;
 mod receive;
 mod send;
 mod table;
 mod timers;
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use xdtls_common::DropReason;
@@ -22,6 +24,7 @@ use crate::association::{Association, CloseCause};
 use crate::endpoint::Endpoint;
 use crate::handshakes::{Hello, Installation};
 use crate::key_cache::KeyCache;
+use crate::paths::PathChange;
 use final_flights::FinalFlights;
 pub use look::AssociationView;
 use table::Table;
@@ -53,6 +56,8 @@ pub enum ShardEvent {
     OtherShard(u32, Endpoint, Vec<u8>),
     /// The keys are installed; whose they are at the peer.
     Installed(LocalId, PeerId),
+    /// The way to an association's peer has changed.
+    Path(LocalId, PathChange),
     /// An association has ended and its id may rest.
     Closed(LocalId, CloseCause),
 }
@@ -60,7 +65,7 @@ pub enum ShardEvent {
 /// What judges ClientHellos; only gateways have it.
 pub struct Front {
     /// The secrets of cookies.
-    pub secrets: CookieSecrets,
+    pub secrets: Arc<CookieSecrets>,
     /// Seconds of a coarse monotonic clock.
     pub now_s: u32,
     /// The UDP port that we answer on.
@@ -106,6 +111,12 @@ pub struct ShardCounters {
     pub hello_verify_requests: u64,
     /// Final flights repeated.
     pub final_flights_repeated: u64,
+    /// New addresses of peers that have been challenged, or could not be.
+    pub paths_new: u64,
+    /// New addresses that have answered.
+    pub paths_validated: u64,
+    /// New addresses that were given up.
+    pub paths_failed: u64,
 }
 
 /// One shard.
@@ -170,6 +181,7 @@ impl Shard {
         let flight = std::mem::take(&mut installation.taken_over.final_flight);
         let peer = installation.peer;
         let prefix = send::prefix_of(id, peer).encode();
+        let endpoint = installation.endpoint;
         let mut association = Association::new(now, installation);
         self.timers.schedule(id, &mut association, self.config.idle_timeout);
         if !self.table.establish(id, association) {
@@ -177,7 +189,7 @@ impl Shard {
         }
         out.event(ShardEvent::Installed(id, peer));
         for mut record in held {
-            self.receive_records(now, id, &mut record, out);
+            self.receive_records(now, id, &endpoint, &mut record, out);
         }
         // Held data was sent before our last flight and does not show that it has arrived.
         if !flight.is_empty() && self.table.association(id).is_some() {

@@ -9,7 +9,6 @@ use xdtls_common::cookie::{HelloPath, Judgement, judge, mapped};
 use xdtls_common::cursor::SliceCursor;
 use xdtls_common::hello_verify::{HELLO_VERIFY_LEN, hello_verify_request};
 use xdtls_common::id::LocalId;
-use xdtls_common::path_message::PathMessage;
 use xdtls_common::prefix::{PREFIX_LEN, Prefix};
 use xdtls_common::record::{RecordHeader, content_type, records};
 use xdtls_common::verdict::{Verdict, verdict};
@@ -53,7 +52,7 @@ impl Shard {
                 Ok(())
             }
             (Verdict::Worker, Some(id)) => {
-                self.receive_records(now, id, &mut datagram[PREFIX_LEN..], out);
+                self.receive_records(now, id, &from, &mut datagram[PREFIX_LEN..], out);
                 Ok(())
             }
             _ => self.client_hello(front, from, prefix.sender, &datagram[PREFIX_LEN..], out),
@@ -89,7 +88,7 @@ impl Shard {
             return Err(DropReason::ReplyForbidden);
         }
         let mut cursor = SliceCursor::new(records);
-        match judge(&front.secrets, front.now_s, &path, &hello, &mut cursor) {
+        match judge(&*front.secrets, front.now_s, &path, &hello, &mut cursor) {
             Judgement::Drop(reason) => Err(reason),
             Judgement::Accept => {
                 let datagram = records.to_vec();
@@ -111,6 +110,7 @@ impl Shard {
         &mut self,
         now: Instant,
         id: LocalId,
+        from: &Endpoint,
         datagram: &mut [u8],
         out: &mut impl Output,
     ) {
@@ -120,7 +120,7 @@ impl Shard {
                 return out.count(DropReason::MalformedRecord);
             };
             let record = &mut datagram[at + range.start..at + range.end];
-            if let Err(reason) = self.receive_record(now, id, &header, record, out) {
+            if let Err(reason) = self.receive_record(now, id, from, &header, record, out) {
                 out.count(reason);
             }
             at += range.end;
@@ -131,6 +131,7 @@ impl Shard {
         &mut self,
         now: Instant,
         id: LocalId,
+        from: &Endpoint,
         header: &RecordHeader,
         record: &mut [u8],
         out: &mut impl Output,
@@ -143,14 +144,36 @@ impl Shard {
         let place = self.config.place_of(id);
         let keys = self.keys.pair(id, place, &association.seal_keys, &association.open_keys);
         let range = open(&keys.open, header, record)?;
+        let newest = association.window.is_newest(header.sequence);
         association.window.commit(header.sequence);
         association.heard(now);
         if header.content_type != content_type::HANDSHAKE {
             association.confirmed();
         }
-        let extension = association.extension;
-        let plaintext = &record[range];
-        match header.content_type {
+        let challenges = association.extension;
+        let path = association.paths.heard(now, from, record.len(), newest, challenges);
+        let outcome = self.receive_content(now, id, from, header.content_type, &record[range], out);
+        // The record may have ended the association.
+        if let Some(change) = path
+            && self.table.association(id).is_some()
+        {
+            self.path_changed(now, id, change, out);
+        }
+        outcome
+    }
+
+    /// Acts on what an authentic record carries.
+    fn receive_content(
+        &mut self,
+        now: Instant,
+        id: LocalId,
+        from: &Endpoint,
+        content_type: u8,
+        plaintext: &[u8],
+        out: &mut impl Output,
+    ) -> Result<(), DropReason> {
+        let association = self.table.association(id).ok_or(DropReason::Closed)?;
+        match content_type {
             content_type::APPLICATION_DATA => {
                 self.flights.forget(id);
                 self.counters.opened += 1;
@@ -162,8 +185,8 @@ impl Shard {
             }
             content_type::ALERT => self.alert(now, id, plaintext, out),
             content_type::HANDSHAKE => self.handshake(now, id, plaintext, out),
-            content_type::RETURN_ROUTABILITY_CHECK if extension => {
-                self.path_message(now, id, plaintext, out)
+            content_type::RETURN_ROUTABILITY_CHECK if association.extension => {
+                self.path_message(now, id, from, plaintext, out)
             }
             _ => Err(DropReason::WrongRecordType),
         }
@@ -212,7 +235,9 @@ impl Shard {
             Some(_) => {
                 let flight = self.flights.repeat(now, id).ok_or(DropReason::StaleHandshake)?;
                 for datagram in flight? {
-                    let room = out.datagram(&association.endpoint, datagram.len());
+                    let to = *association.paths.current();
+                    association.paths.allow(&to, datagram.len())?;
+                    let room = out.datagram(&to, datagram.len());
                     room.ok_or(DropReason::OutsideSend)?.copy_from_slice(datagram);
                 }
                 self.counters.final_flights_repeated += 1;
@@ -220,22 +245,5 @@ impl Shard {
             }
             None => Err(DropReason::MalformedContent),
         }
-    }
-
-    fn path_message(
-        &mut self,
-        now: Instant,
-        id: LocalId,
-        plaintext: &[u8],
-        out: &mut impl Output,
-    ) -> Result<(), DropReason> {
-        match PathMessage::parse(plaintext).map_err(|_| DropReason::MalformedContent)? {
-            PathMessage::Challenge(cookie) => {
-                self.send_path_message(now, id, PathMessage::Response(cookie), out);
-            }
-            // That it is authentic is all that a probe asks for.
-            PathMessage::Response(_) | PathMessage::Drop(_) => {}
-        }
-        Ok(())
     }
 }

@@ -16,5 +16,6 @@ mod own_messages;
 mod rebinding;
 mod records;
 mod retries;
+mod roaming;
 mod silence;
 mod takeover;

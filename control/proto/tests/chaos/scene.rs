@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use xdtls_common::id::LocalId;
 use xdtls_common::prefix::Prefix;
+use xdtls_proto::paths::PathChange;
 use xdtls_proto::suite::CipherSuite;
 
 use super::model::Model;
@@ -133,6 +134,12 @@ impl Scene {
                 return;
             }
         }
+    }
+
+    /// How often the way to a peer has changed so.
+    pub(super) fn paths(&self, change: PathChange) -> usize {
+        let changes = self.world.nodes.iter().flat_map(|node| &node.journal.paths);
+        changes.filter(|other| **other == change).count()
     }
 
     fn clients(&self) -> std::ops::Range<usize> {

@@ -105,6 +105,7 @@ impl Node {
             ShardEvent::Hello(hello) => ToHandshakes::Begin(now, Start::Answer(hello)),
             ShardEvent::Handshake(id, from, datagram) => ToHandshakes::Datagram(id, from, datagram),
             ShardEvent::Installed(id, _) => ToHandshakes::Installed(now, id),
+            ShardEvent::Path(_, change) => return self.journal.paths.push(change),
             ShardEvent::Closed(id, cause) => {
                 self.journal.closed.push((id, cause));
                 ToHandshakes::Closed(id)
