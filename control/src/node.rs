@@ -12,6 +12,7 @@ use xdtls_proto::ids::IdAllocator;
 use xdtls_proto::shard::{AssociationView, ShardConfig};
 
 use crate::counters::{Counters, Place, Totals};
+use crate::datapath::fast_path::FastView;
 use crate::datapath::socket::Channel;
 use crate::datapath::xdp::{Program, XdpCounters};
 use crate::handshake_pool::{self, Machine, Pool, Settings};
@@ -21,7 +22,6 @@ use crate::messages::{ToHandshakes, ToWorker, WorkerLimits};
 use crate::registry::Registry;
 use crate::trace::Trace;
 use crate::worker::{Parts, Worker};
-use crate::xsk::FrameBook;
 
 /// Slots of associations and the threads that share them.
 #[derive(Clone, Copy, Debug)]
@@ -137,7 +137,7 @@ impl Wiring {
         workers: Vec<JoinHandle<()>>,
         handshakes: Vec<JoinHandle<()>>,
         mut program: Option<Program>,
-        frames: Option<FrameBook>,
+        view: Option<FastView>,
     ) -> Running {
         if let Some(maps) = program.as_mut().and_then(Program::take_trace) {
             self.trace.mirror_to(maps);
@@ -147,7 +147,7 @@ impl Wiring {
             pool: self.pool,
             counters: self.counters.into(),
             program: program.as_ref().map(Program::counters),
-            frames,
+            view,
             registry: self.registry,
             trace: self.trace,
             layout: self.shape.layout,
@@ -176,7 +176,7 @@ pub struct Handle {
     pool: Pool,
     counters: Arc<[Arc<Counters>]>,
     program: Option<Arc<XdpCounters>>,
-    frames: Option<FrameBook>,
+    view: Option<FastView>,
     registry: Arc<Registry>,
     trace: Arc<Trace>,
     layout: IdLayout,
@@ -188,9 +188,9 @@ impl Handle {
         Totals::of(self.counters.iter().map(|counters| &**counters), self.program.as_deref())
     }
 
-    /// Where the frames of its AF_XDP sockets are, if it has any.
-    pub fn frames(&self) -> Option<&FrameBook> {
-        self.frames.as_ref()
+    /// What is to be seen of its fast path, if it has one.
+    pub fn fast_path(&self) -> Option<&FastView> {
+        self.view.as_ref()
     }
 
     /// Whom the operator watches.
@@ -255,6 +255,14 @@ pub struct Running {
 }
 
 impl Running {
+    /// The error to end with once the node may not go on as it is; never if it may.
+    pub async fn lost(&self) -> anyhow::Error {
+        match self.handle.fast_path() {
+            Some(view) => view.link.clone().lost().await,
+            None => std::future::pending().await,
+        }
+    }
+
     /// A way to the threads for whoever looks into the node.
     pub fn handle(&self) -> Handle {
         self.handle.clone()

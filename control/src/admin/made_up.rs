@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::admin::{About, Association, BackendStatus, FrameStatus, LimitStatus, Page, Status};
 use crate::counters::{DropCount, Totals};
+use crate::datapath::link::{LinkState, LinkStatus};
 use crate::reload::Reloaded;
 use crate::trace::Event;
 use crate::xsk::FrameAccount;
@@ -84,6 +85,12 @@ pub(crate) fn gateway() -> Status {
                 held: 0,
             },
         }),
+        interface: Some(LinkStatus {
+            name: "eth0".to_owned(),
+            state: LinkState::Up,
+            mtu: 1500,
+            queues: 4,
+        }),
     }
 }
 
@@ -106,6 +113,7 @@ pub(crate) fn client() -> Status {
         backends: Vec::new(),
         limits: vec![LimitStatus { name: "associations".to_owned(), used: 0, limit: 1024 }],
         frames: None,
+        interface: None,
         ..gateway()
     }
 }

@@ -15,6 +15,7 @@ use super::protocol::{AccessChange, MAX_LISTED, Request, Response};
 use super::server::Answer;
 use super::status::{About, BackendStatus, FrameStatus, LimitStatus, Status};
 use crate::access::ListName;
+use crate::datapath::link::LinkState;
 use crate::inside::health::Health;
 use crate::node::Handle;
 use crate::registry::Entry;
@@ -86,17 +87,18 @@ impl Node {
             limit("half_open", totals.half_open, bounds.half_open),
             bounds.backend_flows.and_then(|bound| limit("backend_flows", flows, bound)),
         ];
+        let fast_path = self.handle.fast_path();
+        let interface = fast_path.map(|view| view.link.status());
+        let gone = interface.as_ref().filter(|link| link.state == LinkState::Gone);
         Status {
-            about: self.about.clone(),
+            about: gone.map_or_else(|| self.about.clone(), |link| self.about.without(link)),
             ready: self.is_ready(),
             uptime_s: self.started.elapsed().as_secs(),
             totals,
             backends,
             limits: limits.into_iter().flatten().collect(),
-            frames: self
-                .handle
-                .frames()
-                .map(|book| FrameStatus { all: book.frames() as u64, account: book.account() }),
+            frames: fast_path.map(|view| FrameStatus::of(&view.frames)),
+            interface,
         }
     }
 

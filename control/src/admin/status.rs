@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::counters::Totals;
 use crate::datapath::fast_path::Chosen;
-use crate::xsk::FrameAccount;
+use crate::datapath::link::LinkStatus;
+use crate::xsk::{FrameAccount, FrameBook};
 
 /// What does not change while a node runs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -56,6 +57,26 @@ impl About {
     }
 }
 
+impl About {
+    /// The same of a node whose interface has been deleted.
+    #[must_use]
+    pub fn without(&self, link: &LinkStatus) -> Self {
+        let reason = format!(
+            "sockets, because the interface {} has been deleted since the start; a restart brings XDP \
+             back",
+            link.name
+        );
+        Self {
+            datapath: "socket".to_owned(),
+            xdp_mode: None,
+            zero_copy: None,
+            transmit: "socket".to_owned(),
+            datapath_reason: reason,
+            ..self.clone()
+        }
+    }
+}
+
 /// How a node is doing.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Status {
@@ -75,6 +96,8 @@ pub struct Status {
     pub limits: Vec<LimitStatus>,
     /// Where the frames of AF_XDP are, if there are any.
     pub frames: Option<FrameStatus>,
+    /// The interface that XDP was attached to, if it was.
+    pub interface: Option<LinkStatus>,
 }
 
 /// Where the frames of AF_XDP sockets are. While traffic flows the parts are of different moments;
@@ -86,6 +109,13 @@ pub struct FrameStatus {
     /// Each of them is in one of these places.
     #[serde(flatten)]
     pub account: FrameAccount,
+}
+
+impl FrameStatus {
+    /// Where they are now.
+    pub fn of(book: &FrameBook) -> Self {
+        Self { all: book.frames() as u64, account: book.account() }
+    }
 }
 
 /// How a backend is doing.

@@ -7,6 +7,7 @@ use anyhow::{Context, Result, bail, ensure};
 use tracing::{info, warn};
 
 use super::interface::Interface;
+use super::link::{Link, Served};
 use super::next_hops::{self, NextHops};
 use super::options::{AnswerHellos, Datapath, DatapathOptions, Transmit, XdpMode};
 use super::xdp::{Answering, Program, Steered};
@@ -19,14 +20,23 @@ pub struct FastPath {
     pub program: Program,
     /// The workers' sockets, by shard.
     pub shards: Vec<ShardXsk>,
-    /// Where their frames are.
-    pub frames: FrameBook,
     /// How the program runs: native or generic.
     pub mode: &'static str,
     /// Whether the sockets share memory with the driver.
     pub zero_copy: bool,
     /// Where frames go, if the workers' sockets transmit, too.
     pub next_hops: Option<NextHops>,
+    /// What is to be seen of it while it is at work.
+    pub view: FastView,
+}
+
+/// What is to be seen of a fast path while it is at work.
+#[derive(Clone)]
+pub struct FastView {
+    /// Where frames are.
+    pub frames: FrameBook,
+    /// The interface, which may go down or away.
+    pub link: Link,
 }
 
 /// What was chosen.
@@ -117,8 +127,11 @@ async fn try_open(
         "XDP {mode} on {name}, {queues} receive queues for {shards} workers; {copies}; transmit: \
          {transmit}{hellos}"
     );
-    let (frames, zero_copy) = (set.book().clone(), set.is_zero_copy());
-    let fast_path = FastPath { program, shards: taken, frames, mode, zero_copy, next_hops };
+    let zero_copy = set.is_zero_copy();
+    let required = options.datapath == Datapath::Xdp;
+    let link = Link::watch(&interface, Served { queues, chunk }, required);
+    let view = FastView { frames: set.book().clone(), link };
+    let fast_path = FastPath { program, shards: taken, mode, zero_copy, next_hops, view };
     Ok(Chosen { fast_path: Some(fast_path), words })
 }
 
