@@ -15,6 +15,7 @@ pub(super) const SERVER_HELLO: u8 = 2;
 const CERTIFICATE: u8 = 11;
 
 /// What makes the engines of a lab.
+#[derive(Clone)]
 pub(super) struct Makers {
     pub(super) gateway: OpensslAcceptor,
     pub(super) client: OpensslConnector,
