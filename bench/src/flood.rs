@@ -252,7 +252,7 @@ fn route(options: &Options) -> Result<Route> {
 }
 
 /// The MAC address of the next hop towards `target`.
-fn neighbour(interface: &str, target: Ipv4Addr) -> Result<[u8; 6]> {
+pub fn neighbour(interface: &str, target: Ipv4Addr) -> Result<[u8; 6]> {
     let ip = |arguments: &[&str]| capture(Command::new("ip").args(arguments));
     let found = ip(&["-o", "route", "get", &target.to_string(), "oif", interface])?;
     let mut words = found.split_whitespace();

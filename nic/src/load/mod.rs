@@ -75,12 +75,11 @@ pub fn load(options: &Load) -> Result<()> {
     }
     examine(interface)?;
     let before = Settings::of(interface)?;
-    fs::create_dir_all(state).with_context(|| format!("cannot make {}", state.display()))?;
-    let state = &fs::canonicalize(state)?;
+    let state = &files::make(state)?;
     let started = match start(options, state, before) {
         Ok(started) => started,
         Err(error) => {
-            // What the user has to know is in the error.
+            // What there is to know of it is in the error.
             files::remove(state)?;
             return Err(error);
         }
