@@ -36,6 +36,9 @@ const CARRIER_PATIENCE: Duration = Duration::from_secs(30);
 /// How often something is looked at.
 const LOOK: Duration = Duration::from_millis(50);
 
+/// Lines of the gateway's log that are shown when it was told to end.
+const LAST_WORDS: usize = 2;
+
 /// Lines of the gateway's log that are shown when it has failed.
 const LOG_LINES: usize = 12;
 
@@ -236,7 +239,8 @@ pub fn unload(options: &Unload) -> Result<()> {
     );
     if record.is_running() {
         stop(&record)?;
-        println!("the gateway (process {}) has ended", record.pid);
+        println!("the gateway (process {}) has ended; it said at last:", record.pid);
+        println!("{}", files::log_end(state, LAST_WORDS));
     } else {
         println!(
             "the gateway (process {}) had ended by itself; the end of its log:\n{}",

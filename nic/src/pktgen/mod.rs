@@ -121,6 +121,8 @@ pub struct Report {
     pub generator: String,
     /// How long sending took, in seconds.
     pub seconds: f64,
+    /// HelloVerifyRequests that have come back, if they were counted.
+    pub replies: Option<u64>,
     /// Whether the gateway's counters could be read.
     pub gateway: bool,
     /// What became of it; without a gateway, what the sender lost.
@@ -138,12 +140,13 @@ pub fn run(options: &Options) -> Result<ExitCode> {
     }
     let before = settled(options, gateway.as_ref())?;
     let begin = Instant::now();
-    let sent = generator.send(options)?;
+    let Sent { packets, replies } = generator.send(options)?;
     let seconds = begin.elapsed().as_secs_f64();
     let after = settled(options, gateway.as_ref())?;
-    let account = Account::of(options.profile, sent, &before, &after);
+    let account = Account::of(options.profile, packets, &before, &after);
     let (profile, generator) = (options.profile, generator.name().to_owned());
-    let report = Report { profile, generator, seconds, gateway: gateway.is_some(), account };
+    let gateway = gateway.is_some();
+    let report = Report { profile, generator, seconds, replies, gateway, account };
     if options.json {
         println!("{}", serde_json::to_string(&report)?);
     } else {
@@ -151,6 +154,12 @@ pub fn run(options: &Options) -> Result<ExitCode> {
     }
     let complete = !report.gateway || report.account.unaccounted == 0;
     Ok(if complete { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// What was sent, and what came back.
+struct Sent {
+    packets: u64,
+    replies: Option<u64>,
 }
 
 /// Who sends.
@@ -187,18 +196,20 @@ impl Generator {
         }
     }
 
-    /// Sends everything and returns how much that was.
-    fn send(&self, options: &Options) -> Result<u64> {
+    fn send(&self, options: &Options) -> Result<Sent> {
         match self {
             Self::Kernel => {
                 let done = kernel::send(&kernel_script(options)?)?;
                 if done.errors > 0 {
                     eprintln!("the driver has refused {} packets", done.errors);
                 }
-                Ok(done.sent)
+                Ok(Sent { packets: done.sent, replies: None })
             }
             Self::Own => send_flood(options),
-            Self::Client(client) => client.send(options.count, options.size as usize, options.rate),
+            Self::Client(client) => {
+                let size = options.size as usize;
+                Ok(Sent { packets: client.send(options.count, size, options.rate)?, replies: None })
+            }
         }
     }
 }
@@ -227,7 +238,7 @@ fn kernel_script(options: &Options) -> Result<kernel::Script> {
 const HEADERS: u32 = 42;
 
 /// Runs the generator of `bench` to its end.
-fn send_flood(options: &Options) -> Result<u64> {
+fn send_flood(options: &Options) -> Result<Sent> {
     let kind = if options.profile == Profile::Hellos { "hello" } else { "garbage" };
     let mut command = Command::new(program("xdtls-bench")?);
     command.args(["flood", "--json", "--kind", kind, "--interface", &options.interface]);
@@ -245,7 +256,8 @@ fn send_flood(options: &Options) -> Result<u64> {
     let text = capture(&mut command)?;
     let line = text.lines().last().context("the generator has no report")?;
     let report: flood::Report = serde_json::from_str(line).context("the generator's report")?;
-    Ok(report.sent.frames)
+    let replies = Some(report.replies.hello_verify_requests);
+    Ok(Sent { packets: report.sent.frames, replies })
 }
 
 /// All counters, once they change no more.
@@ -271,6 +283,9 @@ fn print(report: &Report) {
         println!("No gateway is loaded here, so what became of them is not known.");
     } else {
         println!("received:    {}, by the XDP program", account.received);
+    }
+    if let Some(replies) = report.replies {
+        println!("replies:     {replies} HelloVerifyRequests");
     }
     for (fate, count) in &account.fates {
         println!("  {count:>10}  {fate}");
