@@ -43,7 +43,7 @@ impl Account {
         let received = went_on + dropped;
         let mut account = Self { sent, received, ..Self::default() };
         account.lose("sender", &before.sender, &after.sender);
-        account.lose("card", &before.card, &after.card);
+        account.lose_at_card(before, after, dropped);
         for reason in names(after, "drops_by_place") {
             let place = |place| change(&["drops_by_place", reason, place]);
             let mut dropped = place("xdp");
@@ -57,7 +57,7 @@ impl Account {
         let no_frame = change(&["af_xdp", "rx_dropped"]);
         account.name("lost at ring: rx_ring_full".to_owned(), ring);
         account.name("lost at ring: rx_dropped".to_owned(), no_frame);
-        account.name("lost at socket: RcvbufErrors".to_owned(), socket);
+        account.name("lost at socket: drops".to_owned(), socket);
         if profile == Profile::Records {
             account.name("opened".to_owned(), change(&["opened"]));
         } else {
@@ -99,6 +99,19 @@ impl Account {
         self.sum_up();
     }
 
+    /// What the card has lost; some drivers count there what the program has dropped, too.
+    fn lose_at_card(&mut self, before: &Snapshot, after: &Snapshot, mut dropped: u64) {
+        if !after.counts_verdicts {
+            dropped = 0;
+        }
+        for (name, count) in &after.card {
+            let lost = count.saturating_sub(before.card.get(name).copied().unwrap_or(0));
+            let verdicts = dropped.min(lost);
+            dropped -= verdicts;
+            self.name(format!("lost at card: {name}"), lost - verdicts);
+        }
+    }
+
     fn name(&mut self, name: String, count: u64) {
         if count > 0 {
             *self.fates.entry(name).or_default() += count;
@@ -135,6 +148,7 @@ mod tests {
         Snapshot {
             sender: counters([("tx.dropped", 3)]),
             card: counters([("rx.missed_errors", 5)]),
+            counts_verdicts: false,
             socket: 2,
             status: json!({
                 "opened": 70,
@@ -158,12 +172,21 @@ mod tests {
             ("lost at card: rx.missed_errors", 5),
             ("lost at ring: rx_ring_full", 1),
             ("lost at sender: tx.dropped", 3),
-            ("lost at socket: RcvbufErrors", 2),
+            ("lost at socket: drops", 2),
             ("passed to the kernel: slow_hello", 3),
             ("redirected to a worker", 79),
         ]);
         assert_eq!(account.fates, expected);
         assert_eq!((account.received, account.unaccounted), (179, 0));
+    }
+
+    #[test]
+    fn what_the_program_dropped_is_not_lost_at_the_card() {
+        let card = counters([("rx_drops", 95)]);
+        let after = Snapshot { card, counts_verdicts: true, ..after() };
+        let account = Account::of(Profile::Garbage, 187, &Snapshot::default(), &after);
+        assert_eq!(account.fates["lost at card: rx_drops"], 5);
+        assert_eq!(account.unaccounted, 0);
     }
 
     #[test]

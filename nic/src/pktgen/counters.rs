@@ -1,7 +1,7 @@
 //! What everybody on a packet's way has counted at one moment.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::net::SocketAddr;
 use std::process::Command;
 
 use anyhow::{Context, Result};
@@ -20,6 +20,8 @@ pub(super) struct Snapshot {
     pub(super) sender: Counters,
     /// Losses of the gateway's card.
     pub(super) card: Counters,
+    /// Whether what the XDP program drops is among them.
+    pub(super) counts_verdicts: bool,
     /// Datagrams that did not fit into the buffers of the gateway's UDP sockets.
     pub(super) socket: u64,
     /// What the gateway says of itself.
@@ -31,9 +33,13 @@ impl Snapshot {
     pub(super) fn now(interface: &str, gateway: Option<&Record>) -> Result<Self> {
         let sender = Card::look(interface, None)?.lost_sending();
         let Some(record) = gateway else { return Ok(Self { sender, ..Self::default() }) };
-        let card = Card::look(&record.interface, Some(record.pid))?.lost_receiving();
+        let card = Card::look(&record.interface, Some(record.pid))?;
         let status = ask(&record.socket)?;
-        Ok(Self { sender, card, socket: receive_buffer_errors(record.pid)?, status })
+        let address = status["address"].as_str().and_then(|address| address.parse().ok());
+        let address: SocketAddr = address.context("the gateway does not tell its address")?;
+        let socket = socket_drops(record.pid, address.port())?;
+        let counts_verdicts = card.counts_verdicts();
+        Ok(Self { sender, card: card.lost_receiving(), counts_verdicts, socket, status })
     }
 
     /// All that packets change.
@@ -96,6 +102,9 @@ impl Card {
             lost.entry("tx.dropped".to_owned()).and_modify(|count| *count -= ring.min(*count));
             lost.insert("ring of the other end".to_owned(), ring);
         }
+        if self.driver == "virtio_net" {
+            lost.insert("xdp_tx_drops".to_owned(), self.sum("tx", "_xdp_tx_drops"));
+        }
         lost
     }
 
@@ -105,11 +114,7 @@ impl Card {
         match self.driver.as_str() {
             // Here rx.dropped is what lay beyond the program, which is accounted for there.
             "veth" => Counters::new(),
-            "virtio_net" => {
-                // Of each queue: the driver lists sums beside them.
-                let (by_program, all) = (self.sum("rx", "_xdp_drops"), self.sum("rx", "_drops"));
-                Counters::from([("rx_drops".to_owned(), all.saturating_sub(2 * by_program))])
-            }
+            "virtio_net" => Counters::from([("rx_drops".to_owned(), self.sum("rx", "_drops"))]),
             "igb" => {
                 let mut lost = self.named(&["rx.missed_errors"]);
                 lost.insert("rx_queue_drops".to_owned(), self.sum("rx_queue_", "_drops"));
@@ -121,6 +126,12 @@ impl Card {
         }
     }
 
+    /// Whether `rx_drops` counts packets that the program drops, too. In zero-copy mode the driver
+    /// counts them there alone.
+    fn counts_verdicts(&self) -> bool {
+        self.driver == "virtio_net"
+    }
+
     fn named(&self, names: &[&str]) -> Counters {
         let counter = |name: &&str| Some(((*name).to_owned(), *self.kernel.get(*name)?));
         names.iter().filter_map(counter).collect()
@@ -130,7 +141,7 @@ impl Card {
     fn sum(&self, begin: &str, end: &str) -> u64 {
         let of_queue = |name: &str| {
             let rest = name.strip_prefix(begin).and_then(|rest| rest.strip_suffix(end));
-            rest.is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
+            rest.is_some_and(|rest| rest.parse::<u32>().is_ok())
         };
         self.own.iter().filter(|(name, _)| of_queue(name)).map(|(_, count)| count).sum()
     }
@@ -152,17 +163,25 @@ fn own_counter(line: &str) -> Option<(String, u64)> {
     Some((name.to_owned(), value.trim().parse().ok()?))
 }
 
-/// `RcvbufErrors` of the UDP sockets in the namespace of a process.
-fn receive_buffer_errors(pid: u32) -> Result<u64> {
-    let path = format!("/proc/{pid}/net/snmp");
-    let text = std::fs::read_to_string(Path::new(&path)).with_context(|| path.clone())?;
-    buffer_errors(&text).with_context(|| format!("{path} has no RcvbufErrors"))
+/// What UDP sockets on a port have dropped for lack of room, in the namespace of a process.
+fn socket_drops(pid: u32, port: u16) -> Result<u64> {
+    let mut sum = 0;
+    for table in ["udp", "udp6"] {
+        let path = format!("/proc/{pid}/net/{table}");
+        // A kernel without IPv6 has one table.
+        let text = std::fs::read_to_string(&path).unwrap_or_default();
+        let drops = text.lines().skip(1).filter_map(|line| drops_of(line, port));
+        sum += drops.sum::<u64>();
+    }
+    Ok(sum)
 }
 
-fn buffer_errors(text: &str) -> Option<u64> {
-    let mut lines = text.lines().filter_map(|line| line.strip_prefix("Udp: "));
-    let place = lines.next()?.split(' ').position(|name| name == "RcvbufErrors")?;
-    lines.next()?.split(' ').nth(place)?.parse().ok()
+/// The last column of a socket's line, if the socket is bound to `port`.
+fn drops_of(line: &str, port: u16) -> Option<u64> {
+    let mut columns = line.split_whitespace();
+    let (_, local) = columns.nth(1)?.rsplit_once(':')?;
+    let drops = columns.next_back()?.parse().ok()?;
+    (u16::from_str_radix(local, 16).ok()? == port).then_some(drops)
 }
 
 #[cfg(test)]
@@ -179,10 +198,10 @@ mod tests {
     }
 
     #[test]
-    fn what_a_virtio_card_dropped_for_the_program_is_not_lost() {
+    fn queues_are_summed_up_and_not_the_sums_beside_them() {
         let listed = "     rx_drops: 12\n     rx_xdp_drops: 10\n     rx0_drops: 8\n     \
                       rx0_xdp_drops: 7\n     rx1_drops: 4\n     rx1_xdp_drops: 3\n";
-        assert_eq!(card("virtio_net", listed).lost_receiving()["rx_drops"], 2);
+        assert_eq!(card("virtio_net", listed).lost_receiving()["rx_drops"], 12);
     }
 
     #[test]
@@ -199,9 +218,10 @@ mod tests {
     }
 
     #[test]
-    fn socket_losses_are_read() {
-        let text = "Ip: Forwarding\nIp: 1\nUdp: InDatagrams RcvbufErrors MemErrors\nUdp: 5 17 0\n";
-        assert_eq!(buffer_errors(text), Some(17));
-        assert_eq!(buffer_errors("Udp: InDatagrams\nUdp: 5\n"), None);
+    fn losses_of_sockets_on_the_port_are_read() {
+        let line = "  10: 00000000:1151 00000000:0000 07 00000000:00000000 00:00000000 00000000     \
+                    0        0 10492 2 0000000000000000 17  ";
+        assert_eq!(drops_of(line, 4433), Some(17));
+        assert_eq!(drops_of(line, 4434), None);
     }
 }
