@@ -1,14 +1,17 @@
 //! What a record costs when the next one is for any of the associations, and when all are for one.
 
+use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};
 use xdtls_common::id::LocalId;
+use xdtls_proto::keys::Role;
+use xdtls_proto::record_plane::ExpandedKey;
 
-use super::population::{Peer, Population};
+use super::population::{Peer, Population, SUITE};
 use crate::numbers::{median, ratio};
-use crate::shards::ENDPOINT;
+use crate::shards::{ENDPOINT, keys_of};
 
 /// Records of one batch: as many as a worker takes from its ring at once.
 const BATCH: usize = 64;
@@ -46,6 +49,8 @@ pub struct RecordCosts {
     pub open_1400: Cost,
     /// 1400 bytes, sealed.
     pub seal_1400: Cost,
+    /// To expand one key, which every record at random needs.
+    pub expand_ns: f64,
 }
 
 /// Which association comes next: a generator of the kind of Weyl's, which is plenty here.
@@ -89,8 +94,20 @@ impl RecordCosts {
         }
         let [open_64, seal_64, open_1400, seal_1400] =
             costs.try_into().ok().context("two lengths were measured")?;
-        Ok(Self { open_64, seal_64, open_1400, seal_1400 })
+        Ok(Self { open_64, seal_64, open_1400, seal_1400, expand_ns: expansion() })
     }
+}
+
+/// What expanding a key costs, with everything at hand.
+fn expansion() -> f64 {
+    let (keys, _) = keys_of(1, SUITE, Role::Server);
+    median((0..BATCHES).map(|_| {
+        let begin = Instant::now();
+        for _ in 0..BATCH {
+            black_box(ExpandedKey::new(black_box(&keys)));
+        }
+        begin.elapsed().as_nanos() as f64 / BATCH as f64
+    }))
 }
 
 fn open(
@@ -110,6 +127,9 @@ fn open(
     }
     let before = all.wire.plaintexts;
     let begin = Instant::now();
+    for datagram in &datagrams {
+        all.shard.expect(datagram);
+    }
     for datagram in &mut datagrams {
         all.shard.receive(now, None, ENDPOINT, datagram, &mut all.wire);
     }
@@ -124,6 +144,9 @@ fn seal(all: &mut Population, now: Instant, numbers: &[usize], size: usize) -> R
     let ids: Vec<LocalId> = numbers.iter().map(|number| all.ids[*number]).collect();
     all.wire.clear();
     let begin = Instant::now();
+    for id in &ids {
+        all.shard.expect_to_send(*id);
+    }
     for id in &ids {
         all.shard.send(now, *id, &plaintext, &mut all.wire);
     }

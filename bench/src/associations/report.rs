@@ -43,6 +43,7 @@ impl Outcome for Associations {
             }),
             figure("open_random_vs_hot_64", Aim::None, |it| it.records.open_64.random_vs_hot()),
             figure("seal_random_vs_hot_64", Aim::None, |it| it.records.seal_64.random_vs_hot()),
+            figure("expand_ns", Aim::None, |it| it.records.expand_ns),
             figure("opened_per_second", Aim::None, |it| it.opened_per_second),
             figure("closed_per_second", Aim::None, |it| it.closed_per_second),
             figure("timer_ns", Aim::None, |it| it.timer_ns),

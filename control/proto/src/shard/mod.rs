@@ -200,7 +200,7 @@ impl Shard {
     }
 
     fn forget(&mut self, id: LocalId, cause: CloseCause, out: &mut impl Output) {
-        if self.table.rest(id).is_some() {
+        if self.table.rest(id) {
             self.keys.forget(id, self.config.place_of(id));
             self.flights.forget(id);
             out.event(ShardEvent::Closed(id, cause));
