@@ -62,7 +62,7 @@ impl Shape {
 }
 
 /// Expanded keys that one worker keeps at hand, in associations: about 1.1 KB each.
-const CACHED_KEYS: usize = 4096;
+pub const CACHED_KEYS: usize = 4096;
 
 /// Associations that a worker looks at for one message, so that traffic does not wait for long.
 const LOOK_AT_ONCE: usize = 64;
