@@ -42,6 +42,8 @@ pub enum CloseCause {
     KeysWorn,
     /// The operator closed it.
     Operator,
+    /// Another association of the same link has taken its place.
+    Superseded,
 }
 
 impl CloseCause {
@@ -55,6 +57,7 @@ impl CloseCause {
             Self::Idle => "idle for the configured time",
             Self::Unheard => "never used by its client",
             Self::Operator => "closed by the operator",
+            Self::Superseded => "another association of its link goes on in its place",
             Self::KeysWorn => "the keys have sealed as many records as is safe",
         }
     }
@@ -87,7 +90,8 @@ pub(crate) struct Association {
     pub(crate) endpoint: Endpoint,
     /// Whether both sides know record type 27.
     pub(crate) extension: bool,
-    /// Whether silence of the peer is noticed; the side that opened the association does.
+    /// Whether silence of the peer is noticed; the side that opened the association does, and both
+    /// sides of a link.
     watches_peer: bool,
     pub(crate) seal_keys: DirectionKeys,
     pub(crate) open_keys: DirectionKeys,
@@ -133,6 +137,11 @@ impl Association {
         self.unanswered_since = None;
         self.probes = 0;
         self.active_at = now;
+    }
+
+    /// From now on silence of the peer is noticed.
+    pub(crate) fn watch_peer(&mut self) {
+        self.watches_peer = self.extension;
     }
 
     /// A record has come that nobody writes before the handshake is complete at its end.

@@ -55,6 +55,8 @@ pub struct TakenOver {
     pub extension: bool,
     /// Who the peer is.
     pub identity: PeerIdentity,
+    /// The ClientHello's random.
+    pub client_random: [u8; 32],
 }
 
 impl<E: Engine> Exchange<E> {
@@ -207,6 +209,7 @@ impl<E: Engine> Exchange<E> {
             held: self.held,
             extension: finished.extension,
             identity: finished.identity,
+            client_random: finished.client_random,
         })
     }
 }

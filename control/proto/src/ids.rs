@@ -1,10 +1,12 @@
-//! The allocator of local ids, one for both roles.
+//! The allocator of local ids, one for both roles: a node that answers and opens gives a clone to
+//! either, and all clones share the slots.
 //!
 //! A slot that was given back rests for [`QUARANTINE`] before it is used again, so that datagrams
 //! still under way for the old association meet an unknown id and not a stranger's.
 
 use std::collections::VecDeque;
 use std::ops::Range;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use xdtls_common::id::{IdLayout, LocalId};
@@ -12,10 +14,16 @@ use xdtls_common::id::{IdLayout, LocalId};
 /// How long a slot rests between two associations.
 pub const QUARANTINE: Duration = Duration::from_secs(120);
 
-/// Allocates the ids of a range of slots.
+/// Allocates the ids of a range of slots. A clone is another way to the same slots.
+#[derive(Clone)]
 pub struct IdAllocator {
     layout: IdLayout,
     slots: u32,
+    shared: Arc<Mutex<Slots>>,
+}
+
+/// Which slots can be had.
+struct Slots {
     /// Slots that were never used.
     fresh: Range<u32>,
     /// Slots that were given back: until when they rest, and the id that is not to come again.
@@ -32,50 +40,54 @@ impl IdAllocator {
 
     /// An allocator for `slots`, all of them free.
     pub fn new(layout: IdLayout, slots: Range<u32>) -> Self {
-        Self {
-            layout,
-            slots: slots.len() as u32,
-            fresh: slots,
-            resting: VecDeque::new(),
-            rested: VecDeque::new(),
-        }
+        let count = slots.len() as u32;
+        let (resting, rested) = (VecDeque::new(), VecDeque::new());
+        let shared = Arc::new(Mutex::new(Slots { fresh: slots, resting, rested }));
+        Self { layout, slots: count, shared }
+    }
+
+    /// All clones belong to one thread, so that nobody ever waits here.
+    fn lock(&self) -> MutexGuard<'_, Slots> {
+        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A new id, or `None` when no slot is free. Those that rest are free once
     /// [`IdAllocator::poll_rested`] has yielded them. `random` is called for 32 random bits.
     pub fn allocate(&mut self, random: impl FnMut() -> u32) -> Option<LocalId> {
-        if let Some(slot) = self.fresh.next() {
+        let mut slots = self.lock();
+        if let Some(slot) = slots.fresh.next() {
             return Some(self.draw(slot, 0, random));
         }
-        let old = self.rested.pop_front()?;
+        let old = slots.rested.pop_front()?;
         let slot = self.layout.slot_of(old.value());
         Some(self.draw(slot, self.layout.generation_of(old.value()), random))
     }
 
     /// Gives an id back.
     pub fn release(&mut self, now: Instant, id: LocalId) {
-        self.resting.push_back((now + QUARANTINE, id));
+        self.lock().resting.push_back((now + QUARANTINE, id));
     }
 
     /// Gives an id back that no peer has seen: its slot needs no rest.
     pub fn release_unused(&mut self, id: LocalId) {
-        self.rested.push_front(id);
+        self.lock().rested.push_front(id);
     }
 
     /// An id whose slot has rested: nobody needs to know it any more.
     pub fn poll_rested(&mut self, now: Instant) -> Option<LocalId> {
-        let (until, id) = *self.resting.front()?;
+        let mut slots = self.lock();
+        let (until, id) = *slots.resting.front()?;
         if now < until {
             return None;
         }
-        self.resting.pop_front();
-        self.rested.push_back(id);
+        slots.resting.pop_front();
+        slots.rested.push_back(id);
         Some(id)
     }
 
     /// When [`IdAllocator::poll_rested`] has something to say.
     pub fn deadline(&self) -> Option<Instant> {
-        self.resting.front().map(|(until, _)| *until)
+        self.lock().resting.front().map(|(until, _)| *until)
     }
 
     /// A random generation that is neither 0, which could make the id 0, nor the previous one.
@@ -116,6 +128,20 @@ mod tests {
         assert_eq!(drawn.len(), 50);
         assert!(drawn.iter().all(|id| (50..100).contains(&layout.slot_of(*id))));
         assert_eq!(ids.allocate(&mut random), None);
+    }
+
+    #[test]
+    fn clones_share_the_slots() {
+        let layout = IdLayout::for_capacity(2, 1).unwrap();
+        let mut answers = IdAllocator::new(layout, 0..2);
+        let mut opens = answers.clone();
+        let mut random = counter();
+        let ids = [answers.allocate(&mut random), opens.allocate(&mut random)].map(Option::unwrap);
+        assert_ne!(layout.slot_of(ids[0].value()), layout.slot_of(ids[1].value()));
+        assert_eq!(answers.allocate(&mut random), None);
+        opens.release_unused(ids[0]);
+        let again = answers.allocate(&mut random).unwrap();
+        assert_eq!(layout.slot_of(again.value()), layout.slot_of(ids[0].value()));
     }
 
     #[test]

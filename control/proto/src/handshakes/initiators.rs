@@ -7,6 +7,7 @@
 //! Finished is out, it takes four.
 
 use std::collections::{HashMap, VecDeque};
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use xdtls_common::DropReason;
@@ -17,9 +18,12 @@ use xdtls_common::prefix::{PREFIX_LEN, Prefix};
 use xdtls_common::record::{HEADER_LEN, RecordHeader, content_type};
 
 use super::deadlines::Deadlines;
-use super::{Action, Ended, Handshakes, Installation, Limits, Random, Start, prefixed, timed_out};
+use super::{
+    Action, Ended, Handshakes, Installation, Limits, Random, RoutePolicy, Start, jittered,
+    not_admitted, prefixed, refusal, timed_out,
+};
 use crate::endpoint::Endpoint;
-use crate::engine::{ConnectEngine, Progress};
+use crate::engine::{ConnectEngine, PeerIdentity, Progress};
 use crate::exchange::Exchange;
 use crate::failure::{Failure, FailureClass};
 use crate::filter::Filter;
@@ -50,6 +54,8 @@ struct Wish {
     since: Instant,
     failed_attempts: u32,
     last_failure: Option<Failure>,
+    /// Whether it has been put off once already.
+    deferred: bool,
 }
 
 /// How far an attempt has come.
@@ -72,6 +78,12 @@ struct Opening<E> {
     stage: Stage<E>,
 }
 
+impl<E> Opening<E> {
+    fn is_installing(&self) -> bool {
+        matches!(self.stage, Stage::Installing)
+    }
+}
+
 /// Handshakes that we open.
 pub struct Initiators<C: ConnectEngine> {
     connector: C,
@@ -83,6 +95,9 @@ pub struct Initiators<C: ConnectEngine> {
     actions: VecDeque<Action>,
     /// Addresses of the same peer, tried in turn; the one that has answered last is the first.
     addresses: VecDeque<Endpoint>,
+    policy: Option<RoutePolicy>,
+    /// SHA-256 of our own SubjectPublicKeyInfo, where we might meet ourselves.
+    own_key: Option<[u8; 32]>,
 }
 
 impl<C: ConnectEngine> Initiators<C> {
@@ -97,6 +112,71 @@ impl<C: ConnectEngine> Initiators<C> {
             deadlines: Deadlines::default(),
             actions: VecDeque::new(),
             addresses: VecDeque::new(),
+            policy: None,
+            own_key: None,
+        }
+    }
+
+    /// Asks `policy` where the responder's identity leads; without, everything that the engine has
+    /// verified leads to route 0.
+    pub fn with_policy(mut self, policy: RoutePolicy) -> Self {
+        self.policy = Some(policy);
+        self
+    }
+
+    /// Refuses a responder with this key: the address leads back to this node.
+    pub(super) fn with_own_key(mut self, spki_sha256: [u8; 32]) -> Self {
+        self.own_key = Some(spki_sha256);
+        self
+    }
+
+    /// Lets attempts that begin from now on use another engine and ask another policy.
+    pub fn reconfigure(&mut self, connector: C, limits: Limits, policy: RoutePolicy) {
+        self.connector = connector;
+        self.limits = limits;
+        self.policy = Some(policy);
+    }
+
+    /// When the oldest wish was made that nothing has come of yet.
+    pub(super) fn opening_since(&self) -> Option<Instant> {
+        let open = self.opening.values().filter(|opening| !opening.is_installing());
+        open.map(|opening| opening.wish.since).min()
+    }
+
+    /// Whether a datagram for this id is ours.
+    pub(super) fn knows(&self, local: LocalId) -> bool {
+        self.opening.contains_key(&local)
+    }
+
+    /// Whether this is an address of the peer.
+    pub(super) fn leads_to(&self, remote: SocketAddr) -> bool {
+        let canonical = |address: SocketAddr| (address.ip().to_canonical(), address.port());
+        self.addresses.iter().any(|endpoint| canonical(endpoint.remote) == canonical(remote))
+    }
+
+    /// Puts off what no responder has answered yet until `until`: no wish more than once, whoever
+    /// asks how often, and none beyond its deadline.
+    pub(super) fn defer(&mut self, now: Instant, until: Instant) {
+        let may_wait = |opening: &Opening<C::Engine>| {
+            let unanswered = matches!(opening.stage, Stage::Exchanging { server: None, .. });
+            unanswered && !opening.wish.deferred
+        };
+        let ids = self.opening.iter().filter(|(_, opening)| may_wait(opening)).map(|(id, _)| *id);
+        for local in ids.collect::<Vec<_>>() {
+            let Some(mut wish) = self.discard(now, local) else { continue };
+            wish.deferred = true;
+            let end = wish.since + self.limits.deadline;
+            self.schedule(now, wish, until.min(end));
+        }
+    }
+
+    /// Gives up a wish, without a word to whoever has made it. What is complete stays.
+    pub(super) fn cancel(&mut self, now: Instant, token: u64) {
+        let wished =
+            |opening: &Opening<C::Engine>| opening.wish.token == token && !opening.is_installing();
+        let ids = self.opening.iter().filter(|(_, opening)| wished(opening)).map(|(id, _)| *id);
+        for local in ids.collect::<Vec<_>>() {
+            self.discard(now, local);
         }
     }
 
@@ -110,7 +190,14 @@ impl<C: ConnectEngine> Initiators<C> {
     fn open(&mut self, now: Instant, endpoint: Endpoint, token: u64) {
         let known = self.addresses.contains(&endpoint);
         let endpoint = self.addresses.front().filter(|_| known).copied().unwrap_or(endpoint);
-        let wish = Wish { endpoint, token, since: now, failed_attempts: 0, last_failure: None };
+        let wish = Wish {
+            endpoint,
+            token,
+            since: now,
+            failed_attempts: 0,
+            last_failure: None,
+            deferred: false,
+        };
         if self.opening.len() >= self.limits.half_open {
             self.actions.push_back(Action::Count(DropReason::HalfOpenLimit));
             let failure = FailureClass::Limit.because("too many are opening already");
@@ -264,13 +351,22 @@ impl<C: ConnectEngine> Initiators<C> {
         });
         match completed {
             Err(failure) => self.retry(now, local, failure),
-            Ok((taken_over, peer)) => {
+            Ok((mut taken_over, peer)) => {
+                let admitted = admit(&taken_over.identity, self.own_key, self.policy.as_ref());
+                let route = match admitted {
+                    Ok(route) => route,
+                    Err(failure) => {
+                        let to = opening.wish.endpoint;
+                        self.actions.extend(refusal(local, to, peer, &mut taken_over));
+                        return self.give_up(now, local, failure);
+                    }
+                };
                 let installation = Installation {
                     local,
                     peer,
                     endpoint: opening.wish.endpoint,
                     token: Some(opening.wish.token),
-                    route: 0,
+                    route,
                     role: Role::Client,
                     taken_over,
                 };
@@ -376,10 +472,17 @@ impl<C: ConnectEngine> Handshakes for Initiators<C> {
     }
 }
 
-/// Between half of `delay` and one and a half, as 32 random bits will have it: clients that lost
-/// their gateway at one moment must not all come back at one moment.
-fn jittered(delay: Duration, random: u32) -> Duration {
-    delay / 2 + delay.mul_f64(f64::from(random) / f64::from(u32::MAX))
+/// Where a responder leads that has proved who it is.
+fn admit(
+    identity: &PeerIdentity,
+    own_key: Option<[u8; 32]>,
+    policy: Option<&RoutePolicy>,
+) -> Result<u16, Failure> {
+    if own_key == Some(identity.spki_sha256) {
+        let reason = "it shows our own key: this address leads back to this node";
+        return Err(FailureClass::Policy.because(reason));
+    }
+    policy.map_or(Some(0), |policy| policy(identity)).ok_or_else(|| not_admitted(identity))
 }
 
 /// An attempt that brought nothing new. The alert may explain the whole failure, as a

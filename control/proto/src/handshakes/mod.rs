@@ -1,5 +1,6 @@
-//! Half-open associations: those that we answer ([`responders`]) and those that we open
-//! ([`initiators`]). A role belongs to the type and cannot change.
+//! Half-open associations: those that we answer ([`responders`]), those that we open
+//! ([`initiators`]), and a node that does both ([`peers`]). A role belongs to the type and cannot
+//! change.
 //!
 //! Both are driven the same way: datagrams, acknowledgements and the clock go in through methods;
 //! [`Action`]s come out of a queue, in the order in which they have to be carried out.
@@ -8,6 +9,7 @@ mod deadlines;
 mod hello_set;
 pub mod initiators;
 mod overload;
+pub mod peers;
 pub mod responders;
 mod sources;
 mod waiting;
@@ -22,6 +24,7 @@ use xdtls_common::DropReason;
 use xdtls_common::id::{LocalId, PeerId};
 use xdtls_common::prefix::Prefix;
 
+use crate::alert;
 use crate::endpoint::Endpoint;
 use crate::engine::PeerIdentity;
 use crate::exchange::TakenOver;
@@ -163,6 +166,23 @@ fn prefixed(sender: u32, receiver: u32, records: &[u8]) -> Vec<u8> {
     [&Prefix { sender, receiver }.encode()[..], records].concat()
 }
 
+/// Whom no rule admits.
+fn not_admitted(identity: &PeerIdentity) -> Failure {
+    FailureClass::Policy.because(format!("no rule admits {identity}"))
+}
+
+/// Tells an authenticated peer that policy does not admit it.
+fn refusal(
+    local: LocalId,
+    to: Endpoint,
+    peer: PeerId,
+    taken_over: &mut TakenOver,
+) -> Option<Action> {
+    let (keys, state) = (&taken_over.seal_keys, &mut taken_over.seal_state);
+    let record = alert::sealed(keys, state, [alert::FATAL, alert::ACCESS_DENIED])?;
+    Some(Action::Transmit(to, prefixed(local.value(), peer.value(), &record)))
+}
+
 /// A handshake that ran out of time.
 fn timed_out(since: Instant, now: Instant, alert_seen: Option<u8>) -> Failure {
     let took = now.duration_since(since).as_secs_f32();
@@ -172,4 +192,10 @@ fn timed_out(since: Instant, now: Instant, alert_seen: Option<u8>) -> Failure {
             "no end of the handshake within {took:.1} s; an unauthenticated alert {alert} was seen"
         ),
     })
+}
+
+/// Between half of `delay` and one and a half, as 32 random bits will have it: clients that lost
+/// their gateway at one moment must not all come back at one moment.
+pub(crate) fn jittered(delay: Duration, random: u32) -> Duration {
+    delay / 2 + delay.mul_f64(f64::from(random) / f64::from(u32::MAX))
 }

@@ -19,13 +19,13 @@ use super::overload::Overload;
 use super::sources::{Sources, source_of};
 use super::waiting::Waiting;
 use super::{
-    Action, Ended, Handshakes, Hello, Installation, Limits, Random, RoutePolicy, Start, prefixed,
-    timed_out,
+    Action, Ended, Handshakes, Hello, Installation, Limits, Random, RoutePolicy, Start,
+    not_admitted, prefixed, refusal, timed_out,
 };
 use crate::alert;
 use crate::endpoint::Endpoint;
 use crate::engine::{AcceptEngine, Progress};
-use crate::exchange::{Exchange, TakenOver};
+use crate::exchange::Exchange;
 use crate::failure::{Failure, FailureClass};
 use crate::filter::Filter;
 use crate::ids::IdAllocator;
@@ -93,6 +93,11 @@ impl<A: AcceptEngine> Responders<A> {
         self.acceptor = acceptor;
         self.limits = limits;
         self.policy = policy;
+    }
+
+    /// Counts what others have dropped for us.
+    pub(super) fn count(&mut self, reason: DropReason) {
+        self.actions.push_back(Action::Count(reason));
     }
 
     /// Begins no more handshakes; those under way go on.
@@ -267,9 +272,8 @@ impl<A: AcceptEngine> Responders<A> {
             Err(failure) => return self.fail(now, local, failure),
         };
         let Some(route) = (self.policy)(&taken_over.identity) else {
-            let failure =
-                FailureClass::Policy.because(format!("no rule admits {}", taken_over.identity));
-            self.refuse(local, endpoint, peer, &mut taken_over);
+            let failure = not_admitted(&taken_over.identity);
+            self.actions.extend(refusal(local, endpoint, peer, &mut taken_over));
             return self.fail(now, local, failure);
         };
         let installation = Installation {
@@ -282,18 +286,6 @@ impl<A: AcceptEngine> Responders<A> {
             taken_over,
         };
         self.actions.push_back(Action::Install(Box::new(installation)));
-    }
-
-    /// Tells an authenticated peer that policy does not admit it.
-    fn refuse(&mut self, local: LocalId, to: Endpoint, peer: PeerId, taken_over: &mut TakenOver) {
-        if let Some(record) = alert::sealed(
-            &taken_over.seal_keys,
-            &mut taken_over.seal_state,
-            [alert::FATAL, alert::ACCESS_DENIED],
-        ) {
-            let datagram = prefixed(local.value(), peer.value(), &record);
-            self.actions.push_back(Action::Transmit(to, datagram));
-        }
     }
 
     fn fail(&mut self, now: Instant, local: LocalId, failure: Failure) {

@@ -7,6 +7,7 @@
 
 mod final_flights;
 mod look;
+mod proofs;
 mod receive;
 mod send;
 mod table;
@@ -24,6 +25,7 @@ use crate::handshakes::{Hello, Installation};
 use crate::key_cache::KeyCache;
 use final_flights::FinalFlights;
 pub use look::AssociationView;
+use proofs::Proofs;
 use table::Table;
 use timers::Timers;
 
@@ -53,6 +55,8 @@ pub enum ShardEvent {
     OtherShard(u32, Endpoint, Vec<u8>),
     /// The keys are installed; whose they are at the peer.
     Installed(LocalId, PeerId),
+    /// The peer has answered a challenge of [`Shard::prove`].
+    Proven(LocalId),
     /// An association has ended and its id may rest.
     Closed(LocalId, CloseCause),
 }
@@ -115,6 +119,7 @@ pub struct Shard {
     keys: KeyCache,
     flights: FinalFlights,
     timers: Timers,
+    proofs: Proofs,
     random: crate::handshakes::Random,
     counters: ShardCounters,
 }
@@ -127,6 +132,7 @@ impl Shard {
             keys: KeyCache::new(config.cached_keys),
             flights: FinalFlights::default(),
             timers: Timers::default(),
+            proofs: Proofs::default(),
             random,
             counters: ShardCounters::default(),
             config,
@@ -203,6 +209,7 @@ impl Shard {
         if self.table.rest(id).is_some() {
             self.keys.forget(id, self.config.place_of(id));
             self.flights.forget(id);
+            self.proofs.forget(id);
             out.event(ShardEvent::Closed(id, cause));
         }
     }

@@ -233,6 +233,9 @@ impl Shard {
             PathMessage::Challenge(cookie) => {
                 self.send_path_message(now, id, PathMessage::Response(cookie), out);
             }
+            PathMessage::Response(cookie) if self.proofs.answered(id, cookie) => {
+                out.event(ShardEvent::Proven(id));
+            }
             // That it is authentic is all that a probe asks for.
             PathMessage::Response(_) | PathMessage::Drop(_) => {}
         }

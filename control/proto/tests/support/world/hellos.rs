@@ -20,14 +20,19 @@ const FIRST_SECOND: u32 = 1000;
 impl World {
     /// What the gateway judges ClientHellos with: a new secret each period.
     pub(crate) fn front(&self) -> Front {
+        self.front_of(GATEWAY)
+    }
+
+    /// The same of any node that answers.
+    pub(crate) fn front_of(&self, node: usize) -> Front {
         let now_s = FIRST_SECOND + (self.now - self.start).as_secs() as u32;
         let newest = now_s / PERIOD_S + 1;
         let mut ring = [[0; 2]; SECRETS];
         for period in newest + 1 - SECRETS as u32..=newest {
-            let mut secret = Rng::new(self.setup.seed ^ u64::from(period) << 32);
+            let mut secret = Rng::new(self.nodes[node].secret ^ u64::from(period) << 32);
             ring[period as usize % SECRETS] = [secret.next(), secret.next()];
         }
-        let local_port = self.nodes[GATEWAY].address.port();
+        let local_port = self.nodes[node].address.port();
         Front { secrets: CookieSecrets(ring), now_s, local_port }
     }
 

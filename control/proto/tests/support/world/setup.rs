@@ -66,11 +66,11 @@ impl Default for Setup {
 }
 
 impl World {
-    /// A gateway and nobody else.
-    pub(crate) fn with_gateway(setup: Setup) -> Self {
+    /// Nobody.
+    pub(super) fn empty(setup: Setup) -> Self {
         let (mut rng, now) = (Rng::new(setup.seed), Instant::now());
         let network = Network::new(rng.fork());
-        let mut world = Self {
+        Self {
             now,
             nodes: Vec::new(),
             foreign: Vec::new(),
@@ -80,7 +80,12 @@ impl World {
             start: now,
             rng,
             opened: 0,
-        };
+        }
+    }
+
+    /// A gateway and nobody else.
+    pub(crate) fn with_gateway(setup: Setup) -> Self {
+        let mut world = Self::empty(setup);
         let capacity = world.setup.capacity;
         let policy = |identity: &PeerIdentity| (identity.names != [NOBODY]).then_some(ROUTE);
         let engines = Scripted::new(world.setup.script.clone(), world.rng.fork());
@@ -137,11 +142,18 @@ impl World {
         self.setup.addresses.iter().map(|remote| Endpoint { remote: *remote, local: None })
     }
 
-    fn layout(&self, capacity: u32) -> IdLayout {
+    pub(super) fn layout(&self, capacity: u32) -> IdLayout {
         IdLayout::for_capacity(capacity, self.setup.shards).unwrap()
     }
 
     fn add(&mut self, address: SocketAddr, machine: Machine, capacity: u32) -> usize {
+        let mut node = self.node(address, machine, capacity);
+        node.secret = self.setup.seed;
+        self.nodes.push(node);
+        self.nodes.len() - 1
+    }
+
+    pub(super) fn node(&mut self, address: SocketAddr, machine: Machine, capacity: u32) -> Node {
         let layout = self.layout(capacity);
         let config = |index| ShardConfig {
             capacity,
@@ -153,8 +165,6 @@ impl World {
         };
         let configs: Vec<_> = (0..self.setup.shards).map(config).collect();
         let shards = configs.into_iter().map(|config| Shard::new(config, self.rng.fork().source()));
-        let node = Node::new(address, layout, machine, shards.collect());
-        self.nodes.push(node);
-        self.nodes.len() - 1
+        Node::new(address, layout, machine, shards.collect())
     }
 }
