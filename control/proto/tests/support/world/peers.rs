@@ -29,8 +29,9 @@ pub(crate) struct Peer {
     pub(crate) address: SocketAddr,
     /// Whether it knows the other's key beforehand.
     pub(crate) knows_key: bool,
-    /// Whether it opens.
+    /// Whether it opens, and how long after it has begun.
     pub(crate) opens: bool,
+    pub(crate) opens_after: Duration,
 }
 
 impl Peer {
@@ -45,26 +46,20 @@ impl Peer {
             towards: addresses[1 - end],
             knows_key: false,
             opens: true,
+            opens_after: Duration::ZERO,
         })
     }
 }
 
 impl World {
-    /// Peers that have not begun yet.
+    /// Peers, which begin with the world's next step.
     pub(crate) fn of_peers(setup: Setup, peers: &[Peer]) -> Self {
         let mut world = Self::empty(setup);
         for peer in peers {
-            world.begin_peer(peer);
+            let node = world.peer(peer);
+            world.nodes.push(node);
         }
         world
-    }
-
-    /// Adds a peer, which begins at once.
-    pub(crate) fn begin_peer(&mut self, peer: &Peer) -> usize {
-        let node = self.peer(peer);
-        self.nodes.push(node);
-        self.settle();
-        self.nodes.len() - 1
     }
 
     /// A peer's process ends without a word, and another begins in its place.
@@ -99,7 +94,7 @@ impl World {
             .with_policy(policy(own, peer.expects));
         let mut machine = Peers::new(responders, own, ROUTE);
         machine.add_link(initiators, peer.knows_key.then_some(expected));
-        let link = Link::new(self.now, 0, peer.opens, self.rng.fork().source());
+        let link = Link::new(self.now + peer.opens_after, 0, peer.opens, self.rng.fork().source());
         let mut node = self.node(peer.address, Machine::Both(Box::new(machine)), capacity);
         node.secret = self.rng.next();
         node.link = Some(LinkSide::new(link, towards, own));
