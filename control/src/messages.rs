@@ -9,6 +9,7 @@ use xdtls_proto::handshakes::{Installation, Start};
 use xdtls_proto::shard::AssociationView;
 
 use crate::handshake_pool::Settings;
+use crate::inside::LinkOrder;
 use crate::inside::forward::FlowLimits;
 
 /// What others ask of a worker.
@@ -29,6 +30,12 @@ pub enum ToWorker {
     Look(Vec<LocalId>, oneshot::Sender<Vec<Option<AssociationView>>>),
     /// Close an association for the operator; whether there was one.
     Close(LocalId, oneshot::Sender<bool>),
+    /// Close an association: another of its link goes on in its place.
+    Supersede(LocalId),
+    /// Challenge the peer of an association.
+    Prove(LocalId),
+    /// Something about a link's port.
+    Link(usize, LinkOrder),
     /// Limits of what exists already have changed.
     Reconfigure(WorkerLimits),
     /// Close all associations and end.
@@ -48,6 +55,8 @@ pub struct WorkerLimits {
 pub enum ToHandshakes {
     /// Begin a handshake, which was asked for at this time.
     Begin(Instant, Start),
+    /// Give up what was asked for with this number, if nothing has come of it yet.
+    Cancel(u64),
     /// A datagram of a half-open association.
     Datagram(LocalId, Endpoint, Vec<u8>),
     /// A worker has installed the keys at this time.

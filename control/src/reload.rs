@@ -16,6 +16,7 @@ use crate::gateway;
 use crate::handshake_pool::Settings;
 use crate::messages::WorkerLimits;
 use crate::node::{Handle, Shape};
+use crate::peer::LinkParts;
 
 /// What came of it. Keys are written as `table.key`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -70,6 +71,7 @@ impl Reload {
         let acceptor = gateway::acceptor(&config).map_err(|error| format!("{error:#}"))?;
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
         let needs_restart = pin(&mut config, &running)?;
+        let links = LinkParts::read(&config).map_err(|error| format!("{error:#}"))?;
         let changed = changes(&running, &config);
         // What the operator has changed since stays, unless the file says otherwise now.
         if config.access != running.access {
@@ -79,7 +81,8 @@ impl Reload {
         let settings = || Settings {
             acceptor: acceptor.clone(),
             limits: gateway::limits(&config, self.shape),
-            policy: gateway::policy(&config),
+            policy: links.policy(&config),
+            openers: links.settings(&config),
         };
         let limits = WorkerLimits {
             idle_timeout: config.limits.idle_timeout,
@@ -134,6 +137,7 @@ fn pin(config: &mut Config, running: &Config) -> Result<Vec<String>, String> {
         limits.front.replies_per_source = "limits.hello_replies_per_source",
         limits.front.slow_hellos = "limits.slow_hellos",
         backends = "backend",
+        peers = "peer",
         admin.socket = "admin.socket",
         metrics.listen = "metrics.listen",
         process.user = "process.user",
@@ -201,6 +205,7 @@ mod tests {
             clients,
             limits,
             backends: _,
+            peers: _,
             rules: _,
             forward,
             access,

@@ -33,7 +33,7 @@ pub const PATH_MTU: RangeInclusive<u16> = 576..=9216;
 pub const FLOW_IDLE_TIMEOUT: RangeInclusive<Duration> =
     Duration::from_secs(1)..=Duration::from_secs(24 * 3600);
 
-/// A checked configuration of `xdtls gateway`.
+/// A checked configuration of `xdtls gateway` or `xdtls peer`.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Config {
     /// `[gateway]`
@@ -44,8 +44,11 @@ pub struct Config {
     pub clients: Clients,
     /// `[limits]`
     pub limits: Limits,
-    /// `[[backend]]`: at least one, with different names, in the file's order.
+    /// `[[backend]]`: at least one where there are no peers, with different names, in the file's
+    /// order.
     pub backends: Vec<Backend>,
+    /// `[[peer]]`: links to other nodes, in the file's order. Only `xdtls peer` has any.
+    pub peers: Vec<Peer>,
     /// `[[rule]]`: the first that matches decides. May be empty.
     pub rules: Vec<Rule>,
     /// `[forward]`
@@ -190,6 +193,24 @@ pub struct Backend {
     /// Local addresses of the flows, of the same family as `address` and without repetition.
     /// Default: none, the kernel chooses.
     pub source_addresses: Vec<IpAddr>,
+}
+
+/// `[[peer]]`: a link to another node that may be opened by either.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Peer {
+    /// Name for logs and statistics. Required; no other peer or backend has it.
+    pub name: String,
+    /// The DNS name, or common name, of the peer's certificate. Required; no other peer has it.
+    pub certificate_name: String,
+    /// SHA-256 of the SubjectPublicKeyInfo of the peer's certificate. Default: any key of a
+    /// certificate with the name.
+    pub key_sha256: Option<[u8; 32]>,
+    /// Where the peer listens. Default: only the peer opens.
+    pub address: Option<SocketAddr>,
+    /// UDP address of this host: what local programs send there comes out at the peer. Required.
+    pub listen: SocketAddr,
+    /// The local program that gets what comes from the peer. Required; of the same family.
+    pub deliver: SocketAddr,
 }
 
 /// `[[rule]]`: sends the clients with a certain name to a backend.

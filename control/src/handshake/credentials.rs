@@ -13,7 +13,7 @@ use openssl::x509::{X509, X509Name};
 use zeroize::Zeroizing;
 
 use super::context::ContextError;
-use super::{ffi, key};
+use super::{ffi, key, peer};
 
 /// A certificate with its key.
 pub struct Identity {
@@ -32,6 +32,16 @@ impl Identity {
     pub fn read(certificate: &Path, key: &Path) -> anyhow::Result<Self> {
         let certificate_chain_pem = read_file(certificate)?;
         Ok(Self { certificate_chain_pem, key: Zeroizing::new(read_file(key)?) })
+    }
+
+    /// SHA-256 of the certificate's SubjectPublicKeyInfo.
+    ///
+    /// # Errors
+    ///
+    /// When there is no certificate that can be read.
+    pub fn key_sha256(&self) -> Result<[u8; 32], ContextError> {
+        let (certificate, _) = certificates("certificate chain", &self.certificate_chain_pem)?;
+        Ok(peer::identity_of(&certificate)?.spki_sha256)
     }
 }
 

@@ -52,6 +52,10 @@ impl<I: Inside> Output for WorkerOutput<'_, I> {
                 self.pool.installed(id);
                 Ok(())
             }
+            ShardEvent::Proven(id) => {
+                self.inside.proven(id);
+                Ok(())
+            }
             ShardEvent::Closed(id, cause) => {
                 info!(association = %id, "association ended: {}", cause.as_str());
                 if let Some(associations) = self.associations {

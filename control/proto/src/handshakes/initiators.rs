@@ -131,10 +131,17 @@ impl<C: ConnectEngine> Initiators<C> {
     }
 
     /// Lets attempts that begin from now on use another engine and ask another policy.
-    pub fn reconfigure(&mut self, connector: C, limits: Limits, policy: RoutePolicy) {
+    pub(super) fn reconfigure(
+        &mut self,
+        connector: C,
+        limits: Limits,
+        policy: RoutePolicy,
+        own_key: [u8; 32],
+    ) {
         self.connector = connector;
         self.limits = limits;
         self.policy = Some(policy);
+        self.own_key = Some(own_key);
     }
 
     /// When the oldest wish was made that nothing has come of yet.
@@ -367,6 +374,7 @@ impl<C: ConnectEngine> Initiators<C> {
                     endpoint: opening.wish.endpoint,
                     token: Some(opening.wish.token),
                     route,
+                    opener: self.own_key.unwrap_or_default(),
                     role: Role::Client,
                     taken_over,
                 };

@@ -133,8 +133,10 @@ pub struct Installation {
     pub endpoint: Endpoint,
     /// Who asked for it, if we opened it.
     pub token: Option<u64>,
-    /// The backend that the peer's identity leads to; 0 if we opened it.
+    /// The backend that the peer's identity leads to; 0 if we opened it and no policy was asked.
     pub route: u16,
+    /// SHA-256 of the SubjectPublicKeyInfo of the end that opened it, where that is of interest.
+    pub opener: [u8; 32],
     /// Which end we are.
     pub role: Role,
     /// Keys, counters and what was held.

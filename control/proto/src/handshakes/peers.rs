@@ -41,12 +41,12 @@ struct Opener<C: ConnectEngine> {
     peer: Option<[u8; 32]>,
 }
 
-/// What a link needs to open, given anew.
+/// What the opening side of all links needs, given anew.
 pub struct OpenerSettings<C> {
-    /// Makes its engines.
-    pub connector: C,
-    /// Who may answer, and where that leads.
-    pub policy: RoutePolicy,
+    /// SHA-256 of our own SubjectPublicKeyInfo.
+    pub own: [u8; 32],
+    /// What makes engines for each link, by its number, and who may answer.
+    pub links: Vec<(C, RoutePolicy)>,
 }
 
 /// Handshakes of a node that may do both.
@@ -78,12 +78,13 @@ impl<A: AcceptEngine, C: ConnectEngine> Peers<A, C> {
         acceptor: A,
         limits: &Limits,
         policy: RoutePolicy,
-        openers: impl IntoIterator<Item = OpenerSettings<C>>,
+        openers: OpenerSettings<C>,
     ) {
         self.responders.reconfigure(acceptor, limits.clone(), policy);
-        for (opener, settings) in self.openers.iter_mut().zip(openers) {
-            let OpenerSettings { connector, policy } = settings;
-            opener.initiators.reconfigure(connector, limits.clone(), policy);
+        let OpenerSettings { own, links } = openers;
+        self.own = own;
+        for (opener, (connector, policy)) in self.openers.iter_mut().zip(links) {
+            opener.initiators.reconfigure(connector, limits.clone(), policy, own);
         }
     }
 

@@ -282,6 +282,7 @@ impl<A: AcceptEngine> Responders<A> {
             endpoint,
             token: None,
             route,
+            opener: taken_over.identity.spki_sha256,
             role: Role::Server,
             taken_over,
         };

@@ -83,6 +83,7 @@ impl Foreign {
             endpoint: Endpoint { remote: self.gateway, local: None },
             token: None,
             route: 0,
+            opener: [0; 32],
             role: Role::Client,
             taken_over: exchange.take_over().unwrap(),
         })

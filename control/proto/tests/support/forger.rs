@@ -24,7 +24,7 @@ pub(crate) struct Known {
     pub(crate) suite: CipherSuite,
     pub(crate) extension: bool,
     pub(crate) names: Vec<String>,
-    pub(crate) peer_key: [u8; 32],
+    pub(crate) opener: [u8; 32],
     pub(crate) client_random: [u8; 32],
     pub(crate) held: usize,
     /// The last flight, if this end sent it, in datagrams without prefix.
@@ -88,7 +88,7 @@ impl Known {
             suite: taken_over.suite,
             extension: taken_over.extension,
             names: taken_over.identity.names.clone(),
-            peer_key: taken_over.identity.spki_sha256,
+            opener: installation.opener,
             client_random: taken_over.client_random,
             held: taken_over.held.len(),
             final_flight: taken_over.final_flight.clone(),

@@ -182,6 +182,7 @@ impl End {
                 self.journal.closed.push(id);
                 self.machine.release(now, id);
             }
+            ShardEvent::Proven(_) => panic!("nobody has asked for a proof"),
             ShardEvent::OtherShard(..) => panic!("there is one shard"),
         }
     }

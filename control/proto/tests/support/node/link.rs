@@ -8,7 +8,6 @@ use xdtls_proto::association::CloseCause;
 use xdtls_proto::convergence::{Action, Link, Rank};
 use xdtls_proto::endpoint::Endpoint;
 use xdtls_proto::handshakes::Start;
-use xdtls_proto::keys::Role;
 
 use super::{Machine, Node};
 use crate::support::mail::Mail;
@@ -24,7 +23,6 @@ pub(super) enum LinkEvent {
 pub(crate) struct LinkSide {
     pub(crate) link: Link,
     peer: Endpoint,
-    own: [u8; 32],
     mail: Mail<LinkEvent>,
     /// What the local program has sent while there was no association.
     waiting: VecDeque<Vec<u8>>,
@@ -33,9 +31,9 @@ pub(crate) struct LinkSide {
 }
 
 impl LinkSide {
-    pub(crate) fn new(link: Link, peer: Endpoint, own: [u8; 32]) -> Self {
+    pub(crate) fn new(link: Link, peer: Endpoint) -> Self {
         let (mail, waiting) = (Mail::default(), VecDeque::new());
-        Self { link, peer, own, mail, waiting, switches: 0 }
+        Self { link, peer, mail, waiting, switches: 0 }
     }
 
     pub(super) fn deadline(&self) -> Option<Instant> {
@@ -68,8 +66,7 @@ impl Node {
                 LinkEvent::Established(id) => {
                     let known = self.journal.known.iter().rev().find(|known| known.local == id);
                     let known = known.unwrap();
-                    let opener = if known.role == Role::Client { side.own } else { known.peer_key };
-                    let rank = Rank { opener, client_random: known.client_random };
+                    let rank = Rank { opener: known.opener, client_random: known.client_random };
                     side.link.established(now, id, rank, known.token);
                 }
                 LinkEvent::Proven(id) => side.link.proven(now, id),

@@ -97,7 +97,7 @@ impl World {
         let link = Link::new(self.now + peer.opens_after, 0, peer.opens, self.rng.fork().source());
         let mut node = self.node(peer.address, Machine::Both(Box::new(machine)), capacity);
         node.secret = self.rng.next();
-        node.link = Some(LinkSide::new(link, towards, own));
+        node.link = Some(LinkSide::new(link, towards));
         node
     }
 
