@@ -149,7 +149,9 @@ impl Keeper {
         let was_up = std::mem::replace(&mut kept.up, id.is_some());
         let health = &self.health[self.first_route + number];
         match (id, was_up) {
-            (Some(id), _) => info!(link = kept.name, association = %id, "a link has its way"),
+            (Some(id), _) => {
+                info!(link = kept.name, association = %id, "a link goes by this association")
+            }
             (None, _) => warn!(link = kept.name, "a link is down"),
         }
         match (was_up, kept.up) {

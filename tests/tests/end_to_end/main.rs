@@ -12,6 +12,7 @@ mod limits;
 mod loss;
 mod operating;
 mod page;
+mod peers;
 mod service;
 mod sizes;
 mod surroundings;
@@ -57,6 +58,8 @@ macro_rules! tests {
 
 fn all() -> Vec<Test> {
     let mut tests = tests![
+        peers::a_killed_peer_comes_back
+        peers::two_that_start_at_once_end_with_one_association
         lifetime::a_killed_gateway_is_noticed_and_reconnected_to
         identity::strangers_and_wrong_names_are_reported_and_disturb_nobody
         loss::twenty_programs_get_through_a_bad_road
@@ -84,6 +87,8 @@ fn all() -> Vec<Test> {
         operating::a_draining_gateway_takes_nobody_new
         operating::a_trace_shows_one_peer_and_no_payload
         adversity::garbage_is_counted_and_disturbs_nobody
+        peers::a_peer_is_a_gateway_too
+        peers::strangers_and_the_node_itself_are_no_peers
         surroundings::no_thread_keeps_privileges
         surroundings::the_gateway_becomes_another_user
     ]
