@@ -4,8 +4,11 @@
 //! It accepts exactly one epoch-0 record with one unfragmented handshake message and nothing
 //! behind it. Everything is judged by length first, so that the same code can run in the kernel.
 
+use core::ops::Range;
+
 use crate::cursor::{Cursor, SliceCursor, Truncated};
 use crate::drop_reason::DropReason;
+use crate::extension::{EXTENSION_TYPE, TOKEN_LEN, XdtlsExtension};
 use crate::record::{self, RecordHeader, content_type};
 use crate::siphash::SipHash;
 
@@ -187,14 +190,22 @@ fn handshake_header(header: [u8; HANDSHAKE_HEADER_LEN - 1]) -> Result<(u16, usiz
 /// Whether a ClientHello that [`ClientHello::parse`] has accepted offers the extended master
 /// secret. `datagram` is what was parsed.
 pub fn offers_extended_master_secret(hello: &ClientHello, datagram: &[u8]) -> bool {
-    find_extension(hello, datagram, EXTENDED_MASTER_SECRET) == Ok(Some(()))
+    matches!(find_extension(hello, datagram, EXTENDED_MASTER_SECRET), Ok(Some(_)))
 }
 
+/// The rekey token that a ClientHello carries, if it offers the xdtls extension and that has one.
+/// `datagram` is what was parsed.
+pub fn rekey_token(hello: &ClientHello, datagram: &[u8]) -> Option<[u8; TOKEN_LEN]> {
+    let body = find_extension(hello, datagram, EXTENSION_TYPE).ok().flatten()?;
+    XdtlsExtension::parse(datagram.get(body)?).ok()?.rekey_token
+}
+
+/// Where in `datagram` the body of an extension stands.
 fn find_extension(
     hello: &ClientHello,
     datagram: &[u8],
     wanted: u16,
-) -> Result<Option<()>, Truncated> {
+) -> Result<Option<Range<usize>>, Truncated> {
     let before = record::HEADER_LEN + HANDSHAKE_HEADER_LEN + 2 + 32;
     let lists = 1 + usize::from(hello.session_id_len) + 1 + usize::from(hello.cookie_len);
     let suites = 2 + usize::from(hello.suites_len) + 1 + usize::from(hello.compression_len);
@@ -206,10 +217,11 @@ fn find_extension(
     cursor.skip(2)?;
     while cursor.remaining() > 0 {
         let (number, length) = (cursor.u16()?, cursor.u16()?);
-        if number == wanted {
-            return Ok(Some(()));
-        }
+        let start = datagram.len() - cursor.remaining();
         cursor.skip(usize::from(length))?;
+        if number == wanted {
+            return Ok(Some(start..start + usize::from(length)));
+        }
     }
     Ok(None)
 }
@@ -320,6 +332,26 @@ pub(crate) mod tests {
         assert!(!offers(&[0, 5, 0, 10, 0, 1, 0]));
         assert!(!offers(&[0, 3, 0, 10, 0]));
         assert!(!offers(&[]));
+    }
+
+    #[test]
+    fn a_rekey_token_is_found_whole_or_not_at_all() {
+        let token = |tail: &[u8]| {
+            let bytes = hello(&[4; 32], &[5; 12], &[3; 8], tail);
+            rekey_token(&parse(&bytes).unwrap(), &bytes)
+        };
+        let extension = XdtlsExtension { version: 1, rekey_token: Some([6; TOKEN_LEN]) };
+        let with = |body: &[u8], length: u8| {
+            let head = [0, 8 + body.len() as u8, 0, 23, 0, 0, 0xff, 0x58, 0, length];
+            [&head[..], body].concat()
+        };
+        let (body, _) = extension.encode();
+        assert_eq!(token(&with(&body, 34)), Some([6; TOKEN_LEN]));
+        assert_eq!(token(&with(&body, 33)), None, "cut");
+        assert_eq!(token(&with(&body, 35)), None, "longer than the message");
+        assert_eq!(token(&with(&[1, 0], 2)), None);
+        assert_eq!(token(&[0, 4, 0, 23, 0, 0]), None);
+        assert_eq!(token(&[]), None);
     }
 
     #[test]

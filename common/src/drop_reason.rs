@@ -64,6 +64,8 @@ drop_reasons! {
     HelloCrossed = "hello_crossed",
     /// The ClientHello does not offer the extended master secret.
     ExtendedMasterSecretMissing = "extended_master_secret_missing",
+    /// The ClientHello's rekey token is not that of an association which exists.
+    RekeyToken = "rekey_token",
     /// As many handshakes as are allowed are under way, or no more ClientHellos can be remembered.
     HalfOpenLimit = "half_open_limit",
     /// As many handshakes as one source (an IPv4 address or an IPv6 /64) may have are under way, or

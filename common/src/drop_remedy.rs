@@ -53,6 +53,9 @@ remedies! {
     HelloCrossed,
     /// The client's DTLS library is too old or has RFC 7627 turned off: update it.
     ExtendedMasterSecretMissing,
+    /// A client that wants to replace an association which has just ended, or which this gateway has
+    /// forgotten in a restart; it will open another. Many: somebody guesses.
+    RekeyToken,
     /// More handshakes at once than limits.half_open. If they are real clients, raise it or add
     /// gateway.handshake_workers.
     HalfOpenLimit,

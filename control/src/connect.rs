@@ -8,7 +8,7 @@ use tracing::info;
 use xdtls_proto::endpoint::Endpoint;
 use xdtls_proto::handshakes::Limits;
 use xdtls_proto::handshakes::initiators::Initiators;
-use xdtls_proto::shard::Shard;
+use xdtls_proto::shard::{Shard, ShardConfig};
 
 use crate::admin::{self, About, Backends, Bounds, Node};
 use crate::cli::{Connect, MAX_PROGRAMS};
@@ -134,9 +134,10 @@ async fn start(
         deadline: Defaults::default().handshake_deadline,
         max_datagram: usize::from(arguments.path_mtu - HEADERS_LEN),
     };
-    let handshakes = wiring.start_handshakes(&channel, program.as_ref(), |ids| {
+    let handshakes = wiring.start_handshakes(&channel, program.as_ref(), |ids, registry| {
         Initiators::new(connector.clone(), ids, limits.clone(), random::source())
             .with_addresses(gateways.iter().copied())
+            .with_ancestors(registry.ancestors())
     })?;
 
     let poll = poll_descriptor()?;
@@ -145,8 +146,10 @@ async fn start(
     let programs =
         LocalLimits { programs: arguments.max_associations as usize, idle: arguments.idle_timeout };
     let Some(mailbox) = wiring.worker_mail.pop() else { bail!("there is no worker") };
+    let shard =
+        ShardConfig { rekey: arguments.rekey_limits(), ..shape.shard(0, arguments.path_mtu) };
     let parts = Parts {
-        shard: Shard::new(shape.shard(0, arguments.path_mtu), random::source()),
+        shard: Shard::new(shard, random::source()),
         inside: Local::new(surroundings, port, programs)?,
         channel,
         xsk: shards.into_iter().flatten().next(),

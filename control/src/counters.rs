@@ -30,11 +30,12 @@ pub struct Counters {
     half_open: AtomicU64,
     overload: AtomicU64,
     handshakes_ok: AtomicU64,
+    handshakes_resumed: AtomicU64,
     handshakes_failed: [AtomicU64; FailureClass::COUNT],
 }
 
 /// What a shard publishes: its counters and its associations.
-const SHARD: usize = 7;
+const SHARD: usize = 8;
 
 fn add(counter: &AtomicU64, by: u64) {
     counter.store(counter.load(Ordering::Relaxed) + by, Ordering::Relaxed);
@@ -56,6 +57,7 @@ impl Counters {
             half_open: AtomicU64::new(0),
             overload: AtomicU64::new(0),
             handshakes_ok: AtomicU64::new(0),
+            handshakes_resumed: AtomicU64::new(0),
             handshakes_failed: array::from_fn(|_| AtomicU64::new(0)),
         }
     }
@@ -73,6 +75,11 @@ impl Counters {
     /// Counts a handshake that succeeded.
     pub fn handshake_ok(&self) {
         add(&self.handshakes_ok, 1);
+    }
+
+    /// Counts a handshake that has continued an earlier session.
+    pub fn handshake_resumed(&self) {
+        add(&self.handshakes_resumed, 1);
     }
 
     /// Counts a handshake that failed.
@@ -109,6 +116,7 @@ impl Counters {
             shard.sealed_bytes,
             shard.hello_verify_requests,
             shard.final_flights_repeated,
+            shard.replaced,
             established as u64,
         ];
         for (counter, value) in self.shard.iter().zip(values) {
@@ -144,6 +152,12 @@ pub struct Totals {
     pub half_open: u64,
     /// Handshakes that succeeded.
     pub handshakes_ok: u64,
+    /// Those among them that continued an earlier session.
+    pub handshakes_resumed: u64,
+    /// Sessions that can be continued now.
+    pub sessions: u64,
+    /// Associations that others with new keys have replaced.
+    pub rekeyed: u64,
     /// Handshakes that failed.
     pub handshakes_failed: u64,
     /// The same by class; classes that did not occur are left out.
@@ -218,20 +232,30 @@ impl Totals {
 
     /// Adds what is a plain sum over the threads.
     fn add(&mut self, counters: &Counters) {
-        let [opened, opened_bytes, sealed, sealed_bytes, verified, repeated, associations] =
-            array::from_fn(|index| read(&counters.shard[index]));
+        let [
+            opened,
+            opened_bytes,
+            sealed,
+            sealed_bytes,
+            verified,
+            repeated,
+            replaced,
+            associations,
+        ] = array::from_fn(|index| read(&counters.shard[index]));
         self.opened += opened;
         self.opened_bytes += opened_bytes;
         self.sealed += sealed;
         self.sealed_bytes += sealed_bytes;
         self.hello_verify_requests += verified;
         self.final_flights_repeated += repeated;
+        self.rekeyed += replaced;
         self.associations += associations;
         self.fast_path += read(&counters.fast_path);
         self.fast_path_sent += read(&counters.fast_path_sent);
         self.half_open += read(&counters.half_open);
         self.overload += read(&counters.overload);
         self.handshakes_ok += read(&counters.handshakes_ok);
+        self.handshakes_resumed += read(&counters.handshakes_resumed);
     }
 }
 

@@ -242,8 +242,8 @@ async fn start(
     let mut wiring = Wiring::new(shape)?;
     let limits = limits(config, shape);
     let program = chosen.fast_path.as_ref().map(|fast| &fast.program);
-    let handshakes = wiring.start_handshakes(&channels[0], program, |ids| {
-        link_parts.handshakes(config, &acceptor, &limits, address, ids)
+    let handshakes = wiring.start_handshakes(&channels[0], program, |ids, registry| {
+        link_parts.handshakes(config, &acceptor, &limits, address, (ids, registry))
     })?;
     let threads = (wiring.workers.clone(), wiring.pool.clone(), shape.layout);
     let first_link = config.backends.len();
@@ -273,6 +273,7 @@ fn start_workers(
         let counters = wiring.new_counters(Place::Worker);
         let shard = ShardConfig {
             idle_timeout: config.limits.idle_timeout,
+            rekey: config.limits.rekey,
             ..shape.shard(index as u32, config.gateway.path_mtu)
         };
         let inside = inside::Surroundings { poll: poll.clone(), counters: counters.clone() };

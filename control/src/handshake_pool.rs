@@ -21,7 +21,8 @@ use xdtls_proto::failure::Failure;
 use xdtls_proto::handshakes::initiators::Initiators;
 use xdtls_proto::handshakes::peers::{OpenerSettings, Peers};
 use xdtls_proto::handshakes::{
-    Action, Ended, Handshakes, Hello, Limits, OverloadChange, RoutePolicy, Start, source_of,
+    Action, Ended, Handshakes, Hello, Limits, OverloadChange, Replacement, RoutePolicy, Start,
+    source_of,
 };
 
 use crate::counters::Counters;
@@ -150,6 +151,12 @@ impl Pool {
     pub fn cancel(&self, peer: Endpoint, token: u64) {
         let thread = self.thread_of(peer.remote.ip());
         self.threads[thread].post(ToHandshakes::Cancel(token));
+    }
+
+    /// Begins a handshake for an association in the place of one of ours.
+    pub fn replace(&self, replacement: Replacement) {
+        let message = ToHandshakes::Begin(Instant::now(), Start::Replace(replacement));
+        self.owner(replacement.old).post(message);
     }
 
     /// Passes a half-open association's datagram on.
@@ -399,6 +406,9 @@ impl Surroundings {
                 self.counters.handshake_failed(class);
                 let class = class.as_str();
                 info!(%association, milliseconds, class, reason, "handshake failed");
+                if let Some(old) = ended.replaces {
+                    self.post(old.value(), ToWorker::RekeyFailed(old));
+                }
                 if let Some(token) = ended.token {
                     self.workers.iter().for_each(|worker| {
                         worker.post(ToWorker::Failed(token, reason.clone()));

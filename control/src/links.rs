@@ -95,6 +95,9 @@ impl Keeper {
                 self.with(link, |kept| kept.link.established(now, id, rank, token));
             }
             LinkEvent::Proven(link, id) => self.with(link, |kept| kept.link.proven(now, id)),
+            LinkEvent::Replaced(link, old, new) => {
+                self.with(link, |kept| kept.link.replaced(old, new));
+            }
             LinkEvent::Closed(link, id) => self.with(link, |kept| kept.link.closed(now, id)),
             LinkEvent::Failed(token) => {
                 let link = Link::number_of(token) as usize;

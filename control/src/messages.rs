@@ -6,6 +6,7 @@ use tokio::sync::oneshot;
 use xdtls_common::id::{LocalId, PeerId};
 use xdtls_proto::endpoint::Endpoint;
 use xdtls_proto::handshakes::{Installation, Start};
+use xdtls_proto::rekey::RekeyLimits;
 use xdtls_proto::shard::AssociationView;
 
 use crate::handshake_pool::Settings;
@@ -26,6 +27,8 @@ pub enum ToWorker {
     Datagram(Endpoint, Vec<u8>),
     /// What a request of the inside came to.
     Failed(u64, String),
+    /// No association could be opened in the place of this one, which goes on.
+    RekeyFailed(LocalId),
     /// How these associations are doing, for the operator; in the same order.
     Look(Vec<LocalId>, oneshot::Sender<Vec<Option<AssociationView>>>),
     /// Close an association for the operator; whether there was one.
@@ -47,6 +50,8 @@ pub enum ToWorker {
 pub struct WorkerLimits {
     /// Associations that neither send nor receive for so long are closed.
     pub idle_timeout: Option<Duration>,
+    /// When keys are replaced.
+    pub rekey: RekeyLimits,
     /// What bounds backend flows.
     pub flows: FlowLimits,
 }

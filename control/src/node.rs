@@ -9,6 +9,7 @@ use tokio::sync::oneshot;
 use tracing::{error, info};
 use xdtls_common::id::{IdLayout, LocalId};
 use xdtls_proto::ids::IdAllocator;
+use xdtls_proto::rekey::RekeyLimits;
 use xdtls_proto::shard::{AssociationView, ShardConfig};
 
 use crate::counters::{Counters, Place, Totals};
@@ -50,6 +51,7 @@ impl Shape {
             index,
             path_mtu,
             idle_timeout: None,
+            rekey: RekeyLimits::default(),
             cached_keys: CACHED_KEYS.min(self.capacity as usize),
         }
     }
@@ -104,12 +106,13 @@ impl Wiring {
         counters
     }
 
-    /// Starts the handshake threads; `machine` makes one for a range of ids.
+    /// Starts the handshake threads; `machine` makes one for a range of ids, which finds in the lookup
+    /// what is kept of associations for those that replace them.
     pub fn start_handshakes<M: Machine>(
         &mut self,
         channel: &Channel,
         program: Option<&Program>,
-        mut machine: impl FnMut(IdAllocator) -> M,
+        mut machine: impl FnMut(IdAllocator, &Arc<Registry>) -> M,
     ) -> io::Result<Vec<JoinHandle<()>>> {
         let mailboxes = std::mem::take(&mut self.handshake_mail);
         let mut threads = Vec::new();
@@ -125,7 +128,8 @@ impl Wiring {
                 trace: self.trace.clone(),
             };
             let name = format!("handshakes-{index}");
-            threads.push(handshake_pool::spawn(name, machine(ids), mailbox, surroundings)?);
+            let machine = machine(ids, &self.registry);
+            threads.push(handshake_pool::spawn(name, machine, mailbox, surroundings)?);
         }
         Ok(threads)
     }

@@ -2,6 +2,7 @@
 //! other end.
 
 use std::net::{SocketAddr, UdpSocket};
+use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use xdtls_proto::engine::PeerIdentity;
@@ -16,6 +17,7 @@ use crate::gateway::policy_of_clients;
 use crate::handshake::{Identity, OpensslAcceptor, OpensslConnector, read_file};
 use crate::links::endpoint;
 use crate::random;
+use crate::registry::Registry;
 
 /// What the links' handshakes are made from.
 #[derive(Clone)]
@@ -54,7 +56,7 @@ impl LinkParts {
         acceptor: &OpensslAcceptor,
         limits: &Limits,
         outside: SocketAddr,
-        ids: IdAllocator,
+        (ids, registry): (IdAllocator, &Arc<Registry>),
     ) -> Peers<OpensslAcceptor, OpensslConnector> {
         let responders = Responders::new(
             acceptor.clone(),
@@ -62,7 +64,8 @@ impl LinkParts {
             limits.clone(),
             policy(config, self.own),
             random::source(),
-        );
+        )
+        .with_ancestors(registry.ancestors());
         let mut peers = Peers::new(responders, self.own, first_route(config));
         let links = self.connectors.iter().zip(&config.peers).enumerate();
         for (number, (connector, peer)) in links {
@@ -70,6 +73,7 @@ impl LinkParts {
             let towards = peer.address.map(|address| endpoint(address, outside));
             let initiators = Initiators::new(connector.clone(), ids, limits, random)
                 .with_addresses(towards)
+                .with_ancestors(registry.ancestors())
                 .with_policy(policy_of_link(config, number));
             peers.add_link(initiators, peer.key_sha256);
         }

@@ -5,11 +5,12 @@
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use xdtls_common::id::LocalId;
 use xdtls_proto::handshakes::Installation;
+use xdtls_proto::rekey::{Ancestor, AncestorLookup};
 use xdtls_proto::suite::CipherSuite;
 
 /// The longest identity that is kept, in bytes: one certificate may carry very many names.
@@ -24,8 +25,9 @@ pub struct Entry {
     pub identity: Box<str>,
     /// What seals and opens its records.
     pub suite: CipherSuite,
-    /// The backend that it leads to, by its place in the configuration.
-    pub route: u16,
+    /// What is kept for an association that may replace it; the backend too that both lead to, by
+    /// its place in the configuration.
+    pub ancestor: Ancestor,
 }
 
 impl Entry {
@@ -36,8 +38,8 @@ impl Entry {
             identity.truncate(identity.floor_char_boundary(MAX_IDENTITY));
             identity.push('…');
         }
-        let (suite, route) = (taken_over.suite, installation.route);
-        Self { since: now, identity: identity.into(), suite, route }
+        let (suite, ancestor) = (taken_over.suite, Ancestor::of(installation));
+        Self { since: now, identity: identity.into(), suite, ancestor }
     }
 }
 
@@ -68,6 +70,12 @@ impl Registry {
         self.lock().get(&id).cloned()
     }
 
+    /// Finds what is kept for associations that replace others.
+    pub fn ancestors(self: &Arc<Self>) -> AncestorLookup {
+        let registry = self.clone();
+        Box::new(move |id| registry.lock().get(&id).map(|entry| entry.ancestor.clone()))
+    }
+
     /// At most `limit` associations behind `after`, by id, and how many there are altogether.
     pub fn page(&self, after: Option<LocalId>, limit: usize) -> (Vec<(LocalId, Entry)>, usize) {
         let entries = self.lock();
@@ -79,6 +87,9 @@ impl Registry {
 
 #[cfg(test)]
 mod tests {
+    use xdtls_proto::engine::PeerIdentity;
+    use xdtls_proto::rekey::RekeyKey;
+
     use super::*;
 
     #[test]
@@ -86,12 +97,12 @@ mod tests {
         let registry = Registry::default();
         let id = |number| LocalId::new(number).unwrap();
         for number in 1..=5 {
-            let entry = Entry {
-                since: Instant::now(),
-                identity: format!("client {number}").into(),
-                suite: CipherSuite::ALL[0],
-                route: 0,
-            };
+            let suite = CipherSuite::ALL[0];
+            let nobody = PeerIdentity { names: Vec::new(), spki_sha256: [0; 32] };
+            let key = RekeyKey::derive(suite, &[0; 48], &[0; 32], &[0; 32]);
+            let ancestor = Ancestor { key, identity: nobody.digest(), route: 0 };
+            let identity = format!("client {number}").into();
+            let entry = Entry { since: Instant::now(), identity, suite, ancestor };
             registry.lock().insert(id(number), entry);
         }
         registry.remove(id(2));

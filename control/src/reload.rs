@@ -86,6 +86,7 @@ impl Reload {
         };
         let limits = WorkerLimits {
             idle_timeout: config.limits.idle_timeout,
+            rekey: config.limits.rekey,
             flows: gateway::flow_limits(&config),
         };
         handle.reconfigure(settings, limits);
@@ -168,6 +169,9 @@ fn changes(running: &Config, config: &Config) -> Vec<String> {
         limits.handshake_burst_per_source = "limits.handshake_burst_per_source",
         limits.handshake_deadline = "limits.handshake_deadline",
         limits.idle_timeout = "limits.idle_timeout",
+        limits.rekey.records = "limits.rekey_after_records",
+        limits.rekey.bytes = "limits.rekey_after_bytes",
+        limits.rekey.time = "limits.rekey_after_time",
         limits.flow_idle_timeout = "limits.flow_idle_timeout",
         limits.backend_flows = "limits.backend_flows",
         limits.drain = "limits.drain",
@@ -199,6 +203,7 @@ mod tests {
         use crate::access::AccessRules;
         use crate::config::{Admin, Clients, Forward, Gateway, Limits, Metrics, Process};
         use crate::datapath::options::DatapathOptions;
+        use xdtls_proto::rekey::RekeyLimits;
         let Config {
             gateway,
             identities: _,
@@ -234,6 +239,7 @@ mod tests {
             handshake_burst_per_source: _,
             handshake_deadline: _,
             idle_timeout: _,
+            rekey: RekeyLimits { records: _, bytes: _, time: _ },
             flow_idle_timeout: _,
             backend_flows: _,
             drain: _,

@@ -175,6 +175,17 @@ impl Link {
         self.choose(now);
     }
 
+    /// `new` has taken the place of `old`, with new keys: it is the same under another name, and its
+    /// rank is that of the first of its line at both ends.
+    pub fn replaced(&mut self, old: LocalId, new: LocalId) {
+        let Some(member) = self.members.iter_mut().find(|member| member.id == old) else { return };
+        member.id = new;
+        if self.current == Some(old) {
+            self.current = Some(new);
+            self.actions.push_back(Action::Use(Some(new)));
+        }
+    }
+
     /// An association has ended, whoever wanted it.
     pub fn closed(&mut self, now: Instant, id: LocalId) {
         let members = self.members.len();

@@ -6,9 +6,11 @@
 
 use std::time::Instant;
 
+use ring::digest;
 use zeroize::Zeroizing;
 
 use crate::failure::Failure;
+use crate::rekey::Replaces;
 use crate::suite::CipherSuite;
 
 /// How far a handshake has come.
@@ -49,8 +51,9 @@ pub trait AcceptEngine {
     /// The engine it makes.
     type Engine: Engine;
 
-    /// Starts with the record of a ClientHello whose cookie has been judged good. `max_datagram` is
-    /// the largest datagram, in bytes without prefix, that the engine may write.
+    /// Starts with the record of a ClientHello whose cookie has been judged good, and whose rekey
+    /// token has, if it carries one: the ServerHello repeats it. `max_datagram` is the largest
+    /// datagram, in bytes without prefix, that the engine may write.
     fn accept(
         &self,
         now: Instant,
@@ -64,8 +67,14 @@ pub trait ConnectEngine {
     /// The engine it makes.
     type Engine: Engine;
 
-    /// Starts a handshake; its ClientHello is waiting in the queue.
-    fn connect(&self, now: Instant, max_datagram: usize) -> Result<Self::Engine, Failure>;
+    /// Starts a handshake; its ClientHello is waiting in the queue. With `replaces` it is a full one,
+    /// and the ClientHello carries the token.
+    fn connect(
+        &self,
+        now: Instant,
+        max_datagram: usize,
+        replaces: Option<&Replaces>,
+    ) -> Result<Self::Engine, Failure>;
 }
 
 /// What a finished handshake hands to the record plane.
@@ -80,6 +89,9 @@ pub struct Finished {
     pub server_random: [u8; 32],
     /// Whether both sides sent the xdtls extension in a version that both know.
     pub extension: bool,
+    /// Whether the ServerHello repeats the ClientHello's rekey token: this association is to replace
+    /// another.
+    pub replaces: bool,
     /// Who the peer has proved to be.
     pub identity: PeerIdentity,
 }
@@ -93,12 +105,49 @@ pub struct PeerIdentity {
     pub spki_sha256: [u8; 32],
 }
 
+/// A digest by which identities are compared: the first half of a SHA-256.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct IdentityDigest([u8; 16]);
+
+impl PeerIdentity {
+    /// What stands for this identity where only another is compared with it.
+    pub fn digest(&self) -> IdentityDigest {
+        let Self { names, spki_sha256 } = self;
+        let mut context = digest::Context::new(&digest::SHA256);
+        context.update(spki_sha256);
+        for name in names {
+            context.update(&(name.len() as u64).to_be_bytes());
+            context.update(name.as_bytes());
+        }
+        let mut half = [0; 16];
+        half.copy_from_slice(&context.finish().as_ref()[..16]);
+        IdentityDigest(half)
+    }
+}
+
 impl std::fmt::Display for PeerIdentity {
     /// The names; for logs.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self.names.as_slice() {
             [] => f.write_str("a certificate without a name"),
             names => f.write_str(&names.join(", ")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_digest_tells_identities_apart() {
+        let digest = |names: &[&str], spki: u8| {
+            let names = names.iter().map(|name| (*name).to_owned()).collect();
+            PeerIdentity { names, spki_sha256: [spki; 32] }.digest()
+        };
+        assert_eq!(digest(&["a", "b"], 1), digest(&["a", "b"], 1));
+        for (names, spki) in [(&["a", "b"][..], 2), (&["ab"], 1), (&["a"], 1), (&["b", "a"], 1)] {
+            assert_ne!(digest(names, spki), digest(&["a", "b"], 1), "{names:?} {spki}");
         }
     }
 }

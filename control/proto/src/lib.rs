@@ -19,6 +19,7 @@ pub mod name_pattern;
 pub mod policy;
 pub mod prf;
 pub mod record_plane;
+pub mod rekey;
 pub mod replay;
 pub mod shard;
 pub mod suite;

@@ -186,7 +186,7 @@ impl Node {
     }
 
     fn describe(&self, id: LocalId, entry: &Entry, view: &AssociationView) -> Association {
-        let backend = self.backends.named.get(usize::from(entry.route));
+        let backend = self.backends.named.get(usize::from(entry.ancestor.route));
         Association::new(id, entry, view, backend.map(|(name, _)| name.as_str()))
     }
 }

@@ -22,12 +22,24 @@ use crate::datapath::options::DatapathOptions;
 pub use error::{ConfigError, ConfigErrors, Problem};
 use xdtls_common::front::FrontLimits;
 pub use xdtls_proto::name_pattern::{NamePattern, NamePatternError};
+use xdtls_proto::rekey::RekeyLimits;
 
 /// Associations that a gateway or client may be configured to hold.
 pub const ASSOCIATIONS: RangeInclusive<u32> = 1..=1 << 20;
 
 /// Path MTUs in bytes: what every IPv4 host takes (RFC 1122, section 3.3.3) up to jumbo frames.
 pub const PATH_MTU: RangeInclusive<u16> = 576..=9216;
+
+/// Records of one direction after which keys are replaced. The most is well below what AES-GCM
+/// allows, 2^24.5, so that there is time for it; the fewest cost a handshake each.
+pub const REKEY_RECORDS: RangeInclusive<u64> = 256..=1 << 24;
+
+/// The same in bytes of plaintext, both directions together.
+pub const REKEY_BYTES: RangeInclusive<u64> = 1 << 20..=1 << 38;
+
+/// The same in time.
+pub const REKEY_TIME: RangeInclusive<Duration> =
+    Duration::from_secs(60)..=Duration::from_secs(7 * 24 * 3600);
 
 /// How long a flow without datagrams may be kept.
 pub const FLOW_IDLE_TIMEOUT: RangeInclusive<Duration> =
@@ -148,6 +160,10 @@ pub struct Limits {
     /// Time without datagrams after which an association ends: up to 168h. Default: `None`, never
     /// (`0s` in the file).
     pub idle_timeout: Option<Duration>,
+    /// `rekey_after_records`, `rekey_after_bytes`, `rekey_after_time`: when clients are asked to
+    /// replace an association by one with new keys: after 256 to 16777216 records of one direction,
+    /// 1 MiB to 256 GiB of plaintext, 1m to 168h. Default: 8388608 records, 64 GiB, 4h.
+    pub rekey: RekeyLimits,
     /// Time without datagrams after which a backend flow closes: 1s to 24h. Default: 2m.
     pub flow_idle_timeout: Duration,
     /// Backend flows at once: 1 to 1048576. Default: 65536.
@@ -171,6 +187,7 @@ impl Default for Limits {
             handshake_burst_per_source: 200,
             handshake_deadline: Duration::from_secs(15),
             idle_timeout: None,
+            rekey: RekeyLimits::default(),
             flow_idle_timeout: Duration::from_secs(120),
             backend_flows: 65_536,
             drain: Duration::ZERO,

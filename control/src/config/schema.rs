@@ -20,7 +20,8 @@ use super::error::nearest;
 use super::value::Value;
 use super::{
     ASSOCIATIONS, Admin, Backend, Clients, Config, FLOW_IDLE_TIMEOUT, Forward, Gateway, Identity,
-    Limits, Metrics, NamePattern, PATH_MTU, Process, Rule,
+    Limits, Metrics, NamePattern, PATH_MTU, Process, REKEY_BYTES, REKEY_RECORDS, REKEY_TIME,
+    RekeyLimits, Rule,
 };
 use crate::access::{AccessRules, parse_prefix};
 use crate::datapath::options::{Datapath, DatapathOptions, Transmit};
@@ -179,6 +180,7 @@ fn limits(mut table: Section<'_>) -> Limits {
             default.handshake_deadline,
         ),
         idle_timeout: Some(idle).filter(|idle| *idle != never),
+        rekey: rekey_limits(&mut table, default.rekey),
         flow_idle_timeout: table.duration(
             "flow_idle_timeout",
             FLOW_IDLE_TIMEOUT,
@@ -190,6 +192,14 @@ fn limits(mut table: Section<'_>) -> Limits {
     };
     table.finish();
     limits
+}
+
+fn rekey_limits(table: &mut Section<'_>, default: RekeyLimits) -> RekeyLimits {
+    RekeyLimits {
+        records: table.integer("rekey_after_records", REKEY_RECORDS, default.records),
+        bytes: table.integer("rekey_after_bytes", REKEY_BYTES, default.bytes),
+        time: table.duration("rekey_after_time", REKEY_TIME, default.time),
+    }
 }
 
 fn front_limits(table: &mut Section<'_>, default: FrontLimits) -> FrontLimits {

@@ -13,6 +13,7 @@ use openssl::x509::verify::X509CheckFlags;
 use thiserror::Error;
 use xdtls_proto::engine::{AcceptEngine, ConnectEngine};
 use xdtls_proto::failure::Failure;
+use xdtls_proto::rekey::Replaces;
 
 use super::credentials::{Identity, authorities, store, subjects, use_identity};
 use super::engine::OpensslEngine;
@@ -132,8 +133,13 @@ impl OpensslConnector {
 impl ConnectEngine for OpensslConnector {
     type Engine = OpensslEngine;
 
-    fn connect(&self, _now: Instant, max_datagram: usize) -> Result<OpensslEngine, Failure> {
-        OpensslEngine::connect(&self.context, self.asked_name.as_deref(), max_datagram)
+    fn connect(
+        &self,
+        _now: Instant,
+        max_datagram: usize,
+        replaces: Option<&Replaces>,
+    ) -> Result<OpensslEngine, Failure> {
+        OpensslEngine::connect(&self.context, self.asked_name.as_deref(), max_datagram, replaces)
     }
 }
 

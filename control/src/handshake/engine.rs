@@ -11,6 +11,7 @@ use xdtls_common::record::RecordHeader;
 use xdtls_proto::engine::{Engine, Finished, Progress};
 use xdtls_proto::failure::FailureClass::{Authentication, Internal, NothingInCommon, Protocol};
 use xdtls_proto::failure::{Failure, FailureClass};
+use xdtls_proto::rekey::Replaces;
 use xdtls_proto::suite::CipherSuite;
 use zeroize::Zeroizing;
 
@@ -63,9 +64,13 @@ impl OpensslEngine {
         context: &SslContextRef,
         server_name: Option<&str>,
         max_datagram: usize,
+        replaces: Option<&Replaces>,
     ) -> Result<Self, Failure> {
         let mut ssl = new_ssl(context, max_datagram)?;
         ssl.set_connect_state();
+        if let Some(replaces) = replaces {
+            extension::replace(&mut ssl, replaces).map_err(|errors| internal(&errors))?;
+        }
         if let Some(name) = server_name {
             ssl.set_hostname(name).map_err(|errors| internal(&errors))?;
         }
@@ -193,8 +198,16 @@ fn finished(ssl: &SslRef) -> Result<Finished, Failure> {
         .ok_or_else(|| Authentication.because("the peer has shown no certificate"))?;
     let identity =
         peer::identity_of(&certificate).map_err(|errors| Authentication.because(words(&errors)))?;
-    let extension = extension::negotiated(ssl);
-    Ok(Finished { suite, master_secret, client_random, server_random, extension, identity })
+    let (extension, replaces) = (extension::negotiated(ssl), extension::replaces(ssl));
+    Ok(Finished {
+        suite,
+        master_secret,
+        client_random,
+        server_random,
+        extension,
+        replaces,
+        identity,
+    })
 }
 
 /// What OpenSSL's reason amounts to (`sslerr.h`).

@@ -56,6 +56,8 @@ pub enum LinkEvent {
     Established(usize, LocalId, Rank, Option<u64>),
     /// The peer has answered a challenge on it.
     Proven(usize, LocalId),
+    /// The second has taken the place of the first.
+    Replaced(usize, LocalId, LocalId),
     /// One has ended.
     Closed(usize, LocalId),
     /// Nothing has come of a wish.
@@ -140,6 +142,16 @@ impl Links {
     /// Whether an association is a link's.
     pub fn owns(&self, id: LocalId) -> bool {
         !self.by_id.is_empty() && self.by_id.contains_key(&id)
+    }
+
+    /// An association has new keys, and with them another name.
+    pub fn replaced(&mut self, old: LocalId, new: LocalId) {
+        let Some(link) = self.by_id.remove(&old) else { return };
+        self.by_id.insert(new, link);
+        if self.readers[link] == Reader::Here(Some(old)) {
+            self.readers[link] = Reader::Here(Some(new));
+        }
+        self.tell(LinkEvent::Replaced(link, old, new));
     }
 
     /// An association has ended.

@@ -82,6 +82,9 @@ pub trait Inside {
 
     /// What the keeper of links wants, where there are links.
     fn link(&mut self, _link: usize, _order: LinkOrder) {}
+    /// `new` has taken the place of `old`: all that was the old one's is the new one's from now on.
+    /// The inside may hear of `new` for the first time.
+    fn replaced(&mut self, now: Instant, old: LocalId, new: LocalId);
 
     /// An association has ended.
     fn closed(&mut self, now: Instant, id: LocalId, cause: CloseCause);
@@ -133,6 +136,12 @@ pub fn watch(poll: BorrowedFd<'_>, fd: BorrowedFd<'_>, token: Token) -> io::Resu
 /// Takes a socket out of epoll.
 pub fn unwatch(poll: BorrowedFd<'_>, fd: BorrowedFd<'_>) -> io::Result<()> {
     Ok(epoll::delete(poll, fd)?)
+}
+
+/// Gives a socket that is watched another name.
+fn watch_as(poll: BorrowedFd<'_>, fd: BorrowedFd<'_>, token: Token) -> io::Result<()> {
+    let data = epoll::EventData::new_u64(token);
+    Ok(epoll::modify(poll, fd, data, epoll::EventFlags::IN)?)
 }
 
 /// What every inside needs of its worker.

@@ -42,6 +42,14 @@ impl Inside for NodeInside {
         self.links.proven(id);
     }
 
+    fn replaced(&mut self, now: Instant, old: LocalId, new: LocalId) {
+        if self.links.owns(old) {
+            self.links.replaced(old, new);
+        } else {
+            self.forward.replaced(now, old, new);
+        }
+    }
+
     fn closed(&mut self, now: Instant, id: LocalId, cause: CloseCause) {
         if self.links.owns(id) {
             self.links.flush();

@@ -262,6 +262,7 @@ impl<I: Inside> Worker<I> {
                     });
                 }
                 ToWorker::Failed(request, reason) => self.parts.inside.failed(request, &reason),
+                ToWorker::RekeyFailed(id) => self.parts.shard.rekey_failed(now, id),
                 ToWorker::Look(ids, answer) => {
                     let shard = &mut self.parts.shard;
                     let views = ids.into_iter().map(|id| shard.look(now, id)).collect();
@@ -283,6 +284,7 @@ impl<I: Inside> Worker<I> {
                 }
                 ToWorker::Reconfigure(limits) => {
                     self.parts.shard.set_idle_timeout(limits.idle_timeout);
+                    self.parts.shard.set_rekey_limits(limits.rekey);
                     self.parts.inside.reconfigure(limits.flows);
                 }
                 ToWorker::Stop => *stop = true,
@@ -302,7 +304,10 @@ impl<I: Inside> Worker<I> {
     }
 
     fn install(&mut self, now: Instant, installation: Installation) {
-        self.parts.inside.established(now, &Arrival::of(&installation));
+        // What is to replace another is none of the inside's business until it does.
+        if installation.replaces.is_none() {
+            self.parts.inside.established(now, &Arrival::of(&installation));
+        }
         self.with_output(now, |shard, _, out| shard.install(now, installation, out));
         self.send_released(now);
     }

@@ -56,6 +56,15 @@ impl<I: Inside> Output for WorkerOutput<'_, I> {
                 self.inside.proven(id);
                 Ok(())
             }
+            ShardEvent::Rekey(replacement) => {
+                self.pool.replace(replacement);
+                Ok(())
+            }
+            ShardEvent::Replaced { old, new } => {
+                info!(association = %old, by = %new, "association replaced by one with new keys");
+                self.inside.replaced(self.now, old, new);
+                Ok(())
+            }
             ShardEvent::Closed(id, cause) => {
                 info!(association = %id, "association ended: {}", cause.as_str());
                 if let Some(associations) = self.associations {

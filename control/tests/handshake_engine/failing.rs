@@ -29,7 +29,7 @@ fn alerted<C: Engine>(pair: &Pair<C>, to: To) -> bool {
 
 /// Lets `connector` meet `acceptor` and returns the words of the client's failure to authenticate.
 fn client_reason(connector: &OpensslConnector, acceptor: &OpensslAcceptor) -> String {
-    let client = connector.connect(Instant::now(), MAX_DATAGRAM).unwrap();
+    let client = connector.connect(Instant::now(), MAX_DATAGRAM, None).unwrap();
     let mut pair = Pair::new(client, acceptor);
     pair.run();
     assert_eq!(pair.server_progress(), Progress::Pending, "nobody acts on an alert");

@@ -55,6 +55,6 @@ impl World {
     }
 
     pub(crate) fn connect(&self) -> OpensslEngine {
-        self.connector("gw.example").connect(Instant::now(), MAX_DATAGRAM).unwrap()
+        self.connector("gw.example").connect(Instant::now(), MAX_DATAGRAM, None).unwrap()
     }
 }

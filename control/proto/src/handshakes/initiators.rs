@@ -19,8 +19,8 @@ use xdtls_common::record::{HEADER_LEN, RecordHeader, content_type};
 
 use super::deadlines::Deadlines;
 use super::{
-    Action, Ended, Handshakes, Installation, Limits, Random, RoutePolicy, Start, jittered,
-    not_admitted, prefixed, refusal, timed_out,
+    Action, Ended, Handshakes, Installation, Limits, Random, Replacement, RoutePolicy, Start,
+    jittered, not_admitted, prefixed, refusal, timed_out,
 };
 use crate::endpoint::Endpoint;
 use crate::engine::{ConnectEngine, PeerIdentity, Progress};
@@ -29,6 +29,7 @@ use crate::failure::{Failure, FailureClass};
 use crate::filter::Filter;
 use crate::ids::IdAllocator;
 use crate::keys::Role;
+use crate::rekey::{AncestorLookup, Replaces};
 
 /// Retransmissions without anything new from a server that has answered, before the next attempt.
 const SILENT_TIMEOUTS: u32 = 2;
@@ -50,12 +51,22 @@ const RETRY_DELAY: Duration = Duration::from_millis(250);
 /// What somebody wants, whatever attempts it takes.
 struct Wish {
     endpoint: Endpoint,
-    token: u64,
+    token: Option<u64>,
+    /// The association that is to be replaced, and what shows that it is ours.
+    replaces: Option<(LocalId, Replaces)>,
     since: Instant,
     failed_attempts: u32,
     last_failure: Option<Failure>,
     /// Whether it has been put off once already.
     deferred: bool,
+}
+
+impl Wish {
+    fn new(now: Instant, endpoint: Endpoint) -> Self {
+        let (token, replaces, failed_attempts, last_failure) = (None, None, 0, None);
+        let deferred = false;
+        Self { endpoint, token, replaces, since: now, failed_attempts, last_failure, deferred }
+    }
 }
 
 /// How far an attempt has come.
@@ -98,6 +109,7 @@ pub struct Initiators<C: ConnectEngine> {
     policy: Option<RoutePolicy>,
     /// SHA-256 of our own SubjectPublicKeyInfo, where we might meet ourselves.
     own_key: Option<[u8; 32]>,
+    ancestors: AncestorLookup,
 }
 
 impl<C: ConnectEngine> Initiators<C> {
@@ -114,6 +126,7 @@ impl<C: ConnectEngine> Initiators<C> {
             addresses: VecDeque::new(),
             policy: None,
             own_key: None,
+            ancestors: Box::new(|_| None),
         }
     }
 
@@ -144,9 +157,10 @@ impl<C: ConnectEngine> Initiators<C> {
         self.own_key = Some(own_key);
     }
 
-    /// When the oldest wish was made that nothing has come of yet.
+    /// When the oldest wish for something new was made that nothing has come of yet.
     pub(super) fn opening_since(&self) -> Option<Instant> {
-        let open = self.opening.values().filter(|opening| !opening.is_installing());
+        let new = |opening: &&Opening<_>| opening.wish.replaces.is_none();
+        let open = self.opening.values().filter(new).filter(|opening| !opening.is_installing());
         open.map(|opening| opening.wish.since).min()
     }
 
@@ -166,7 +180,7 @@ impl<C: ConnectEngine> Initiators<C> {
     pub(super) fn defer(&mut self, now: Instant, until: Instant) {
         let may_wait = |opening: &Opening<C::Engine>| {
             let unanswered = matches!(opening.stage, Stage::Exchanging { server: None, .. });
-            unanswered && !opening.wish.deferred
+            unanswered && opening.wish.replaces.is_none() && !opening.wish.deferred
         };
         let ids = self.opening.iter().filter(|(_, opening)| may_wait(opening)).map(|(id, _)| *id);
         for local in ids.collect::<Vec<_>>() {
@@ -179,8 +193,9 @@ impl<C: ConnectEngine> Initiators<C> {
 
     /// Gives up a wish, without a word to whoever has made it. What is complete stays.
     pub(super) fn cancel(&mut self, now: Instant, token: u64) {
-        let wished =
-            |opening: &Opening<C::Engine>| opening.wish.token == token && !opening.is_installing();
+        let wished = |opening: &Opening<C::Engine>| {
+            opening.wish.token == Some(token) && !opening.is_installing()
+        };
         let ids = self.opening.iter().filter(|(_, opening)| wished(opening)).map(|(id, _)| *id);
         for local in ids.collect::<Vec<_>>() {
             self.discard(now, local);
@@ -194,17 +209,28 @@ impl<C: ConnectEngine> Initiators<C> {
         self
     }
 
+    /// Lets associations be replaced for which `ancestors` finds what has to be shown for that.
+    pub fn with_ancestors(mut self, ancestors: AncestorLookup) -> Self {
+        self.ancestors = ancestors;
+        self
+    }
+
     fn open(&mut self, now: Instant, endpoint: Endpoint, token: u64) {
         let known = self.addresses.contains(&endpoint);
         let endpoint = self.addresses.front().filter(|_| known).copied().unwrap_or(endpoint);
-        let wish = Wish {
-            endpoint,
-            token,
-            since: now,
-            failed_attempts: 0,
-            last_failure: None,
-            deferred: false,
+        self.wish(now, Wish { token: Some(token), ..Wish::new(now, endpoint) });
+    }
+
+    fn replace(&mut self, now: Instant, Replacement { old, peer, endpoint }: Replacement) {
+        let Some(ancestor) = (self.ancestors)(old) else {
+            // It has ended meanwhile, and whoever waits for its successor with it.
+            return;
         };
+        let replaces = Some((old, Replaces { peer, key: ancestor.key }));
+        self.wish(now, Wish { replaces, ..Wish::new(now, endpoint) });
+    }
+
+    fn wish(&mut self, now: Instant, wish: Wish) {
         if self.opening.len() >= self.limits.half_open {
             self.actions.push_back(Action::Count(DropReason::HalfOpenLimit));
             let failure = FailureClass::Limit.because("too many are opening already");
@@ -217,7 +243,11 @@ impl<C: ConnectEngine> Initiators<C> {
 
     /// Gives the wish a new id and lets its next attempt begin at `at`.
     fn schedule(&mut self, now: Instant, wish: Wish, at: Instant) -> Option<LocalId> {
-        let Some(local) = self.ids.allocate(&mut self.random) else {
+        let allocated = match &wish.replaces {
+            Some((old, _)) => self.ids.allocate_in(self.ids.shard_of(*old), &mut self.random),
+            None => self.ids.allocate(&mut self.random),
+        };
+        let Some(local) = allocated else {
             self.actions.push_back(Action::Count(DropReason::NoFreeId));
             self.ended(None, &wish, now, Err(FailureClass::Limit.because("no id is free")));
             return None;
@@ -229,7 +259,8 @@ impl<C: ConnectEngine> Initiators<C> {
 
     fn begin(&mut self, now: Instant, local: LocalId) {
         let Some(opening) = self.opening.get_mut(&local) else { return };
-        let engine = match self.connector.connect(now, self.limits.max_datagram) {
+        let replaces = opening.wish.replaces.as_ref().map(|(_, replaces)| replaces);
+        let engine = match self.connector.connect(now, self.limits.max_datagram, replaces) {
             Ok(engine) => engine,
             Err(failure) => return self.give_up(now, local, failure),
         };
@@ -312,7 +343,8 @@ impl<C: ConnectEngine> Initiators<C> {
                 let failed_attempts =
                     if *messages_seen > 0 { opening.wish.failed_attempts } else { 0 };
                 let patience = patience + failed_attempts.min(SILENT_TIMEOUTS_GROWTH);
-                let may_move_on = *messages_seen > 0 || self.addresses.len() > 1;
+                let elsewhere = opening.wish.replaces.is_none() && self.addresses.len() > 1;
+                let may_move_on = *messages_seen > 0 || elsewhere;
                 if may_move_on && *silent_timeouts >= patience {
                     let failure = fell_silent(exchange.alert_seen());
                     return self.retry(now, local, failure);
@@ -351,9 +383,14 @@ impl<C: ConnectEngine> Initiators<C> {
         let Some(opening) = self.opening.get_mut(&local) else { return };
         let stage = std::mem::replace(&mut opening.stage, Stage::Installing);
         let Stage::Exchanging { exchange, server, .. } = stage else { return };
+        let replaces = opening.wish.replaces.as_ref().map(|(old, _)| *old);
         let completed = exchange.take_over().and_then(|taken_over| {
             let no_id = || FailureClass::Protocol.because("the server has given no id");
             let peer = server.ok_or_else(no_id)?;
+            if replaces.is_some() && !taken_over.replaces {
+                let reason = "the server does not let one association replace another";
+                return Err(FailureClass::NothingInCommon.because(reason));
+            }
             Ok((taken_over, peer))
         });
         match completed {
@@ -372,7 +409,8 @@ impl<C: ConnectEngine> Initiators<C> {
                     local,
                     peer,
                     endpoint: opening.wish.endpoint,
-                    token: Some(opening.wish.token),
+                    token: opening.wish.token,
+                    replaces,
                     route,
                     opener: self.own_key.unwrap_or_default(),
                     role: Role::Client,
@@ -388,7 +426,9 @@ impl<C: ConnectEngine> Initiators<C> {
         let Some(mut wish) = self.discard(now, local) else { return };
         let delay = jittered(RETRY_DELAY * (1 << wish.failed_attempts.min(6)), (self.random)());
         wish.failed_attempts += 1;
-        if let Some(place) = self.addresses.iter().position(|address| *address == wish.endpoint)
+        // Another address may be another machine, which knows nothing of the old association.
+        if wish.replaces.is_none()
+            && let Some(place) = self.addresses.iter().position(|address| *address == wish.endpoint)
             && let Some(next) = self.addresses.iter().cycle().nth(place + 1)
         {
             wish.endpoint = *next;
@@ -422,9 +462,11 @@ impl<C: ConnectEngine> Initiators<C> {
         now: Instant,
         outcome: Result<(), Failure>,
     ) {
-        let (token, remote) = (Some(wish.token), wish.endpoint.remote);
+        let (token, remote) = (wish.token, wish.endpoint.remote);
+        let replaces = wish.replaces.as_ref().map(|(old, _)| *old);
         let took = now.duration_since(wish.since);
-        self.actions.push_back(Action::Ended(Ended { local, token, remote, took, outcome }));
+        let ended = Ended { local, token, replaces, remote, took, outcome };
+        self.actions.push_back(Action::Ended(ended));
     }
 }
 
@@ -432,6 +474,7 @@ impl<C: ConnectEngine> Handshakes for Initiators<C> {
     fn begin(&mut self, now: Instant, start: Start) {
         match start {
             Start::Open(endpoint, token) => self.open(now, endpoint, token),
+            Start::Replace(replacement) => self.replace(now, replacement),
             // A node that only opens has no cookie secrets: nothing could have judged this hello.
             Start::Answer(_) => self.actions.push_back(Action::Count(DropReason::UnknownId)),
         }

@@ -49,6 +49,19 @@ pub enum Start {
     /// Our wish for an association with this peer. The number comes back with the installation or
     /// the failure.
     Open(Endpoint, u64),
+    /// Our wish for an association that replaces one of ours.
+    Replace(Replacement),
+}
+
+/// An association that is to be replaced by one with the same peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Replacement {
+    /// Our name for it.
+    pub old: LocalId,
+    /// The peer's name for it.
+    pub peer: PeerId,
+    /// Where the peer is.
+    pub endpoint: Endpoint,
 }
 
 /// What drives either side's half-open associations.
@@ -113,8 +126,10 @@ pub enum Action {
 pub struct Ended {
     /// The association's id at this end; `None` if it failed before it had one.
     pub local: Option<LocalId>,
-    /// Who asked for it, if we opened it.
+    /// Who asked for it, if we opened it and it replaces none.
     pub token: Option<u64>,
+    /// The association that it was to replace, if we opened it for that.
+    pub replaces: Option<LocalId>,
     /// The peer's address.
     pub remote: SocketAddr,
     /// How long it took.
@@ -131,8 +146,10 @@ pub struct Installation {
     pub peer: PeerId,
     /// Where the peer is.
     pub endpoint: Endpoint,
-    /// Who asked for it, if we opened it.
+    /// Who asked for it, if we opened it and it replaces none.
     pub token: Option<u64>,
+    /// The association of the same shard that it replaces as soon as the peer has used it.
+    pub replaces: Option<LocalId>,
     /// The backend that the peer's identity leads to; 0 if we opened it and no policy was asked.
     pub route: u16,
     /// SHA-256 of the SubjectPublicKeyInfo of the end that opened it, where that is of interest.

@@ -18,6 +18,7 @@
 //! other puts its own attempt off. Nobody has vouched for that ClientHello, so that it buys
 //! [`YIELD`], once for each wish, and no more.
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -26,7 +27,7 @@ use xdtls_common::id::LocalId;
 
 use super::initiators::Initiators;
 use super::responders::Responders;
-use super::{Action, Handshakes, Hello, Limits, RoutePolicy, Start};
+use super::{Action, Handshakes, Hello, Limits, Replacement, RoutePolicy, Start};
 use crate::convergence::Link;
 use crate::endpoint::Endpoint;
 use crate::engine::{AcceptEngine, ConnectEngine};
@@ -54,6 +55,8 @@ pub struct Peers<A: AcceptEngine, C: ConnectEngine> {
     responders: Responders<A>,
     /// By the number of the link.
     openers: Vec<Opener<C>>,
+    /// By which link those were opened that we have opened.
+    opened: HashMap<LocalId, usize>,
     /// The route of the first link; those of the others follow.
     first_route: u16,
     /// SHA-256 of our own SubjectPublicKeyInfo.
@@ -63,7 +66,8 @@ pub struct Peers<A: AcceptEngine, C: ConnectEngine> {
 impl<A: AcceptEngine, C: ConnectEngine> Peers<A, C> {
     /// A node without links, whose key has this SHA-256; the first link will have `first_route`.
     pub fn new(responders: Responders<A>, own: [u8; 32], first_route: u16) -> Self {
-        Self { responders, openers: Vec::new(), first_route, own }
+        let (openers, opened) = (Vec::new(), HashMap::new());
+        Self { responders, openers, opened, first_route, own }
     }
 
     /// Adds the next link. `peer` is the SHA-256 of its peer's key, if that is known.
@@ -124,6 +128,14 @@ impl<A: AcceptEngine, C: ConnectEngine> Peers<A, C> {
         false
     }
 
+    /// Begins what a link wants; responders know how to refuse what no link is for.
+    fn begin_by(&mut self, link: Option<usize>, since: Instant, start: Start) {
+        match link.and_then(|link| self.openers.get_mut(link)) {
+            Some(opener) => opener.initiators.begin(since, start),
+            None => self.responders.begin(since, start),
+        }
+    }
+
     /// The initiators that this id belongs to, if it is not the responders'.
     fn initiators(&mut self, local: LocalId) -> Option<&mut Initiators<C>> {
         let openers = self.openers.iter_mut().map(|opener| &mut opener.initiators);
@@ -148,10 +160,13 @@ impl<A: AcceptEngine, C: ConnectEngine> Handshakes for Peers<A, C> {
                     self.responders.count(reason);
                 }
             }
-            Start::Open(_, token) => match self.openers.get_mut(Link::number_of(token) as usize) {
-                Some(opener) => opener.initiators.begin(since, start),
-                None => self.responders.begin(since, start),
-            },
+            Start::Open(_, token) => {
+                self.begin_by(Some(Link::number_of(token) as usize), since, start);
+            }
+            // The end that has opened an association opens the one in its place, by the same link.
+            Start::Replace(Replacement { old, .. }) => {
+                self.begin_by(self.opened.get(&old).copied(), since, start);
+            }
         }
     }
 
@@ -177,6 +192,7 @@ impl<A: AcceptEngine, C: ConnectEngine> Handshakes for Peers<A, C> {
     }
 
     fn release(&mut self, now: Instant, local: LocalId) {
+        self.opened.remove(&local);
         match self.initiators(local) {
             Some(initiators) => initiators.release(now, local),
             None => self.responders.release(now, local),
@@ -189,11 +205,16 @@ impl<A: AcceptEngine, C: ConnectEngine> Handshakes for Peers<A, C> {
     }
 
     fn poll_action(&mut self) -> Option<Action> {
-        let openers = self.openers.iter_mut();
-        let action = self
-            .responders
-            .poll_action()
-            .or_else(|| openers.into_iter().find_map(|opener| opener.initiators.poll_action()))?;
+        if let Some(action) = self.responders.poll_action() {
+            self.learn(&action);
+            return Some(action);
+        }
+        let mut openers = self.openers.iter_mut().enumerate();
+        let (link, action) =
+            openers.find_map(|(link, it)| Some((link, it.initiators.poll_action()?)))?;
+        if let Action::Install(installation) = &action {
+            self.opened.insert(installation.local, link);
+        }
         self.learn(&action);
         Some(action)
     }

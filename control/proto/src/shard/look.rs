@@ -17,19 +17,21 @@ pub struct AssociationView {
     pub endpoint: Endpoint,
     /// Time since a record was sent or received.
     pub idle: Duration,
-    /// What it has carried.
+    /// What it has carried, and those that it has replaced.
     pub traffic: Traffic,
 }
 
 impl Shard {
     /// How an association is doing; `None` if it is not established.
     pub fn look(&mut self, now: Instant, id: LocalId) -> Option<AssociationView> {
+        let mut traffic = self.lineage.inherited(id);
         let association = self.table.association(id)?;
+        traffic += association.traffic;
         Some(AssociationView {
             peer: association.peer,
             endpoint: association.endpoint,
             idle: now.saturating_duration_since(association.active_at()),
-            traffic: association.traffic,
+            traffic,
         })
     }
 

@@ -6,9 +6,11 @@
 //! worker hands it slices, the time, and an [`Output`].
 
 mod final_flights;
+mod lineage;
 mod look;
 mod proofs;
 mod receive;
+mod rekey;
 mod send;
 mod table;
 mod timers;
@@ -21,9 +23,12 @@ use xdtls_common::id::{IdLayout, LocalId, PeerId};
 
 use crate::association::{Association, CloseCause};
 use crate::endpoint::Endpoint;
-use crate::handshakes::{Hello, Installation};
+use crate::handshakes::{Hello, Installation, Replacement};
 use crate::key_cache::KeyCache;
+use crate::rekey::RekeyLimits;
 use final_flights::FinalFlights;
+use lineage::Lineage;
+pub use lineage::PREDECESSORS_MAX;
 pub use look::AssociationView;
 use proofs::Proofs;
 use table::Table;
@@ -57,6 +62,16 @@ pub enum ShardEvent {
     Installed(LocalId, PeerId),
     /// The peer has answered a challenge of [`Shard::prove`].
     Proven(LocalId),
+    /// An association of ours is to be replaced by one with new keys.
+    Rekey(Replacement),
+    /// One association has taken the place of another: what belongs to the old one belongs to the
+    /// new one, to which all its plaintext comes from now on, and on which we send.
+    Replaced {
+        /// It still receives for a while.
+        old: LocalId,
+        /// It has no plaintext behind it yet.
+        new: LocalId,
+    },
     /// An association has ended and its id may rest.
     Closed(LocalId, CloseCause),
 }
@@ -84,6 +99,8 @@ pub struct ShardConfig {
     pub path_mtu: u16,
     /// Associations that neither send nor receive for so long are closed.
     pub idle_timeout: Option<Duration>,
+    /// When keys are replaced.
+    pub rekey: RekeyLimits,
     /// How many associations' expanded keys are kept at hand.
     pub cached_keys: usize,
 }
@@ -110,6 +127,8 @@ pub struct ShardCounters {
     pub hello_verify_requests: u64,
     /// Final flights repeated.
     pub final_flights_repeated: u64,
+    /// Associations that another has replaced.
+    pub replaced: u64,
 }
 
 /// One shard.
@@ -120,6 +139,7 @@ pub struct Shard {
     flights: FinalFlights,
     timers: Timers,
     proofs: Proofs,
+    lineage: Lineage,
     random: crate::handshakes::Random,
     counters: ShardCounters,
 }
@@ -133,6 +153,7 @@ impl Shard {
             flights: FinalFlights::default(),
             timers: Timers::default(),
             proofs: Proofs::default(),
+            lineage: Lineage::default(),
             random,
             counters: ShardCounters::default(),
             config,
@@ -174,14 +195,18 @@ impl Shard {
         let id = installation.local;
         let held = std::mem::take(&mut installation.taken_over.held);
         let flight = std::mem::take(&mut installation.taken_over.final_flight);
-        let peer = installation.peer;
+        let (peer, replaces) = (installation.peer, installation.replaces);
         let prefix = send::prefix_of(id, peer).encode();
-        let mut association = Association::new(now, installation);
+        let worn_at = self.worn_at(now, installation.role);
+        let mut association = Association::new(now, installation, worn_at);
         self.timers.schedule(id, &mut association, self.config.idle_timeout);
         if !self.table.establish(id, association) {
             return out.event(ShardEvent::Closed(id, CloseCause::Local));
         }
         out.event(ShardEvent::Installed(id, peer));
+        if let Some(old) = replaces {
+            self.replace(now, old, id, out);
+        }
         for mut record in held {
             self.receive_records(now, id, &mut record, out);
         }
@@ -195,7 +220,7 @@ impl Shard {
     /// Ends an association with close_notify.
     pub fn close(&mut self, now: Instant, id: LocalId, cause: CloseCause, out: &mut impl Output) {
         self.send_close_notify(now, id, out);
-        self.forget(id, cause, out);
+        self.forget(now, id, cause, out);
     }
 
     /// Ends every association with close_notify.
@@ -205,12 +230,22 @@ impl Shard {
         }
     }
 
-    fn forget(&mut self, id: LocalId, cause: CloseCause, out: &mut impl Output) {
-        if self.table.rest(id).is_some() {
-            self.keys.forget(id, self.config.place_of(id));
-            self.flights.forget(id);
-            self.proofs.forget(id);
-            out.event(ShardEvent::Closed(id, cause));
+    fn forget(&mut self, now: Instant, id: LocalId, cause: CloseCause, out: &mut impl Output) {
+        // What is only reserved belongs to its handshake.
+        if self.table.association(id).is_none() {
+            return;
+        }
+        self.table.rest(id);
+        self.keys.forget(id, self.config.place_of(id));
+        self.flights.forget(id);
+        self.proofs.forget(id);
+        out.event(ShardEvent::Closed(id, cause));
+        let (to_replace, replaced) = self.lineage.forget(id);
+        if let Some(old) = to_replace {
+            self.rekey_failed(now, old);
+        }
+        if let Some(old) = replaced {
+            self.close(now, old, cause, out);
         }
     }
 }

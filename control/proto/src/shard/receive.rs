@@ -18,6 +18,7 @@ use super::{Front, Hello, Output, Shard, ShardEvent};
 use crate::alert;
 use crate::association::CloseCause;
 use crate::endpoint::Endpoint;
+use crate::keys::Role;
 use crate::record_plane::open;
 
 /// Handshake message types that ask for a new handshake (RFC 5246 §7.4.1).
@@ -145,19 +146,19 @@ impl Shard {
         let range = open(&keys.open, header, record)?;
         association.window.commit(header.sequence);
         association.heard(now);
-        if header.content_type != content_type::HANDSHAKE {
-            association.confirmed();
-        }
         let extension = association.extension;
         let plaintext = &record[range];
+        let inherits = match header.content_type {
+            content_type::HANDSHAKE => false,
+            content_type::ALERT => association.confirm(false),
+            _ => association.confirm(true),
+        };
+        if inherits && !self.inherit(now, id, out) {
+            return Err(DropReason::Closed);
+        }
         match header.content_type {
             content_type::APPLICATION_DATA => {
-                self.flights.forget(id);
-                self.counters.opened += 1;
-                self.counters.opened_bytes += plaintext.len() as u64;
-                association.traffic.opened += 1;
-                association.traffic.opened_bytes += plaintext.len() as u64;
-                out.plaintext(id, plaintext);
+                self.data(now, id, plaintext, out);
                 Ok(())
             }
             content_type::ALERT => self.alert(now, id, plaintext, out),
@@ -166,6 +167,24 @@ impl Shard {
                 self.path_message(now, id, plaintext, out)
             }
             _ => Err(DropReason::WrongRecordType),
+        }
+    }
+
+    fn data(&mut self, now: Instant, id: LocalId, plaintext: &[u8], out: &mut impl Output) {
+        self.flights.forget(id);
+        self.counters.opened += 1;
+        self.counters.opened_bytes += plaintext.len() as u64;
+        let Some(association) = self.table.association(id) else { return };
+        association.traffic.opened += 1;
+        association.traffic.opened_bytes += plaintext.len() as u64;
+        if association.replaced {
+            let newest = self.lineage.newest(id);
+            self.lineage.came_late(newest, plaintext.len());
+            return out.plaintext(newest, plaintext);
+        }
+        out.plaintext(id, plaintext);
+        if association.extension && association.wants_rekey(now, &self.config.rekey) {
+            self.rekey(now, id, out);
         }
     }
 
@@ -179,7 +198,7 @@ impl Shard {
         match *plaintext {
             [_, alert::CLOSE_NOTIFY] => self.close(now, id, CloseCause::PeerClosed, out),
             [alert::FATAL, description] => {
-                self.forget(id, CloseCause::PeerAlert(description), out);
+                self.forget(now, id, CloseCause::PeerAlert(description), out);
             }
             [alert::WARNING, _] => {}
             _ => return Err(DropReason::MalformedContent),
@@ -187,8 +206,8 @@ impl Shard {
         Ok(())
     }
 
-    /// An authentic handshake record: the peer waits for our final flight, or wants another
-    /// handshake, which it does not get.
+    /// An authentic handshake record: the peer waits for our final flight, or asks for new keys; or it
+    /// wants another handshake in this association, which it does not get.
     fn handshake(
         &mut self,
         now: Instant,
@@ -198,6 +217,10 @@ impl Shard {
     ) -> Result<(), DropReason> {
         let association = self.table.association(id).ok_or(DropReason::Closed)?;
         match plaintext.first() {
+            Some(&HELLO_REQUEST) if association.extension && association.role == Role::Client => {
+                self.flights.forget(id);
+                self.rekey_requested(now, id, out)
+            }
             // Only who has our final flight asks for another handshake.
             Some(&(HELLO_REQUEST | CLIENT_HELLO)) => {
                 let warned = association.warned_at;

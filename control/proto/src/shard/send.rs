@@ -22,14 +22,18 @@ impl Shard {
     /// Seals one plaintext datagram and puts it into the transmit buffer, or counts why not.
     pub fn send(&mut self, now: Instant, id: LocalId, plaintext: &[u8], out: &mut impl Output) {
         match self.try_send(now, id, content_type::APPLICATION_DATA, plaintext, out) {
-            Ok(()) => {
+            Ok(worn) => {
                 self.counters.sealed += 1;
                 self.counters.sealed_bytes += plaintext.len() as u64;
+                if worn {
+                    self.rekey(now, id, out);
+                }
             }
             Err(reason) => out.count(reason),
         }
     }
 
+    /// Whether something is to be done about the association's keys.
     fn try_send(
         &mut self,
         now: Instant,
@@ -37,7 +41,7 @@ impl Shard {
         content_type: u8,
         plaintext: &[u8],
         out: &mut impl Output,
-    ) -> Result<(), DropReason> {
+    ) -> Result<bool, DropReason> {
         let association = self.table.association(id).ok_or(DropReason::Closed)?;
         if association.seal_state.is_worn() && content_type == content_type::APPLICATION_DATA {
             self.close(now, id, CloseCause::KeysWorn, out);
@@ -58,17 +62,18 @@ impl Shard {
         let place = self.config.place_of(id);
         let keys = self.keys.pair(id, place, &association.seal_keys, &association.open_keys);
         seal(&keys.seal, counters, content_type, record, plaintext.len());
-        if content_type == content_type::APPLICATION_DATA {
-            association.sent(now);
-            association.traffic.sealed += 1;
-            association.traffic.sealed_bytes += plaintext.len() as u64;
-            self.timers.schedule(id, association, self.config.idle_timeout);
+        if content_type != content_type::APPLICATION_DATA {
+            return Ok(false);
         }
-        Ok(())
+        association.sent(now);
+        association.traffic.sealed += 1;
+        association.traffic.sealed_bytes += plaintext.len() as u64;
+        self.timers.schedule(id, association, self.config.idle_timeout);
+        Ok(association.extension && association.wants_rekey(now, &self.config.rekey))
     }
 
     /// Sends a message of our own, which is not worth more than an attempt.
-    fn send_own(
+    pub(super) fn send_own(
         &mut self,
         now: Instant,
         id: LocalId,

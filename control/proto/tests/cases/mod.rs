@@ -16,6 +16,8 @@ mod own_messages;
 mod peers;
 mod rebinding;
 mod records;
+mod rekey;
+mod rekey_refused;
 mod retries;
 mod silence;
 mod takeover;

@@ -126,8 +126,9 @@ impl Model {
                 panic!("node {node} delivers what nobody has sent, or has delivered it before");
             };
             let there = world.nodes[sender].journal.known.iter().find(|known| known.local == from);
-            let peer = there.unwrap().peer.value();
-            assert_eq!(peer, id.value(), "delivered to somebody else's association");
+            let peer = LocalId::new(there.unwrap().peer.value()).unwrap();
+            let own = world.nodes[node].line_of(peer).any(|own| own == *id);
+            assert!(own, "delivered to somebody else's association");
             self.delivered += 1;
         }
         read.plaintext = journal.plaintext.len();
@@ -139,8 +140,15 @@ impl Model {
         let journal = &world.nodes[node].journal;
         for (id, cause) in &journal.closed[read.closed..] {
             let explained = match cause {
-                CloseCause::Local => self.closed.contains(&(node, *id)),
-                CloseCause::PeerClosed => peer_has_closed(world, node, *id),
+                CloseCause::Local => {
+                    let mut line = world.nodes[node].line_of(*id);
+                    line.any(|id| self.closed.contains(&(node, id)))
+                        || world.nodes[node].is_heir(*id)
+                }
+                CloseCause::Replaced => journal.replaced.iter().any(|(old, _)| old == id),
+                CloseCause::PeerClosed => {
+                    world.nodes[node].line_of(*id).any(|id| peer_has_closed(world, node, id))
+                }
                 CloseCause::Dead => node != GATEWAY,
                 CloseCause::PeerAlert(_) | CloseCause::KeysWorn => false,
                 _ => true,
@@ -156,7 +164,7 @@ impl Model {
         assert!(node.half_open() <= limits.half_open);
         assert!(node.queued() <= QUEUED_MAX, "node {index}: {} messages", node.queued());
         let wishes = self.wishes.get(&index).copied().unwrap_or_default();
-        let ended = node.journal.ended.len();
+        let ended = node.journal.ended.iter().filter(|ended| ended.replaces.is_none()).count();
         assert!(index == GATEWAY || ended <= wishes, "node {index} has ended a wish twice");
         let took = node.journal.ended.last().map_or(Duration::ZERO, |ended| ended.took);
         assert!(took <= limits.deadline + TARDY, "node {index}: a handshake took {took:?}");

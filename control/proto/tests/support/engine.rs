@@ -14,6 +14,7 @@ use xdtls_common::record::{HEADER_LEN, RecordHeader, content_type};
 use xdtls_proto::engine::{Engine, Finished, PeerIdentity, Progress};
 use xdtls_proto::failure::{Failure, FailureClass};
 use xdtls_proto::keys::Role;
+use xdtls_proto::rekey::Replaces;
 use zeroize::Zeroizing;
 
 use super::messages::{self, Hello, record};
@@ -61,10 +62,19 @@ pub(crate) struct ScriptedEngine {
 }
 
 impl ScriptedEngine {
-    pub(crate) fn new(role: Role, script: Script, rng: &mut Rng) -> Self {
+    pub(crate) fn new(
+        role: Role,
+        mut script: Script,
+        replaces: Option<&Replaces>,
+        rng: &mut Rng,
+    ) -> Self {
+        let random = rng.bytes();
+        // What is to have new keys does not continue an old session.
+        script.resumed &= replaces.is_none();
+        let rekey_token = replaces.map(|replaces| replaces.token(&random));
         Self {
             role,
-            own: script.hello(rng.bytes()),
+            own: Hello { rekey_token, ..script.hello(random) },
             first_nonce: rng.next(),
             script,
             progress: Progress::Pending,
@@ -100,6 +110,7 @@ impl ScriptedEngine {
         };
         self.own.suites = vec![*suite];
         self.own.session_id.clone_from(&hello.session_id);
+        self.own.rekey_token = hello.rekey_token.filter(|_| !self.script.keeps_associations);
         let body = self.own.server_body();
         self.hellos = [hello.client_body(), body.clone()].concat();
         self.peer = hello;
@@ -253,6 +264,8 @@ impl Engine for ScriptedEngine {
             client_random: *client_random,
             server_random: *server_random,
             extension: self.own.extension && self.peer.extension,
+            replaces: self.own.rekey_token.is_some()
+                && self.own.rekey_token == self.peer.rekey_token,
             identity: PeerIdentity { spki_sha256: key_of(&name), names: vec![name] },
         })
     }

@@ -5,6 +5,7 @@ use xdtls_common::id::{LocalId, PeerId};
 use xdtls_common::prefix::{PREFIX_LEN, Prefix};
 use xdtls_common::record::content_type::HANDSHAKE;
 use xdtls_common::record::{HEADER_LEN, RecordHeader, records};
+use xdtls_proto::convergence::Rank;
 use xdtls_proto::handshakes::Installation;
 use xdtls_proto::keys::{DirectionKeys, KeyPair, Role};
 use xdtls_proto::record_plane::{ExpandedKey, SealState, open, seal};
@@ -19,13 +20,13 @@ pub(crate) struct Known {
     pub(crate) local: LocalId,
     pub(crate) peer: PeerId,
     pub(crate) token: Option<u64>,
+    pub(crate) replaces: Option<LocalId>,
     pub(crate) route: u16,
     pub(crate) role: Role,
     pub(crate) suite: CipherSuite,
     pub(crate) extension: bool,
     pub(crate) names: Vec<String>,
-    pub(crate) opener: [u8; 32],
-    pub(crate) client_random: [u8; 32],
+    rank: Rank,
     pub(crate) held: usize,
     /// The last flight, if this end sent it, in datagrams without prefix.
     pub(crate) final_flight: Vec<Vec<u8>>,
@@ -83,18 +84,23 @@ impl Known {
             local: installation.local,
             peer: installation.peer,
             token: installation.token,
+            replaces: installation.replaces,
             route: installation.route,
             role: installation.role,
             suite: taken_over.suite,
             extension: taken_over.extension,
             names: taken_over.identity.names.clone(),
-            opener: installation.opener,
-            client_random: taken_over.client_random,
+            rank: Rank { opener: installation.opener, client_random: taken_over.client_random },
             held: taken_over.held.len(),
             final_flight: taken_over.final_flight.clone(),
             sealer: Sealer(copy(&taken_over.seal_keys)),
             open_keys: copy(&taken_over.open_keys),
         }
+    }
+
+    /// Its place among several of one link.
+    pub(crate) fn rank(&self) -> Rank {
+        self.rank
     }
 
     /// An authentic record of this end, without prefix.

@@ -16,6 +16,7 @@ use xdtls_proto::handshakes::responders::Responders;
 use xdtls_proto::handshakes::{Ended, Handshakes, OverloadChange, Start};
 use xdtls_proto::shard::Shard;
 
+use super::ancestry::Ancestry;
 use super::forger::Known;
 use super::mail::Mail;
 use super::scripted::Scripted;
@@ -66,6 +67,8 @@ pub(crate) struct Journal {
     pub(crate) reserved: u64,
     /// Datagrams that the handshakes gave to a worker.
     pub(crate) forwarded: u64,
+    /// Which associations have taken the place of which.
+    pub(crate) replaced: Vec<(LocalId, LocalId)>,
 }
 
 pub(crate) struct Node {
@@ -81,6 +84,7 @@ pub(crate) struct Node {
     pub(crate) secret: u64,
     /// The only link of a peer.
     pub(crate) link: Option<LinkSide>,
+    pub(crate) ancestry: Ancestry,
     layout: IdLayout,
     to_workers: Vec<Mail<ToWorker>>,
     to_handshakes: Mail<ToHandshakes>,
@@ -92,6 +96,7 @@ impl Node {
         address: SocketAddr,
         layout: IdLayout,
         machine: Machine,
+        ancestry: Ancestry,
         shards: Vec<Shard>,
     ) -> Self {
         Self {
@@ -105,6 +110,7 @@ impl Node {
             outbox: Vec::new(),
             secret: 0,
             link: None,
+            ancestry,
             layout,
             to_handshakes: Mail::default(),
             busy_until: None,
@@ -117,6 +123,28 @@ impl Node {
 
     pub(crate) fn dropped(&self, reason: DropReason) -> u64 {
         self.journal.drops.get(&reason).copied().unwrap_or(0)
+    }
+
+    /// What has taken the place of the first association, in the end.
+    pub(crate) fn newest(&self) -> LocalId {
+        let first = self.journal.known[0].local;
+        self.line_of(first).last().unwrap_or(first)
+    }
+
+    /// An association, what has taken its place, and so on.
+    pub(crate) fn line_of(&self, id: LocalId) -> impl Iterator<Item = LocalId> {
+        let next = |id: &LocalId| {
+            let mut replaced = self.journal.replaced.iter();
+            replaced.find(|(old, _)| old == id).map(|(_, new)| *new)
+        };
+        std::iter::successors(Some(id), next)
+    }
+
+    /// Whether an association was to take the place of another, and has not done so.
+    pub(crate) fn is_heir(&self, id: LocalId) -> bool {
+        let mut known = self.journal.known.iter();
+        known.any(|known| known.local == id && known.replaces.is_some())
+            && self.journal.replaced.iter().all(|(_, new)| *new != id)
     }
 
     pub(crate) fn established(&self) -> usize {

@@ -45,11 +45,16 @@ fn associations(status: &Status) -> Lines {
         let classes = classes.map(|(class, count)| format!("{class} {}", grouped(*count)));
         failed += &format!(" ({})", classes.collect::<Vec<_>>().join(", "));
     }
+    let mut ok = grouped(totals.handshakes_ok);
+    if totals.handshakes_resumed > 0 {
+        ok += &format!(" ({} resumed)", grouped(totals.handshakes_resumed));
+    }
     let mut lines = vec![
         line("established", grouped(totals.associations)),
         line("half-open", grouped(totals.half_open)),
-        line("handshakes ok", grouped(totals.handshakes_ok)),
+        line("handshakes ok", ok),
         line("handshakes failed", failed),
+        line("rekeyed", grouped(totals.rekeyed)),
     ];
     if totals.overload > 0 {
         lines.push(line("overload", "yes: new handshakes give way".to_owned()));

@@ -13,6 +13,7 @@ use xdtls_common::prefix::Prefix;
 use xdtls_proto::endpoint::Endpoint;
 use xdtls_proto::failure::Failure;
 use xdtls_proto::handshakes::{Action, Ended, Handshakes, Start};
+use xdtls_proto::rekey::RekeyLimits;
 use xdtls_proto::shard::{Front, Output, Shard, ShardConfig, ShardEvent};
 
 /// Slots of each end.
@@ -76,6 +77,7 @@ impl End {
             index: 0,
             path_mtu: 1500,
             idle_timeout: None,
+            rekey: RekeyLimits::default(),
             cached_keys: 4,
         };
         let shard = Shard::new(config, Box::new(|| 7));
@@ -184,6 +186,7 @@ impl End {
             }
             ShardEvent::Proven(_) => panic!("nobody has asked for a proof"),
             ShardEvent::OtherShard(..) => panic!("there is one shard"),
+            ShardEvent::Rekey(_) | ShardEvent::Replaced { .. } => panic!("no key is worn"),
         }
     }
 }

@@ -5,17 +5,19 @@ use std::time::Instant;
 
 use xdtls_common::id::LocalId;
 use xdtls_proto::association::CloseCause;
-use xdtls_proto::convergence::{Action, Link, Rank};
+use xdtls_proto::convergence::{Action, Link};
 use xdtls_proto::endpoint::Endpoint;
 use xdtls_proto::handshakes::Start;
 
 use super::{Machine, Node};
+use crate::support::forger::Known;
 use crate::support::mail::Mail;
 
 /// What becomes of the link's associations.
 pub(super) enum LinkEvent {
     Established(LocalId),
     Proven(LocalId),
+    Replaced(LocalId, LocalId),
     Closed(LocalId),
     Failed(u64),
 }
@@ -41,6 +43,10 @@ impl LinkSide {
     }
 }
 
+fn known(all: &[Known], id: LocalId) -> &Known {
+    all.iter().rev().find(|known| known.local == id).unwrap()
+}
+
 impl Node {
     /// The local program sends.
     pub(crate) fn send_by_link(&mut self, now: Instant, plaintext: &[u8]) {
@@ -64,11 +70,13 @@ impl Node {
             let Some(side) = self.link.as_mut() else { return };
             match event {
                 LinkEvent::Established(id) => {
-                    let known = self.journal.known.iter().rev().find(|known| known.local == id);
-                    let known = known.unwrap();
-                    let rank = Rank { opener: known.opener, client_random: known.client_random };
-                    side.link.established(now, id, rank, known.token);
+                    let known = known(&self.journal.known, id);
+                    // What is to replace another is none of the link's business until it does.
+                    if known.replaces.is_none() {
+                        side.link.established(now, id, known.rank(), known.token);
+                    }
                 }
+                LinkEvent::Replaced(old, new) => side.link.replaced(old, new),
                 LinkEvent::Proven(id) => side.link.proven(now, id),
                 LinkEvent::Closed(id) => side.link.closed(now, id),
                 LinkEvent::Failed(token) => side.link.failed(now, token),

@@ -24,6 +24,7 @@ pub(super) enum ToWorker {
     Rest(LocalId),
     Forget(LocalId),
     Datagram(Endpoint, Vec<u8>),
+    RekeyFailed(LocalId),
 }
 
 /// What a handshake thread is told.
@@ -110,6 +111,11 @@ impl Node {
                 ToHandshakes::Installed(now, id)
             }
             ShardEvent::Proven(id) => return self.tell_link(now, LinkEvent::Proven(id)),
+            ShardEvent::Rekey(wish) => ToHandshakes::Begin(now, Start::Replace(wish)),
+            ShardEvent::Replaced { old, new } => {
+                self.tell_link(now, LinkEvent::Replaced(old, new));
+                return self.journal.replaced.push((old, new));
+            }
             ShardEvent::Closed(id, cause) => {
                 self.journal.closed.push((id, cause));
                 self.tell_link(now, LinkEvent::Closed(id));
@@ -131,6 +137,7 @@ impl Node {
                 ToWorker::Rest(id) => shard.rest(id),
                 ToWorker::Forget(id) => shard.release(id),
                 ToWorker::Install(installation) => shard.install(now, *installation, out),
+                ToWorker::RekeyFailed(id) => shard.rekey_failed(now, id),
                 // A hello has no receiver id, so that no hello comes this way.
                 ToWorker::Datagram(from, mut datagram) => {
                     shard.receive(now, None, from, &mut datagram, out);
@@ -153,7 +160,10 @@ impl Node {
                     machine.datagram(now, id, from, datagram);
                 }
                 ToHandshakes::Installed(at, id) => machine.acknowledge(at, id),
-                ToHandshakes::Closed(id) => machine.release(now, id),
+                ToHandshakes::Closed(id) => {
+                    self.ancestry.remove(id);
+                    machine.release(now, id);
+                }
             }
             self.carry_out_all(now);
         }
@@ -178,7 +188,10 @@ impl Node {
                 if let (Some(token), Err(_)) = (ended.token, &ended.outcome) {
                     self.tell_link(now, LinkEvent::Failed(token));
                 }
-                return self.journal.ended.push(ended);
+                let failed = ended.replaces.filter(|_| ended.outcome.is_err());
+                self.journal.ended.push(ended);
+                let Some(old) = failed else { return };
+                (old, ToWorker::RekeyFailed(old), Duration::ZERO)
             }
             Action::Transmit(to, datagram) => return self.outbox.push((to.remote, datagram)),
             Action::Reserve(id, peer) => {
@@ -189,6 +202,7 @@ impl Node {
             Action::Forget(id) => (id, ToWorker::Forget(id), Duration::ZERO),
             Action::Install(installation) => {
                 self.journal.known.push(Known::of(&installation));
+                self.ancestry.insert(&installation);
                 (installation.local, ToWorker::Install(installation), self.lag.install)
             }
             Action::Forward(id, from, datagram) => {

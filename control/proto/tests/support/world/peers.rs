@@ -13,6 +13,7 @@ use xdtls_proto::handshakes::responders::Responders;
 use xdtls_proto::ids::IdAllocator;
 
 use super::{ROUTE, Setup, World};
+use crate::support::ancestry::Ancestry;
 use crate::support::engine::key_of;
 use crate::support::node::{LinkSide, Machine, Node};
 use crate::support::scripted::{Script, Scripted};
@@ -74,6 +75,7 @@ impl World {
         let (capacity, script) = (self.setup.capacity, Script::new(peer.name));
         let ids = IdAllocator::new(self.layout(capacity), 0..capacity);
         let limits = self.setup.limits.clone();
+        let ancestry = Ancestry::default();
         let (own, expected) = (key_of(peer.name), key_of(peer.expects));
         let policy = |own: [u8; 32], expects: &'static str| -> RoutePolicy {
             Box::new(move |identity: &PeerIdentity| {
@@ -86,16 +88,19 @@ impl World {
             limits.clone(),
             policy(own, peer.expects),
             self.rng.fork().source(),
-        );
+        )
+        .with_ancestors(ancestry.lookup());
         let towards = Endpoint { remote: peer.towards, local: None };
         let engines = Scripted::new(script, self.rng.fork());
         let initiators = Initiators::new(engines, ids, limits, self.rng.fork().source())
             .with_addresses([towards])
+            .with_ancestors(ancestry.lookup())
             .with_policy(policy(own, peer.expects));
         let mut machine = Peers::new(responders, own, ROUTE);
         machine.add_link(initiators, peer.knows_key.then_some(expected));
         let link = Link::new(self.now + peer.opens_after, 0, peer.opens, self.rng.fork().source());
-        let mut node = self.node(peer.address, Machine::Both(Box::new(machine)), capacity);
+        let (machine, rekey) = (Machine::Both(Box::new(machine)), self.setup.rekey);
+        let mut node = self.node(peer.address, machine, ancestry, (capacity, rekey));
         node.secret = self.rng.next();
         node.link = Some(LinkSide::new(link, towards));
         node
