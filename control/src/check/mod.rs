@@ -13,6 +13,7 @@ mod certificates;
 mod facts;
 mod forwarding;
 mod network;
+mod peers;
 
 pub use facts::Facts;
 
@@ -35,6 +36,7 @@ pub fn judge(config: &Config, facts: &Facts) -> Findings {
     findings.append(certificates::judge(config, facts));
     findings.append(network::judge(config, facts));
     findings.append(forwarding::judge(config, facts));
+    findings.append(peers::judge(config, facts));
     findings
 }
 

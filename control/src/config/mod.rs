@@ -293,6 +293,22 @@ mod tests {
     }
 
     #[test]
+    fn the_example_of_a_peer_is_read_as_it_says() {
+        const PEER: &str = include_str!("../../../docs/examples/peer.toml");
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["hamburg.pem", "hamburg.key", "ca.pem"] {
+            std::fs::write(folder.path().join(name), "").unwrap();
+        }
+        let uncommented = PEER.replace("#key_sha256", "key_sha256");
+        for (text, key) in [(PEER, None), (&*uncommented, Some([0; 32]))] {
+            let config = Config::parse(text, &folder.path().join("peer.toml")).unwrap();
+            let [peer] = &config.peers[..] else { panic!("{:?}", config.peers) };
+            assert_eq!((peer.name.as_str(), peer.key_sha256), ("berlin", key));
+            assert!(config.backends.is_empty());
+        }
+    }
+
+    #[test]
     fn the_example_shows_the_defaults() {
         // Keys are commented out without a space, prose has one.
         let uncommented = EXAMPLE.lines().map(|line| match line.strip_prefix('#') {

@@ -216,3 +216,49 @@ fn a_closed_link_is_opened_again() {
     world.converge(LIMIT);
     both_hear_each_other(&mut world);
 }
+
+/// Both ends find the keys worn at one moment: the opener opens, the other asks for it, and one
+/// association takes the place of the old one at both.
+#[test]
+fn keys_that_both_ends_replace_at_once_are_replaced_once() {
+    let mut setup = Setup::default();
+    setup.rekey.records = 50;
+    let mut world = World::of_peers(setup, &Peer::pair());
+    world.converge(LIMIT);
+    let handshakes = world.nodes[ALPHA].journal.known.len();
+    let old = world.nodes[ALPHA].link.as_ref().unwrap().link.current();
+    for _ in 0..70 {
+        world.send_by_link(ALPHA, b"of alpha");
+        world.send_by_link(BETA, b"of beta");
+        world.run_ms(5);
+    }
+    world.run_ms(500);
+    for node in [ALPHA, BETA] {
+        assert_eq!(world.nodes[node].journal.known.len(), handshakes + 1, "one handshake");
+        assert_eq!(world.nodes[node].journal.replaced.len(), 1);
+        assert_eq!(world.received(node).len(), 70, "nothing is lost, and nothing comes twice");
+    }
+    assert_ne!(world.nodes[ALPHA].link.as_ref().unwrap().link.current(), old);
+    world.converge(Duration::from_secs(130));
+    both_hear_each_other(&mut world);
+}
+
+/// The peer restarts while its partner replaces the keys of what it has lost.
+#[test]
+fn a_restart_in_the_middle_of_a_replacement_leaves_one() {
+    for node in [ALPHA, BETA] {
+        let (peers, mut setup) = (Peer::pair(), Setup::default());
+        setup.rekey.records = 50;
+        let mut world = World::of_peers(setup, &peers);
+        world.converge(LIMIT);
+        for _ in 0..60 {
+            world.send_by_link(ALPHA, b"of alpha");
+            world.send_by_link(BETA, b"of beta");
+            world.run_ms(1);
+        }
+        world.run_ms(15);
+        world.restart(node, &peers[node]);
+        world.converge(Duration::from_secs(200));
+        both_hear_each_other(&mut world);
+    }
+}

@@ -19,9 +19,9 @@ const SEEDS: u64 = 150;
 /// Things that happen while the weather is bad.
 const DEEDS: u64 = 12;
 
-/// Within which one association is left in calm: silence has to be noticed, and the worst attempt
-/// to have ended.
-const CALM: Duration = Duration::from_secs(150);
+/// Within which one association is left in calm: silence has to be noticed, the worst attempt to
+/// have ended, and what has been replaced for worn keys to be closed.
+const CALM: Duration = Duration::from_secs(300);
 
 fn weather(rng: &mut Rng, loss_per_mille: u64) -> Link {
     let mut chance = |worst| if rng.per_mille(500) { rng.below(worst) } else { 0 };
@@ -39,7 +39,10 @@ fn peers(rng: &mut Rng) -> ([Peer; 2], World) {
         let opens_after = Duration::from_millis(rng.below(200) * rng.below(2));
         Peer { knows_key, opens_after, ..peer }
     });
-    let setup = Setup { seed: rng.next(), shards: 1 + rng.below(3) as u32, ..Setup::default() };
+    let mut setup = Setup { seed: rng.next(), shards: 1 + rng.below(3) as u32, ..Setup::default() };
+    if rng.per_mille(500) {
+        setup.rekey.records = 20 + rng.below(300);
+    }
     let mut world = World::of_peers(setup, &pair);
     for node in &mut world.nodes {
         let mut lag = || Duration::from_millis(rng.below(50) * rng.below(2));
