@@ -29,6 +29,9 @@ const BATCH: u32 = 256;
 /// How often a rate is made up for.
 const PACE: Duration = Duration::from_millis(1);
 
+/// From this rate on, in frames a second, each frame waits for its time by itself.
+const IN_PROGRAM: u64 = 500_000;
+
 /// The size of a plan as bytes of a map.
 const PLAN_LEN: usize = size_of::<Plan>();
 
@@ -158,10 +161,15 @@ impl Generator {
     ) -> Result<Sent> {
         let mut plan = self.current()?;
         let (first, length) = (plan.next, plan.length);
+        // The program itself waits where a millisecond's worth would not fit into a ring.
+        let by_program = rate >= IN_PROGRAM;
+        plan.gap_ns = if by_program { 1_000_000_000 / rate } else { 0 };
+        self.plan.set(0, bytemuck::must_cast::<_, [u8; PLAN_LEN]>(plan), 0)?;
         let start = Instant::now();
         while plan.next - first < count && !interrupt.has_come() {
             let sent = plan.next - first;
             let due = match rate {
+                _ if by_program => count,
                 0 => count,
                 _ => count.min(1 + (start.elapsed().as_secs_f64() * rate as f64) as u64),
             };

@@ -238,6 +238,7 @@ async fn start(
         handshake_workers: config.gateway.handshake_workers,
         ..About::new(role.as_str(), address, room, &chosen)
     };
+    let monitor = chosen.fast_path.as_ref().map(|fast| fast.monitor.clone());
 
     let mut wiring = Wiring::new(shape)?;
     let limits = limits(config, shape);
@@ -251,7 +252,7 @@ async fn start(
     let keeper = Keeper::new(&config.peers, address, threads, kept);
     let (program, workers) =
         start_workers(config, shape, surroundings, &mut wiring, (&channels, ports), chosen)?;
-    Ok(Started { running: wiring.running(workers, handshakes, program), about, keeper })
+    Ok(Started { running: wiring.running(workers, handshakes, program, monitor), about, keeper })
 }
 
 /// Starts the threads that open and seal; what is left of the fast path is its program.

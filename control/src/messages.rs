@@ -39,6 +39,8 @@ pub enum ToWorker {
     Prove(LocalId),
     /// Something about a link's port.
     Link(usize, LinkOrder),
+    /// Let all peers hear from us: our own address has changed.
+    Announce,
     /// Limits of what exists already have changed.
     Reconfigure(WorkerLimits),
     /// Close all associations and end.

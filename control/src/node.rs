@@ -22,6 +22,7 @@ use crate::messages::{ToHandshakes, ToWorker, WorkerLimits};
 use crate::registry::Registry;
 use crate::trace::Trace;
 use crate::worker::{Parts, Worker};
+use crate::xsk::{XskMonitor, XskReport};
 
 /// Slots of associations and the threads that share them.
 #[derive(Clone, Copy, Debug)]
@@ -140,6 +141,7 @@ impl Wiring {
         workers: Vec<JoinHandle<()>>,
         handshakes: Vec<JoinHandle<()>>,
         mut program: Option<Program>,
+        xsk: Option<Arc<XskMonitor>>,
     ) -> Running {
         if let Some(maps) = program.as_mut().and_then(Program::take_trace) {
             self.trace.mirror_to(maps);
@@ -149,6 +151,7 @@ impl Wiring {
             pool: self.pool,
             counters: self.counters.into(),
             program: program.as_ref().map(Program::counters),
+            xsk,
             registry: self.registry,
             trace: self.trace,
             layout: self.shape.layout,
@@ -177,6 +180,7 @@ pub struct Handle {
     pool: Pool,
     counters: Arc<[Arc<Counters>]>,
     program: Option<Arc<XdpCounters>>,
+    xsk: Option<Arc<XskMonitor>>,
     registry: Arc<Registry>,
     trace: Arc<Trace>,
     layout: IdLayout,
@@ -186,6 +190,11 @@ impl Handle {
     /// What the node has counted so far.
     pub fn totals(&self) -> Totals {
         Totals::of(self.counters.iter().map(|counters| &**counters), self.program.as_deref())
+    }
+
+    /// How frames and rings of AF_XDP are, if there are any.
+    pub fn af_xdp(&self) -> Option<XskReport> {
+        self.xsk.as_ref().map(|xsk| xsk.report())
     }
 
     /// Whom the operator watches.
@@ -234,6 +243,11 @@ impl Handle {
         self.workers.iter().for_each(|worker| worker.post(ToWorker::Reconfigure(limits)));
     }
 
+    /// Lets all peers hear from us, because our own address has changed.
+    pub fn announce(&self) {
+        self.workers.iter().for_each(|worker| worker.post(ToWorker::Announce));
+    }
+
     /// Begins no more handshakes.
     pub fn drain(&self) {
         self.pool.drain();
@@ -274,6 +288,12 @@ impl Running {
         for handshakes in self.handshakes {
             if handshakes.join().is_err() {
                 error!("a handshake thread has panicked");
+            }
+        }
+        if let Some(XskReport { frames, missing, held, .. }) = handle.af_xdp() {
+            match missing + held {
+                0 => info!(frames, "no AF_XDP frame is missing"),
+                _ => error!(frames, missing, held, "AF_XDP frames are missing: please report this"),
             }
         }
         let totals = handle.totals();

@@ -18,6 +18,7 @@ mod lab;
 mod node;
 mod peers;
 mod programs;
+pub mod soak;
 mod status;
 mod wait;
 

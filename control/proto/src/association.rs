@@ -4,9 +4,9 @@ use std::time::{Duration, Instant};
 
 use xdtls_common::id::PeerId;
 
-use crate::endpoint::Endpoint;
 use crate::handshakes::Installation;
 use crate::keys::{DirectionKeys, Role};
+use crate::paths::{PathDue, Paths};
 use crate::record_plane::SealState;
 use crate::rekey::RekeyLimits;
 use crate::replay::ReplayWindow;
@@ -79,6 +79,7 @@ impl CloseCause {
 pub(crate) enum Due {
     Nothing,
     Probe,
+    Path,
     Close(CloseCause),
 }
 
@@ -118,7 +119,7 @@ impl std::ops::AddAssign for Traffic {
 /// One established association.
 pub(crate) struct Association {
     pub(crate) peer: PeerId,
-    pub(crate) endpoint: Endpoint,
+    pub(crate) paths: Paths,
     /// Which end we were in its handshake.
     pub(crate) role: Role,
     /// Whether both sides know record type 27.
@@ -160,7 +161,7 @@ impl Association {
         let Installation { peer, endpoint, role, taken_over, .. } = installation;
         Self {
             peer,
-            endpoint,
+            paths: Paths::validated_by_handshake(endpoint),
             role,
             extension: taken_over.extension,
             confirmed: false,
@@ -316,7 +317,7 @@ impl Association {
             probe.min(since + DEAD_AFTER)
         });
         let idle = idle_timeout.filter(|_| !self.replaced).map(|timeout| self.active_at + timeout);
-        [watch, idle, self.ends_at].into_iter().flatten().min()
+        [watch, idle, self.ends_at, self.paths.deadline()].into_iter().flatten().min()
     }
 
     pub(crate) fn due(&self, now: Instant, idle_timeout: Option<Duration>) -> Due {
@@ -331,7 +332,10 @@ impl Association {
             return Due::Close(cause);
         }
         match self.unanswered_since {
-            Some(since) if since + DEAD_AFTER <= now => Due::Close(CloseCause::Dead),
+            Some(since) if self.watches_peer() && since + DEAD_AFTER <= now => {
+                Due::Close(CloseCause::Dead)
+            }
+            _ if self.paths.due(now) != PathDue::Nothing => Due::Path,
             _ => Due::Probe,
         }
     }

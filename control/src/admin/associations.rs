@@ -26,8 +26,10 @@ pub struct Association {
     pub id: String,
     /// The peer's id.
     pub peer_id: String,
-    /// The peer's address.
+    /// The peer's address, where it is known to receive.
     pub address: SocketAddr,
+    /// Where its newest record has come from, if that is elsewhere and not validated yet.
+    pub new_address: Option<SocketAddr>,
     /// The names of the peer's certificate.
     pub identity: String,
     /// Where its plaintext goes, where that is a backend.
@@ -59,6 +61,7 @@ impl Association {
             id: id.to_string(),
             peer_id: view.peer.to_string(),
             address: canonical(view.endpoint.remote),
+            new_address: view.new_path.map(|path| canonical(path.remote)),
             identity: entry.identity.clone().into(),
             backend: backend.map(str::to_owned),
             suite: entry.suite.name().to_owned(),

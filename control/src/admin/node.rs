@@ -91,6 +91,7 @@ impl Node {
             ready: self.is_ready(),
             uptime_s: self.started.elapsed().as_secs(),
             totals,
+            af_xdp: self.handle.af_xdp(),
             backends,
             limits: limits.into_iter().flatten().collect(),
         }

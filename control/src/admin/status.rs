@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::counters::Totals;
 use crate::datapath::fast_path::Chosen;
+use crate::xsk::XskReport;
 
 /// What does not change while a node runs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -68,6 +69,8 @@ pub struct Status {
     /// What it has counted.
     #[serde(flatten)]
     pub totals: Totals,
+    /// How frames and rings of AF_XDP are, if there are any.
+    pub af_xdp: Option<XskReport>,
     /// Its backends, in the order of the configuration.
     pub backends: Vec<BackendStatus>,
     /// What is bounded, next to what is used of it.

@@ -6,6 +6,7 @@ pub mod gate;
 pub mod interface;
 pub mod next_hops;
 pub mod options;
+pub mod own_address;
 pub mod segments;
 pub mod socket;
 pub mod trace_maps;

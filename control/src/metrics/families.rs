@@ -69,6 +69,8 @@ pub(super) const FAMILIES: &[Family] = &[
         |s| s.totals.hello_verify_requests),
     family!(Counter "xdtls_final_flights_repeated", "Final flights sent again",
         |s| s.totals.final_flights_repeated),
+    family!(Counter "xdtls_paths" ["outcome"],
+        "New addresses of established associations' peers, and what became of them", paths),
     family!(Counter "xdtls_opened_datagrams", "Plaintext datagrams, outside to inside",
         |s| s.totals.opened),
     family!(Counter "xdtls_opened_bytes", "Their bytes", |s| s.totals.opened_bytes),
@@ -112,6 +114,15 @@ fn failures(status: &Status) -> Vec<Sample> {
     let failures = &status.totals.handshake_failures;
     let count = |class: FailureClass| failures.get(class.as_str()).copied().unwrap_or(0);
     FailureClass::ALL.iter().map(|class| sample(class.as_str(), count(*class))).collect()
+}
+
+fn paths(status: &Status) -> Vec<Sample> {
+    let totals = &status.totals;
+    vec![
+        sample("new", totals.paths_new),
+        sample("validated", totals.paths_validated),
+        sample("failed", totals.paths_failed),
+    ]
 }
 
 fn outcomes(status: &Status) -> Vec<Sample> {

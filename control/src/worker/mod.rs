@@ -282,6 +282,9 @@ impl<I: Inside> Worker<I> {
                     self.parts.inside.link(link, order);
                     self.send_released(now);
                 }
+                ToWorker::Announce => {
+                    self.with_output(now, |shard, _, out| shard.announce(now, out));
+                }
                 ToWorker::Reconfigure(limits) => {
                     self.parts.shard.set_idle_timeout(limits.idle_timeout);
                     self.parts.shard.set_rekey_limits(limits.rekey);

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use tracing::info;
+use tracing::{debug, info};
 use xdtls_common::DropReason;
 use xdtls_common::id::LocalId;
 use xdtls_common::verdict::Phase;
@@ -54,6 +54,11 @@ impl<I: Inside> Output for WorkerOutput<'_, I> {
             }
             ShardEvent::Proven(id) => {
                 self.inside.proven(id);
+                Ok(())
+            }
+            ShardEvent::Path(id, change) => {
+                // A peer can bring this about with each datagram.
+                debug!(association = %id, "{}", change.as_str());
                 Ok(())
             }
             ShardEvent::Rekey(replacement) => {

@@ -13,8 +13,11 @@ mod loss;
 mod operating;
 mod page;
 mod peers;
+mod rekey;
+mod roaming;
 mod service;
 mod sizes;
+mod soak;
 mod surroundings;
 mod traffic;
 mod transmit;
@@ -80,12 +83,18 @@ fn all() -> Vec<Test> {
         limits::sixteen_datagrams_wait_for_an_association
         access::a_denied_source_is_cut_off_at_once
         adversity::a_backend_may_go_and_come_back
+        adversity::who_is_not_the_backend_is_not_heard
+        roaming::a_client_changes_its_address_in_mid_transfer
+        roaming::a_forgetful_nat_costs_nothing
+        roaming::who_only_listens_is_found_again
         operating::status_and_metrics_agree_to_the_packet
         operating::logs_name_no_peer_at_the_usual_level
         operating::associations_are_listed_shown_and_closed
         operating::a_reload_is_whole_or_nothing
         operating::a_draining_gateway_takes_nobody_new
         operating::a_trace_shows_one_peer_and_no_payload
+        rekey::new_keys_under_load_lose_nothing_and_double_nothing
+        rekey::a_gateway_asks_for_new_keys_and_its_backend_sees_one_client
         adversity::garbage_is_counted_and_disturbs_nobody
         peers::a_peer_is_a_gateway_too
         peers::strangers_and_the_node_itself_are_no_peers
@@ -105,9 +114,13 @@ fn all() -> Vec<Test> {
 /// Tests that are worth running once more where gateways transmit through AF_XDP.
 fn of_frames() -> Vec<Test> {
     let mut tests = tests![
+        soak::traffic_churn_and_faults_together
         lifetime::a_stopped_gateway_says_goodbye_and_may_come_back
         traffic::a_hundred_associations_share_two_workers
+        rekey::new_keys_under_load_lose_nothing_and_double_nothing
         sizes::every_size_passes_both_ways
+        roaming::a_client_changes_its_address_in_mid_transfer
+        roaming::a_client_on_xdp_changes_its_address
         transmit::frames_carry_every_byte
         transmit::a_gateway_follows_another_mac_address
         transmit::frames_follow_the_neighbour_table
@@ -117,7 +130,11 @@ fn of_frames() -> Vec<Test> {
         surroundings::the_gateway_becomes_another_user
     ]
     .to_vec();
-    for test in tests![traffic::ipv6_works_too transmit::frames_carry_every_byte_over_ipv6] {
+    for test in tests![
+        traffic::ipv6_works_too
+        transmit::frames_carry_every_byte_over_ipv6
+        roaming::a_client_changes_its_address_over_ipv6
+    ] {
         tests.push(Test { family: Family::V6, ..test });
     }
     tests
@@ -126,6 +143,7 @@ fn of_frames() -> Vec<Test> {
 /// Tests of what only XDP has.
 fn of_xdp() -> Vec<Test> {
     let mut tests = tests![
+        soak::traffic_churn_and_faults_together
         xdp::native_mode_carries_every_byte
         xdp::generic_mode_carries_every_byte
         xdp::one_queue_serves_two_workers

@@ -10,6 +10,7 @@ use xdtls_common::id::LocalId;
 use xdtls_common::path_message::PathMessage;
 
 use super::{Output, Shard};
+use crate::paths::Cookie;
 
 /// Challenges of one association that an answer may be to: as many as are sent while one is under
 /// way for as long as a datagram may be.
@@ -18,11 +19,11 @@ const OUTSTANDING_MAX: usize = 64;
 /// The challenges that are out, of those few associations that are being asked.
 #[derive(Default)]
 pub(super) struct Proofs {
-    asked: HashMap<LocalId, VecDeque<[u8; 8]>>,
+    asked: HashMap<LocalId, VecDeque<Cookie>>,
 }
 
 impl Proofs {
-    fn ask(&mut self, id: LocalId, cookie: [u8; 8]) {
+    fn ask(&mut self, id: LocalId, cookie: Cookie) {
         let cookies = self.asked.entry(id).or_default();
         if cookies.len() == OUTSTANDING_MAX {
             cookies.pop_front();
@@ -31,7 +32,7 @@ impl Proofs {
     }
 
     /// An answer has come; whether it is one that was asked for.
-    pub(super) fn answered(&mut self, id: LocalId, cookie: [u8; 8]) -> bool {
+    pub(super) fn answered(&mut self, id: LocalId, cookie: Cookie) -> bool {
         let right = self.asked.get(&id).is_some_and(|cookies| cookies.contains(&cookie));
         if right {
             self.asked.remove(&id);
@@ -55,9 +56,9 @@ impl Shard {
             return false;
         }
         association.watch_peer();
-        let cookie = (u64::from((self.random)()) << 32 | u64::from((self.random)())).to_be_bytes();
+        let cookie = self.draw_cookie();
         self.proofs.ask(id, cookie);
-        self.send_path_message(now, id, PathMessage::Challenge(cookie), out);
+        self.send_path_message(now, id, None, PathMessage::Challenge(cookie), out);
         true
     }
 }

@@ -19,5 +19,6 @@ mod records;
 mod rekey;
 mod rekey_refused;
 mod retries;
+mod roaming;
 mod silence;
 mod takeover;

@@ -56,6 +56,12 @@ fn associations(status: &Status) -> Lines {
         line("handshakes failed", failed),
         line("rekeyed", grouped(totals.rekeyed)),
     ];
+    if totals.paths_new > 0 {
+        let (validated, failed) = (grouped(totals.paths_validated), grouped(totals.paths_failed));
+        let outcomes =
+            format!("{} ({validated} validated, {failed} given up)", grouped(totals.paths_new));
+        lines.push(line("new addresses", outcomes));
+    }
     if totals.overload > 0 {
         lines.push(line("overload", "yes: new handshakes give way".to_owned()));
     }
@@ -73,6 +79,10 @@ fn traffic(status: &Status) -> Lines {
     if status.about.xdp_mode.is_some() {
         let (received, sent) = (grouped(totals.fast_path), grouped(totals.fast_path_sent));
         lines.push(line("by AF_XDP", format!("{received} datagrams received, {sent} sent")));
+    }
+    if let Some(af_xdp) = &status.af_xdp {
+        let (full, other) = (grouped(af_xdp.rx_ring_full), grouped(af_xdp.rx_dropped));
+        lines.push(line("AF_XDP lost", format!("{full} at full rings, {other} otherwise")));
     }
     let too_big = totals.drops.get("too_big").copied().unwrap_or(0);
     let largest = status.about.max_plaintext;

@@ -1,4 +1,3 @@
-mod random;
 mod service;
 
 use super::accounting::FrameAccount;
@@ -128,14 +127,6 @@ fn a_frame_of_another_set_is_refused() {
     let (_set, mut shards, _nic) = simulated(1, 1);
     let (_other_set, mut other_shards, _other_nic) = simulated(1, 1);
     shards[0].return_frame(other_shards[0].allocate().unwrap());
-}
-
-#[test]
-fn frames_are_as_large_as_the_mtu_needs() {
-    assert_eq!(ChunkSize::for_mtu(1500), Some(ChunkSize::Small));
-    assert_eq!(ChunkSize::for_mtu(1774), Some(ChunkSize::Small));
-    assert_eq!(ChunkSize::for_mtu(1775), Some(ChunkSize::Page));
-    assert_eq!(ChunkSize::for_mtu(9000), None);
 }
 
 #[test]

@@ -111,6 +111,7 @@ impl Node {
                 ToHandshakes::Installed(now, id)
             }
             ShardEvent::Proven(id) => return self.tell_link(now, LinkEvent::Proven(id)),
+            ShardEvent::Path(_, change) => return self.journal.paths.push(change),
             ShardEvent::Rekey(wish) => ToHandshakes::Begin(now, Start::Replace(wish)),
             ShardEvent::Replaced { old, new } => {
                 self.tell_link(now, LinkEvent::Replaced(old, new));
