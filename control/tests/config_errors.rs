@@ -85,7 +85,7 @@ fn unknown_keys() {
     assert_snapshot!(replaced("ca = ", ["ca_file = \"x\"\nca = "]), @"gateway.toml:10: unknown key `ca_file` in [clients]; did you mean `ca`? (known keys: ca)");
     assert_snapshot!(replaced("[gateway]", ["[gateway]\npath_mut = 1400"]), @"gateway.toml:3: unknown key `path_mut` in [gateway]; did you mean `path_mtu`? (known keys: answer_hellos, datapath, handshake_workers, interface, listen, path_mtu, transmit, workers, xdp_mode, zero_copy)");
     assert_snapshot!(appended(["[limit]\nhalf_open = 3", "colour = 'blue'"]), @r"
-    gateway.toml:15: unknown key `limit` in this file; did you mean `limits`? (known keys: access, admin, backend, clients, forward, gateway, identity, limits, metrics, process, rule)
+    gateway.toml:15: unknown key `limit` in this file; did you mean `limits`? (known keys: access, admin, backend, clients, forward, gateway, identity, limits, metrics, peer, process, rule)
     gateway.toml:15: unknown key `colour` in [[backend]]; remove it (known keys: address, name, source_addresses)
     ");
 }
@@ -320,4 +320,39 @@ fn metrics_are_for_this_machine_only() {
     gateway.toml:16: metrics.listen: `0.0.0.0:9090` can be reached from outside, and asks nobody who they are; use a loopback address, and a proxy with authentication to export it
     gateway.toml:16: metrics.listen: must be a string, found integer; write for example `listen = "127.0.0.1:9090"`
     "#);
+}
+
+/// A link that is right.
+const PEER: &str = r#"
+[[peer]]
+name = "berlin"
+certificate_name = "berlin.example"
+address = "192.0.2.7:4433"
+listen = "127.0.0.1:5000"
+deliver = "127.0.0.1:6000"
+"#;
+
+#[test]
+fn peers_may_stand_beside_backends_or_alone() {
+    assert!(check(&format!("{MINIMAL}{PEER}")).is_ok());
+    let backend = MINIMAL.find("[[backend]]").unwrap();
+    assert!(check(&format!("{}{PEER}", &MINIMAL[..backend])).is_ok());
+}
+
+#[test]
+fn peers() {
+    let with = |from: &str, to: &str| PEER.replace(from, to);
+    let twice = format!("{PEER}{PEER}");
+    assert_snapshot!(appended([
+        "[[peer]]\n",
+        &twice,
+        &with("\"berlin\"", "\"app\""),
+        &with("192.0.2.7:4433", "0.0.0.0:4433"),
+        &with("192.0.2.7:4433", "[2001:db8::7]:4433"),
+        &with("deliver = \"127.0.0.1:6000\"", "deliver = \"[::1]:6000\""),
+        &with("listen =", "key_sha256 = \"abc\"\nlisten ="),
+    ]));
+    let own = with("192.0.2.7:4433", "10.0.0.1:4433");
+    let text = MINIMAL.replace("0.0.0.0:4433", "10.0.0.1:4433");
+    assert_snapshot!(check(&format!("{text}{own}")).unwrap_err(), @"gateway.toml:19: peer.address: `10.0.0.1:4433` is gateway.listen: this node cannot be its own peer; give the peer's address");
 }

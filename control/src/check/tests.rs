@@ -282,3 +282,45 @@ async fn a_configuration_that_cannot_be_read_is_a_list_of_problems() {
     let text = run(&folder.path().join("absent.toml")).await.to_string();
     assert!(text.starts_with("PROBLEM") && text.contains("absent.toml"), "{text}");
 }
+
+const PEER: &str = "\
+[[peer]]
+name = \"other\"
+certificate_name = \"other.example\"
+address = \"10.0.0.9:4433\"
+listen = \"127.0.0.1:5000\"
+deliver = \"127.0.0.1:6000\"
+";
+
+#[tokio::test]
+async fn links_lead_elsewhere_and_their_ports_are_ours() {
+    let folder = folder();
+    let own = crate::handshake::Identity::read(
+        &folder.path().join("gateway.pem"),
+        &folder.path().join("gateway.key"),
+        None,
+    );
+    let own: String = own.unwrap().key_sha256().unwrap().map(|byte| format!("{byte:02x}")).concat();
+    let text = format!("{TEXT}{PEER}key_sha256 = \"{own}\"\n");
+    let judged = judged(folder.path(), &text, |facts| {
+        facts.peers[0].leads_back = true;
+        facts.peers[0].listen = Err("it is somebody else's".to_owned());
+    });
+    assert_snapshot!(judged.await, @r"
+    PROBLEM  peer other: its address is this node itself
+             -> give the peer's address
+    PROBLEM  peer other: key_sha256 is this node's own key
+             -> give that of the peer's key
+    PROBLEM  peer other: 127.0.0.1 cannot be listened on: it is somebody else's
+             -> give an address that `ip address` shows, such as 127.0.0.1
+    3 problems, no warnings
+    ");
+}
+
+#[tokio::test]
+async fn peers_need_no_backend() {
+    let folder = folder();
+    let backend = TEXT.find("[[backend]]").unwrap();
+    let text = format!("{}{PEER}", &TEXT[..backend]);
+    assert_eq!(judged(folder.path(), &text, |_| {}).await, "no problems, no warnings\n");
+}

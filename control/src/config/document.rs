@@ -151,6 +151,12 @@ impl<'a> Section<'a> {
         self.document.report(self.offset, Problem::Missing { key: self.path(key), remedy });
     }
 
+    /// Reports that the table as a whole cannot stay.
+    pub(super) fn refuse(&self, wrong: String, remedy: &str) {
+        let (key, remedy) = (self.name.to_owned(), remedy.to_owned());
+        self.document.report(self.offset, Problem::Invalid { key, wrong, remedy });
+    }
+
     /// Reports all keys that were never asked for.
     pub(super) fn finish(mut self) {
         self.known.sort_unstable();

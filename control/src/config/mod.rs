@@ -47,7 +47,7 @@ pub const REKEY_TIME: RangeInclusive<Duration> =
 pub const FLOW_IDLE_TIMEOUT: RangeInclusive<Duration> =
     Duration::from_secs(1)..=Duration::from_secs(24 * 3600);
 
-/// A checked configuration of `xdtls gateway`.
+/// A checked configuration of `xdtls gateway` or `xdtls peer`.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Config {
     /// `[gateway]`
@@ -58,8 +58,11 @@ pub struct Config {
     pub clients: Clients,
     /// `[limits]`
     pub limits: Limits,
-    /// `[[backend]]`: at least one, with different names, in the file's order.
+    /// `[[backend]]`: at least one where there are no peers, with different names, in the file's
+    /// order.
     pub backends: Vec<Backend>,
+    /// `[[peer]]`: links to other nodes, in the file's order. Only `xdtls peer` has any.
+    pub peers: Vec<Peer>,
     /// `[[rule]]`: the first that matches decides. May be empty.
     pub rules: Vec<Rule>,
     /// `[forward]`
@@ -225,6 +228,24 @@ pub struct Backend {
     pub source_addresses: Vec<IpAddr>,
 }
 
+/// `[[peer]]`: a link to another node that may be opened by either.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Peer {
+    /// Name for logs and statistics. Required; no other peer or backend has it.
+    pub name: String,
+    /// The DNS name, or common name, of the peer's certificate. Required; no other peer has it.
+    pub certificate_name: String,
+    /// SHA-256 of the SubjectPublicKeyInfo of the peer's certificate. Default: any key of a
+    /// certificate with the name.
+    pub key_sha256: Option<[u8; 32]>,
+    /// Where the peer listens. Default: only the peer opens.
+    pub address: Option<SocketAddr>,
+    /// UDP address of this host: what local programs send there comes out at the peer. Required.
+    pub listen: SocketAddr,
+    /// The local program that gets what comes from the peer. Required; of the same family.
+    pub deliver: SocketAddr,
+}
+
 /// `[[rule]]`: sends certain clients to a backend.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Rule {
@@ -296,6 +317,22 @@ mod tests {
         assert_eq!(config.rules[0].backend, 1);
         assert_eq!(config.forward.default_backend, Some(0));
         assert_eq!(config.admin.socket, Some(PathBuf::from("/run/xdtls/admin.sock")));
+    }
+
+    #[test]
+    fn the_example_of_a_peer_is_read_as_it_says() {
+        const PEER: &str = include_str!("../../../docs/examples/peer.toml");
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["hamburg.pem", "hamburg.key", "ca.pem"] {
+            std::fs::write(folder.path().join(name), "").unwrap();
+        }
+        let uncommented = PEER.replace("#key_sha256", "key_sha256");
+        for (text, key) in [(PEER, None), (&*uncommented, Some([0; 32]))] {
+            let config = Config::parse(text, &folder.path().join("peer.toml")).unwrap();
+            let [peer] = &config.peers[..] else { panic!("{:?}", config.peers) };
+            assert_eq!((peer.name.as_str(), peer.key_sha256), ("berlin", key));
+            assert!(config.backends.is_empty());
+        }
     }
 
     #[test]
