@@ -46,8 +46,6 @@ pub(crate) fn direct(bytes: &[u8]) {
 
 #[test]
 fn whatever_happens_the_world_does_what_the_model_says() {
-    use xdtls_proto::paths::PathChange;
-
     let one = variable("XDTLS_SEED");
     let seeds = one.map_or(0..variable("XDTLS_SEEDS").unwrap_or(SEEDS), |seed| seed..seed + 1);
     let mut delivered = 0;
