@@ -26,9 +26,10 @@ impl World {
         Front { secrets: self.secrets(now_s / PERIOD_S + 1), now_s, local_port }
     }
 
-    /// The ring whose newest secret is that of this period. It is drawn once.
+    /// The ring whose newest secret is that of this period. It is drawn once and kept for that long.
     fn secrets(&self, newest: u32) -> Arc<CookieSecrets> {
         let mut rings = self.rings.borrow_mut();
+        rings.retain(|period, _| *period == newest);
         let ring = rings.entry(newest).or_insert_with(|| {
             let mut ring = [[0; 2]; SECRETS];
             for period in newest + 1 - SECRETS as u32..=newest {
