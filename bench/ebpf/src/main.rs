@@ -18,7 +18,10 @@ use xdtls_bench_plan::reply::{
 use xdtls_bench_plan::{COOKIE_LEN, FRAME_MAX, Frame, IDENTITIES_MAX, PAYLOAD_AT, Plan};
 
 /// How often the clock is read at most before a frame; each time takes some 20 ns.
-const WAIT_ROUNDS: u32 = 128;
+const WAIT_ROUNDS: u32 = 4_096;
+
+/// How much is made up for at most: as long as others may have had the CPU.
+const LATE_NS: u64 = 100_000_000;
 
 /// Some helpers are for programs under the GPL only; the kernel compares this very string.
 #[unsafe(link_section = "license")]
@@ -86,8 +89,8 @@ fn generate(context: XdpContext) -> u32 {
     INTERFACE.redirect(0, u64::from(XDP_ABORTED)).unwrap_or(XDP_ABORTED)
 }
 
-/// Waits until the next frame is due. Frames that are late are sent at once, and those of more than a
-/// millisecond are forgotten.
+/// Waits until the next frame is due. Frames that are late are sent at once, and those of more than
+/// [`LATE_NS`] are forgotten.
 #[inline(always)]
 fn wait(plan: &mut Plan) {
     let mut now_ns = 0;
@@ -98,7 +101,8 @@ fn wait(plan: &mut Plan) {
             break;
         }
     }
-    plan.due_ns = plan.due_ns.max(now_ns.saturating_sub(1_000_000)) + plan.gap_ns;
+    let earliest_ns = if plan.due_ns == 0 { now_ns } else { now_ns.saturating_sub(LATE_NS) };
+    plan.due_ns = plan.due_ns.max(earliest_ns) + plan.gap_ns;
 }
 
 /// Counts what comes back and ends it here; all else goes on.

@@ -30,6 +30,7 @@ use crate::failure::{Failure, FailureClass};
 use crate::filter::Filter;
 use crate::ids::IdAllocator;
 use crate::keys::Role;
+use crate::policy::Refusal;
 use crate::rekey::{AncestorLookup, replaced_id};
 
 struct HalfOpen<E> {
@@ -305,9 +306,9 @@ impl<A: AcceptEngine> Responders<A> {
         };
         let route = match self.route(&taken_over.identity, replaces) {
             Ok(route) => route,
-            Err(failure) => {
-                self.refuse(local, endpoint, peer, &mut taken_over);
-                return self.fail(now, local, failure);
+            Err(refusal) => {
+                self.refuse(local, endpoint, peer, &mut taken_over, refusal);
+                return self.fail(now, local, refusal.of(&taken_over.identity));
             }
         };
         let installation = Installation {
@@ -325,24 +326,29 @@ impl<A: AcceptEngine> Responders<A> {
 
     /// Where an identity leads. What replaces an association leads where that does, if both are of
     /// one identity and policy still admits it.
-    fn route(&self, identity: &PeerIdentity, replaces: Option<LocalId>) -> Result<u16, Failure> {
-        let refused = || FailureClass::Policy.because(format!("no rule admits {identity}"));
-        let route = (self.policy)(identity).ok_or_else(refused)?;
+    fn route(&self, identity: &PeerIdentity, replaces: Option<LocalId>) -> Result<u16, Refusal> {
+        let route = (self.policy)(identity)?;
         // If the old association has ended meanwhile, the worker sees to it.
         match replaces.and_then(|old| (self.ancestors)(old)) {
             None => Ok(route),
             Some(ancestor) if ancestor.identity == identity.digest() => Ok(ancestor.route),
-            Some(_) => Err(FailureClass::Authentication
-                .because(format!("{identity} is not whose association was to be replaced"))),
+            Some(_) => Err(Refusal::ReplacesAnother),
         }
     }
 
     /// Tells an authenticated peer that it is not admitted.
-    fn refuse(&mut self, local: LocalId, to: Endpoint, peer: PeerId, taken_over: &mut TakenOver) {
+    fn refuse(
+        &mut self,
+        local: LocalId,
+        to: Endpoint,
+        peer: PeerId,
+        taken_over: &mut TakenOver,
+        refusal: Refusal,
+    ) {
         if let Some(record) = alert::sealed(
             &taken_over.seal_keys,
             &mut taken_over.seal_state,
-            [alert::FATAL, alert::ACCESS_DENIED],
+            [alert::FATAL, alert::of_refusal(refusal)],
         ) {
             let datagram = prefixed(local.value(), peer.value(), &record);
             self.actions.push_back(Action::Transmit(to, datagram));

@@ -111,7 +111,7 @@ impl Scene {
     pub(super) fn with_patience(patience: Duration) -> Self {
         let (world, relay) = (World::new(KeyType::Ecdsa), Relay::new());
         let ids = || IdAllocator::new(IdLayout::for_capacity(CAPACITY, 1).unwrap(), 0..CAPACITY);
-        let route = Box::new(|_: &_| Some(1));
+        let route = Box::new(|_: &_| Ok(1));
         let random = xdtls::random::source;
         let responders =
             Responders::new(world.acceptor(), ids(), limits(PATIENCE), route, random());
