@@ -131,7 +131,7 @@ async fn start(
     let room = gateways.iter().map(towards).min().unwrap_or_default();
     let about = About::new("client", address, room, &chosen);
     let next_hops = chosen.fast_path.as_ref().and_then(|fast| fast.next_hops.clone());
-    let monitor = chosen.fast_path.as_ref().map(|fast| fast.monitor.clone());
+    let view = chosen.fast_path.as_ref().map(|fast| fast.view.clone());
     let (program, shards) = chosen.fast_path.map(|fast| (fast.program, fast.shards)).unzip();
 
     let mut wiring = Wiring::new(shape)?;
@@ -175,7 +175,7 @@ async fn start(
         trace: wiring.trace.clone(),
     };
     let worker = start_worker(0, parts)?;
-    Ok((wiring.running(vec![worker], handshakes, program, monitor), about))
+    Ok((wiring.running(vec![worker], handshakes, program, view), about))
 }
 
 fn connector(arguments: &Connect) -> Result<OpensslConnector> {

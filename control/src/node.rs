@@ -14,6 +14,7 @@ use xdtls_proto::rekey::{AncestorLookup, RekeyLimits};
 use xdtls_proto::shard::{AssociationView, ShardConfig};
 
 use crate::counters::{Counters, Place, Totals};
+use crate::datapath::fast_path::FastView;
 use crate::datapath::socket::Channel;
 use crate::datapath::xdp::{Program, XdpCounters};
 use crate::handshake_pool::{self, Machine, Pool, Settings};
@@ -24,7 +25,7 @@ use crate::registry::Registry;
 use crate::trace::Trace;
 use crate::wall_clock;
 use crate::worker::{Parts, Worker};
-use crate::xsk::{XskMonitor, XskReport};
+use crate::xsk::XskReport;
 
 /// Slots of associations and the threads that share them.
 #[derive(Clone, Copy, Debug)]
@@ -61,7 +62,7 @@ impl Shape {
 }
 
 /// Expanded keys that one worker keeps at hand, in associations: about 1.1 KB each.
-const CACHED_KEYS: usize = 4096;
+pub const CACHED_KEYS: usize = 4096;
 
 /// Associations that a worker looks at for one message, so that traffic does not wait for long.
 const LOOK_AT_ONCE: usize = 64;
@@ -149,7 +150,7 @@ impl Wiring {
         workers: Vec<JoinHandle<()>>,
         handshakes: Vec<JoinHandle<()>>,
         mut program: Option<Program>,
-        xsk: Option<Arc<XskMonitor>>,
+        view: Option<FastView>,
     ) -> Running {
         if let Some(maps) = program.as_mut().and_then(Program::take_trace) {
             self.trace.mirror_to(maps);
@@ -159,7 +160,7 @@ impl Wiring {
             pool: self.pool,
             counters: self.counters.into(),
             program: program.as_ref().map(Program::counters),
-            xsk,
+            view,
             registry: self.registry,
             trace: self.trace,
             layout: self.shape.layout,
@@ -188,7 +189,7 @@ pub struct Handle {
     pool: Pool,
     counters: Arc<[Arc<Counters>]>,
     program: Option<Arc<XdpCounters>>,
-    xsk: Option<Arc<XskMonitor>>,
+    view: Option<FastView>,
     registry: Arc<Registry>,
     trace: Arc<Trace>,
     layout: IdLayout,
@@ -200,9 +201,9 @@ impl Handle {
         Totals::of(self.counters.iter().map(|counters| &**counters), self.program.as_deref())
     }
 
-    /// How frames and rings of AF_XDP are, if there are any.
-    pub fn af_xdp(&self) -> Option<XskReport> {
-        self.xsk.as_ref().map(|xsk| xsk.report())
+    /// What is to be seen of its fast path, if it has one.
+    pub fn fast_path(&self) -> Option<&FastView> {
+        self.view.as_ref()
     }
 
     /// Whom the operator watches.
@@ -288,6 +289,14 @@ pub struct Running {
 }
 
 impl Running {
+    /// The error to end with once the node may not go on as it is; never if it may.
+    pub async fn lost(&self) -> anyhow::Error {
+        match self.handle.fast_path() {
+            Some(view) => view.link.clone().lost().await,
+            None => std::future::pending().await,
+        }
+    }
+
     /// A way to the threads for whoever looks into the node.
     pub fn handle(&self) -> Handle {
         self.handle.clone()
@@ -314,7 +323,8 @@ impl Running {
                 error!("a handshake thread has panicked");
             }
         }
-        if let Some(XskReport { frames, missing, held, .. }) = handle.af_xdp() {
+        if let Some(view) = handle.fast_path() {
+            let XskReport { frames, missing, held, .. } = view.sockets.report();
             match missing + held {
                 0 => info!(frames, "no AF_XDP frame is missing"),
                 _ => error!(frames, missing, held, "AF_XDP frames are missing: please report this"),

@@ -115,6 +115,24 @@ impl Lab {
         Ok(lab)
     }
 
+    /// Deletes the link between client and gateway.
+    pub fn cut(&self) -> Result<()> {
+        self.free_client_interface();
+        self.gateway.ip(&["link", "delete", OUTSIDE]).map(drop)
+    }
+
+    /// Makes it anew.
+    pub fn mend(&self) -> Result<()> {
+        let (near, far) = (self.family.cidr(1, 1), self.family.cidr(1, 2));
+        Veth::pair(&self.client, OUTSIDE, &near, &self.gateway, OUTSIDE, &far, 2)?
+            .disable_tx_offload()?;
+        if self.datapath != "socket" {
+            let program = self.client.pass_xdp(OUTSIDE)?;
+            *self.peer_program.lock().unwrap_or_else(PoisonError::into_inner) = Some(program);
+        }
+        Ok(())
+    }
+
     /// Joins client and gateway once more, by interfaces called `detour`.
     pub fn add_detour(&self) -> Result<()> {
         let (near, far) = (self.family.cidr(3, 1), self.family.cidr(3, 2));

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::admin::{About, Association, BackendStatus, LimitStatus, Page, Status};
 use crate::counters::{DropCount, Totals};
+use crate::datapath::link::{LinkState, LinkStatus};
 use crate::reload::Reloaded;
 use crate::trace::Event;
 use crate::xsk::XskReport;
@@ -90,6 +91,12 @@ pub(crate) fn gateway() -> Status {
             limit("half_open", 12, 1_024),
             limit("backend_flows", 40_000, 65_536),
         ],
+        interface: Some(LinkStatus {
+            name: "eth0".to_owned(),
+            state: LinkState::Up,
+            mtu: 1500,
+            queues: 4,
+        }),
     }
 }
 
@@ -112,6 +119,7 @@ pub(crate) fn client() -> Status {
         af_xdp: None,
         backends: Vec::new(),
         limits: vec![LimitStatus { name: "associations".to_owned(), used: 0, limit: 1024 }],
+        interface: None,
         ..gateway()
     }
 }

@@ -225,6 +225,7 @@ async fn the_interface_is_compared_with_the_path() {
     let folder = folder();
     let text = TEXT.replace("[[identity]]", "interface = \"eth7\"\n[[identity]]");
     let interface = |mtu, xdp_program| Interface {
+        up: true,
         name: "eth7".to_owned(),
         index: 7,
         queues: 1,

@@ -8,11 +8,12 @@ use anyhow::{Context, Result, bail, ensure};
 use tracing::{info, warn};
 
 use super::interface::Interface;
+use super::link::{Link, Served};
 use super::next_hops::{self, NextHops};
 use super::options::{AnswerHellos, Datapath, DatapathOptions, Transmit, XdpMode};
 use super::xdp::{Answering, Program, Steered};
 use crate::node::Shape;
-use crate::xsk::{ShardXsk, XskMonitor, XskOptions, XskSet};
+use crate::xsk::{LINK_HEADER, ShardXsk, XskMonitor, XskOptions, XskSet};
 
 /// The fast path of one node.
 pub struct FastPath {
@@ -20,14 +21,23 @@ pub struct FastPath {
     pub program: Program,
     /// The workers' sockets, by shard.
     pub shards: Vec<ShardXsk>,
-    /// What sees those sockets beside the workers.
-    pub monitor: Arc<XskMonitor>,
     /// How the program runs: native or generic.
     pub mode: &'static str,
     /// Whether the sockets share memory with the driver.
     pub zero_copy: bool,
     /// Where frames go, if the workers' sockets transmit, too.
     pub next_hops: Option<NextHops>,
+    /// What is to be seen of it while it is at work.
+    pub view: FastView,
+}
+
+/// What is to be seen of a fast path while it is at work.
+#[derive(Clone)]
+pub struct FastView {
+    /// Its frames and rings.
+    pub sockets: Arc<XskMonitor>,
+    /// The interface, which may go down or away.
+    pub link: Link,
 }
 
 /// What was chosen.
@@ -100,7 +110,7 @@ async fn try_open(
     let hellos = if answering.is_some() { hellos } else { "" };
     let steered = Steered { listen, layout: shape.layout, queues, leaves_replies, answering };
     let mut program = Program::load(&steered)?;
-    let monitor = Arc::new(set.monitor().context("AF_XDP sockets")?);
+    let monitor = set.monitor().context("AF_XDP sockets")?;
     let taken = set.take_shards();
     for (index, socket) in taken.iter().flat_map(ShardXsk::map_entries) {
         program.steer_to(index, socket)?;
@@ -118,7 +128,11 @@ async fn try_open(
          {transmit}{hellos}"
     );
     let zero_copy = set.is_zero_copy();
-    let fast_path = FastPath { program, shards: taken, monitor, mode, zero_copy, next_hops };
+    let required = options.datapath == Datapath::Xdp;
+    let mtu_max = (interface.room(chunk) - LINK_HEADER) as u32;
+    let link = Link::watch(&interface, Served { queues, mtu_max }, required);
+    let view = FastView { sockets: Arc::new(monitor), link };
+    let fast_path = FastPath { program, shards: taken, mode, zero_copy, next_hops, view };
     Ok(Chosen { fast_path: Some(fast_path), words })
 }
 

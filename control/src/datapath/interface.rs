@@ -2,10 +2,14 @@
 
 use anyhow::{Context, Result};
 use futures_util::TryStreamExt;
-use rtnetlink::packet_route::link::{LinkAttribute, LinkInfo, LinkXdp};
+use rtnetlink::packet_route::link::{LinkAttribute, LinkFlags, LinkInfo, LinkMessage, LinkXdp};
+use rtnetlink::{Handle, LinkGetRequest};
 use thiserror::Error;
 
 use crate::xsk::{ChunkSize, LINK_HEADER};
+
+/// `-ENODEV`: how the kernel says that it knows no such interface.
+const NO_SUCH_DEVICE: i32 = -19;
 
 /// Drivers that receive into AF_XDP frames of any size when that is zero-copy.
 const EXACT: [&str; 4] = ["i40e", "ice", "mlx5_core", "virtio_net"];
@@ -25,6 +29,8 @@ pub struct Interface {
     pub name: String,
     /// The kernel's number for it.
     pub index: u32,
+    /// Whether packets can pass: it is up, and its cable or other end is.
+    pub up: bool,
     /// Receive queues that are in use.
     pub queues: u32,
     /// Its MTU in bytes.
@@ -75,24 +81,31 @@ impl Interface {
 
     /// Asks the kernel for the interface called `name`.
     pub async fn find(name: &str) -> Result<Self> {
-        let (connection, handle, _) = rtnetlink::new_connection().context("rtnetlink")?;
-        let connection = tokio::spawn(connection);
-        let mut links = handle.link().get().match_name(name.to_owned()).execute();
-        let link = links.try_next().await;
-        connection.abort();
-        let link =
-            link.ok().flatten().with_context(|| format!("there is no network interface {name}"))?;
+        let link = ask(|handle| handle.link().get().match_name(name.to_owned())).await;
+        let link = link?.with_context(|| format!("there is no network interface {name}"))?;
+        Self::from_link(link)
+    }
+
+    /// Asks the kernel for the interface with this number; `None` if it is gone.
+    pub async fn find_by_index(index: u32) -> Result<Option<Self>> {
+        let link = ask(|handle| handle.link().get().match_index(index)).await?;
+        link.map(Self::from_link).transpose()
+    }
+
+    fn from_link(link: LinkMessage) -> Result<Self> {
         let mut interface = Self {
-            name: name.to_owned(),
+            name: String::new(),
             index: link.header.index,
-            queues: receive_queues(name)?,
+            up: link.header.flags.contains(LinkFlags::Up | LinkFlags::LowerUp),
+            queues: 1,
             mtu: 1500,
             kind: None,
-            driver: driver(name),
+            driver: None,
             xdp_program: None,
         };
         for attribute in link.attributes {
             match attribute {
+                LinkAttribute::IfName(name) => interface.name = name,
                 LinkAttribute::Mtu(mtu) => interface.mtu = mtu,
                 LinkAttribute::LinkInfo(infos) => {
                     interface.kind = infos.iter().find_map(|info| match info {
@@ -110,7 +123,23 @@ impl Interface {
                 _ => {}
             }
         }
+        interface.queues = receive_queues(&interface.name)?;
+        interface.driver = driver(&interface.name);
         Ok(interface)
+    }
+}
+
+/// Asks the kernel for one interface; `None` if there is none.
+async fn ask(request: impl FnOnce(&Handle) -> LinkGetRequest) -> Result<Option<LinkMessage>> {
+    let (connection, handle, _) = rtnetlink::new_connection().context("rtnetlink")?;
+    let connection = tokio::spawn(connection);
+    let link = request(&handle).execute().try_next().await;
+    connection.abort();
+    match link {
+        Err(rtnetlink::Error::NetlinkError(refused)) if refused.raw_code() == NO_SUCH_DEVICE => {
+            Ok(None)
+        }
+        link => Ok(link?),
     }
 }
 
@@ -135,6 +164,7 @@ mod tests {
         Interface {
             name: "nic".to_owned(),
             index: 1,
+            up: true,
             queues: 1,
             mtu,
             kind: None,

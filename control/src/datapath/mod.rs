@@ -4,6 +4,7 @@ pub mod access_maps;
 pub mod fast_path;
 pub mod gate;
 pub mod interface;
+pub mod link;
 pub mod next_hops;
 pub mod options;
 pub mod own_address;

@@ -20,6 +20,7 @@ fn good() -> Facts {
         load: Load::Loads,
         link: Ok(Link {
             interface: Interface {
+                up: true,
                 name: "eth0".to_owned(),
                 index: 2,
                 queues: 4,

@@ -79,14 +79,12 @@ impl Report {
         }
         page += "\n| gateway | before | at work | after |\n|---|---|---|---|\n";
         let all = [self.begin, self.at_work, self.end];
-        let rows: [(&str, fn(Resources) -> i64); 4] = [
-            ("resident memory, KiB", |it| it.resident_kib as i64),
-            ("descriptors", |it| it.descriptors as i64),
-            ("map entries", |it| it.map_entries as i64),
-            ("map entries that rest", |it| it.map_entries_resting as i64),
-        ];
-        for (what, of) in rows {
-            let [begin, at_work, end] = all.map(of);
+        for (what, [begin, at_work, end]) in [
+            ("resident memory, KiB", all.map(|it| it.resident_kib)),
+            ("descriptors", all.map(|it| it.descriptors)),
+            ("map entries", all.map(|it| it.map_entries)),
+            ("map entries that rest", all.map(|it| it.map_entries_resting)),
+        ] {
             page += &format!("| {what} | {begin} | {at_work} | {end} |\n");
         }
         page

@@ -25,7 +25,7 @@ const ASK_AGAIN: Duration = Duration::from_millis(250);
 const ASK_TIMES: u32 = 8;
 
 /// The pause between two visits of a visitor, in milliseconds.
-const BETWEEN_VISITS: RangeInclusive<usize> = 10..=90;
+const BETWEEN_VISITS: RangeInclusive<usize> = 150..=350;
 
 /// How long one receive waits, so that a program sees in time that it is to stop.
 const TICK: Duration = Duration::from_millis(20);

@@ -6,6 +6,7 @@
 
 mod access;
 mod adversity;
+mod host;
 mod identity;
 mod lifetime;
 mod limits;
@@ -64,6 +65,7 @@ macro_rules! tests {
 fn all() -> Vec<Test> {
     let mut tests = tests![
         lifetime::a_killed_gateway_is_noticed_and_reconnected_to
+        host::a_gateway_killed_at_any_moment_gets_its_clients_back
         identity::strangers_and_wrong_names_are_reported_and_disturb_nobody
         loss::twenty_programs_get_through_a_bad_road
         lifetime::a_stopped_gateway_says_goodbye_and_may_come_back
@@ -98,6 +100,8 @@ fn all() -> Vec<Test> {
         rekey::new_keys_under_load_lose_nothing_and_double_nothing
         rekey::a_gateway_asks_for_new_keys_and_its_backend_sees_one_client
         adversity::garbage_is_counted_and_disturbs_nobody
+        host::a_full_disk_costs_only_log_lines
+        host::a_gateway_that_was_stopped_goes_on
         surroundings::no_thread_keeps_privileges
         surroundings::the_gateway_becomes_another_user
     ]
@@ -117,6 +121,8 @@ fn all() -> Vec<Test> {
 fn of_frames() -> Vec<Test> {
     let mut tests = tests![
         soak::traffic_churn_and_faults_together
+        host::a_link_may_go_down_and_up
+        host::without_its_interface_a_gateway_goes_on_with_sockets
         lifetime::a_stopped_gateway_says_goodbye_and_may_come_back
         traffic::a_hundred_associations_share_two_workers
         rekey::new_keys_under_load_lose_nothing_and_double_nothing
@@ -146,6 +152,13 @@ fn of_frames() -> Vec<Test> {
 fn of_xdp() -> Vec<Test> {
     let mut tests = tests![
         soak::traffic_churn_and_faults_together
+        host::a_link_may_go_down_and_up
+        host::an_mtu_may_change
+        host::queues_may_be_added
+        host::without_its_interface_a_gateway_goes_on_with_sockets
+        host::where_xdp_is_required_a_gateway_ends_with_its_interface
+        host::without_privileges_sockets_carry_on
+        service::too_little_locked_memory_is_named
         xdp::native_mode_carries_every_byte
         xdp::generic_mode_carries_every_byte
         xdp::one_queue_serves_two_workers
@@ -176,6 +189,7 @@ fn of_xdp() -> Vec<Test> {
 fn of_sockets() -> Vec<Test> {
     let mut tests = tests![
         transmit::a_client_follows_another_mac_address
+        host::monotonic_clocks_of_hosts_need_not_agree
         surroundings::exit_codes_are_as_documented
         surroundings::a_service_manager_is_told
     ]

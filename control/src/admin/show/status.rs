@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{Lines, group, grouped, line, time};
 use crate::admin::{LimitStatus, Status};
+use crate::datapath::link::LinkStatus;
 
 /// A status in groups, what is asked first at the top.
 pub fn status(status: &Status) -> String {
@@ -31,6 +32,13 @@ fn node(status: &Status) -> Lines {
     if let (Some(mode), Some(zero_copy)) = (&about.xdp_mode, about.zero_copy) {
         let copy = if zero_copy { "zero-copy" } else { "copy mode" };
         lines.push(line("xdp mode", format!("{mode}, {copy}")));
+    }
+    if let Some(LinkStatus { name, state, mtu, queues }) = &status.interface {
+        let state = state.as_str();
+        lines.push(line(
+            "interface",
+            format!("{name} is {state}, MTU {mtu}, {queues} receive queues"),
+        ));
     }
     lines.push(line(
         "workers",
