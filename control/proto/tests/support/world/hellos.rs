@@ -32,9 +32,10 @@ impl World {
         Front { secrets, now_s, local_port }
     }
 
-    /// The ring whose newest secret is that of this period. It is drawn once.
+    /// The ring whose newest secret is that of this period. It is drawn once and kept for that long.
     fn secrets(&self, seed: u64, newest: u32) -> Arc<CookieSecrets> {
         let mut rings = self.rings.borrow_mut();
+        rings.retain(|(_, period), _| *period == newest);
         let ring = rings.entry((seed, newest)).or_insert_with(|| {
             let mut ring = [[0; 2]; SECRETS];
             for period in newest + 1 - SECRETS as u32..=newest {
