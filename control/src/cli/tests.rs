@@ -114,6 +114,33 @@ fn connect_has_defaults() {
 }
 
 #[test]
+fn clients_show_certificates_or_a_pre_shared_key() {
+    let with = |proof: &str| {
+        let line = "xdtls connect --gateway g:1 --listen 127.0.0.1:5000";
+        match parse(&format!("{line} {proof}"))?.command {
+            Command::Connect(connect) => Ok::<_, String>(connect.proof),
+            other => panic!("{other:?}"),
+        }
+    };
+    let two = "--certificate a.pem --key a.key --certificate b.pem --key b.key --ca ca.pem";
+    let proof = with(&format!("{two} --crl a.crl --crl b.crl")).unwrap();
+    assert_eq!((proof.certificate.len(), proof.key.len(), proof.crl.len()), (2, 2, 2));
+    let psk = with("--psk-identity sensor-7 --psk-file psk.txt").unwrap();
+    assert_eq!(psk.psk_identity.as_deref(), Some("sensor-7"));
+    for (incomplete, lacking) in [
+        ("", "--certificate"),
+        ("--certificate a.pem --key a.key", "--ca"),
+        ("--certificate a.pem --ca ca.pem", "--key"),
+        ("--psk-identity sensor-7", "--psk-file"),
+        ("--psk-file psk.txt", "--psk-identity"),
+        ("--psk-identity sensor-7 --psk-file psk.txt --ca ca.pem", "cannot be used with"),
+    ] {
+        let said = with(incomplete).unwrap_err();
+        assert!(said.contains(lacking), "{incomplete}: {said}");
+    }
+}
+
+#[test]
 fn server_name_may_differ_from_the_host() {
     let connect = connect("--gateway [::1]:4433 --server-name gateway").unwrap();
     assert_eq!(connect.gateway.host, "::1");

@@ -39,8 +39,9 @@ const SOCKET_PATH_BYTES_MAX: usize = 107;
 
 pub(super) fn config(mut root: Section<'_>) -> Option<Config> {
     let gateway = gateway(root.table("gateway"));
-    let (has_psk, clients) = peers::clients(root.table("clients"));
-    let identities = peers::identities(&mut root, has_psk);
+    let clients = root.table("clients");
+    let identities = peers::identities(&mut root, clients.has("psk_file"));
+    let clients = peers::clients(clients);
     let limits = limits(root.table("limits"));
     let (names, backends) = backends(&mut root);
     let rules = peers::rules(&mut root, &names);
