@@ -98,7 +98,7 @@ pub enum Command {
     /// End DTLS associations and forward their datagrams to backends
     Gateway(Gateway),
     /// Carry local UDP flows to a gateway, each in an association of its own
-    Connect(Connect),
+    Connect(Box<Connect>),
     /// Find what is wrong with a configuration, without starting anything
     Check(Check),
     /// Find what keeps XDP from a network interface, or slows it down

@@ -18,7 +18,7 @@ fn parse(line: &str) -> Result<Cli, String> {
 fn connect(more: &str) -> Result<Connect, String> {
     let line = "xdtls connect --listen 127.0.0.1:5000 --certificate c.pem --key c.key --ca ca.pem";
     match parse(&format!("{line} {more}"))?.command {
-        Command::Connect(connect) => Ok(connect),
+        Command::Connect(connect) => Ok(*connect),
         other => panic!("{other:?}"),
     }
 }
