@@ -43,7 +43,7 @@ fn run(command: Command) -> Result<Exit> {
     match command {
         Command::Gateway(arguments) => runtime.block_on(gateway::run(arguments))?,
         Command::Peer(arguments) => runtime.block_on(gateway::run_peer(arguments))?,
-        Command::Connect(arguments) => runtime.block_on(connect::run(arguments))?,
+        Command::Connect(arguments) => runtime.block_on(connect::run(*arguments))?,
         Command::DevCerts(options) => {
             let written = dev_certs::write(&options)?;
             print!("{}", dev_certs::summary(&options, &written));

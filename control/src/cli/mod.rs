@@ -104,7 +104,7 @@ pub enum Command {
     /// Be a gateway that also keeps links to peers, which either end may open
     Peer(Peer),
     /// Carry local UDP flows to a gateway, each in an association of its own
-    Connect(Connect),
+    Connect(Box<Connect>),
     /// Find what is wrong with a configuration, without starting anything
     Check(Check),
     /// Find what keeps XDP from a network interface, or slows it down

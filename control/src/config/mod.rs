@@ -300,9 +300,20 @@ mod tests {
 
     const EXAMPLE: &str = include_str!("../../../docs/examples/gateway.toml");
 
+    /// All files that the example names, commented out or not.
+    const FILES: [&str; 7] = [
+        "gateway.pem",
+        "gateway.key",
+        "gateway.pass",
+        "ca.pem",
+        "ca.crl",
+        "psk.txt",
+        "sensors-ca.pem",
+    ];
+
     fn parse(text: &str) -> Config {
         let folder = tempfile::tempdir().unwrap();
-        for name in ["gateway.pem", "gateway.key", "ca.pem"] {
+        for name in FILES {
             std::fs::write(folder.path().join(name), "").unwrap();
         }
         Config::parse(text, &folder.path().join("gateway.toml")).unwrap()
@@ -344,6 +355,10 @@ mod tests {
         });
         let config = parse(&uncommented.collect::<Vec<_>>().join("\n"));
         assert_eq!(config.limits, Limits::default());
+        assert!(!config.gateway.require_server_name && !config.clients.allow_no_forward_secrecy);
+        assert_eq!((config.clients.crl.len(), config.identities[0].server_names.len()), (1, 2));
+        assert!(config.clients.psk_file.is_some());
+        assert_eq!(config.rules.len(), 7, "one of each kind");
         assert_eq!(config.gateway.path_mtu, 1500);
         let interface = Some("eth0".to_owned());
         let datapath = DatapathOptions { interface, ..DatapathOptions::default() };

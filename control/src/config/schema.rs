@@ -41,8 +41,9 @@ const SOCKET_PATH_BYTES_MAX: usize = 107;
 
 pub(super) fn config(mut root: Section<'_>) -> Option<Config> {
     let gateway = gateway(root.table("gateway"));
-    let (has_psk, clients) = peers::clients(root.table("clients"));
-    let identities = peers::identities(&mut root, has_psk);
+    let clients = root.table("clients");
+    let identities = peers::identities(&mut root, clients.has("psk_file"));
+    let clients = peers::clients(clients);
     let limits = limits(root.table("limits"));
     let peer_tables = root.tables("peer");
     let (names, backends) = backends(&mut root, peer_tables.is_empty());

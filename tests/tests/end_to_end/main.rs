@@ -199,6 +199,8 @@ fn of_sockets() -> Vec<Test> {
         surroundings::a_service_manager_is_told
     ]
     .to_vec();
+    let [page] = tests![page::the_identities_page_works_as_written];
+    tests.push(Test { needs: Some("openssl"), ..page });
     let [unit] = tests![service::systemd_accepts_the_unit];
     tests.push(Test { needs: Some("systemd-analyze"), ..unit });
     tests
