@@ -62,6 +62,8 @@ drop_reasons! {
     HandshakeReplayed = "handshake_replayed",
     /// The ClientHello does not offer the extended master secret.
     ExtendedMasterSecretMissing = "extended_master_secret_missing",
+    /// The ClientHello's rekey token is not that of an association which exists.
+    RekeyToken = "rekey_token",
     /// As many handshakes as are allowed are under way, or no more ClientHellos can be remembered.
     HalfOpenLimit = "half_open_limit",
     /// As many handshakes as one source (an IPv4 address or an IPv6 /64) may have are under way, or
@@ -105,6 +107,9 @@ drop_reasons! {
     /// An answer to an authentic record withheld by its rate limit: a final flight or
     /// no_renegotiation.
     RateLimited = "rate_limited",
+    /// More than three times the bytes that have come from an address of the peer's which it has not
+    /// shown to receive at.
+    UnvalidatedPath = "unvalidated_path",
     /// A plaintext datagram larger than the path carries.
     TooBig = "too_big",
     /// The keys have sealed as many records as is safe.

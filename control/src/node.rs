@@ -1,6 +1,6 @@
 //! What gateway and client have in common: threads, their queues, and an orderly end.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -9,6 +9,8 @@ use tokio::sync::oneshot;
 use tracing::{error, info};
 use xdtls_common::id::{IdLayout, LocalId};
 use xdtls_proto::ids::IdAllocator;
+use xdtls_proto::policy::Admission;
+use xdtls_proto::rekey::{AncestorLookup, RekeyLimits};
 use xdtls_proto::shard::{AssociationView, ShardConfig};
 
 use crate::counters::{Counters, Place, Totals};
@@ -21,7 +23,9 @@ use crate::mailbox::{Mailbox, Postbox, mailbox};
 use crate::messages::{ToHandshakes, ToWorker, WorkerLimits};
 use crate::registry::Registry;
 use crate::trace::Trace;
+use crate::wall_clock;
 use crate::worker::{Parts, Worker};
+use crate::xsk::XskReport;
 
 /// Slots of associations and the threads that share them.
 #[derive(Clone, Copy, Debug)]
@@ -51,6 +55,7 @@ impl Shape {
             index,
             path_mtu,
             idle_timeout: None,
+            rekey: RekeyLimits::default(),
             cached_keys: CACHED_KEYS.min(self.capacity as usize),
         }
     }
@@ -98,6 +103,12 @@ impl Wiring {
         })
     }
 
+    /// Lets the registry judge by these rules whoever is installed.
+    pub fn admit_by(&self, admission: Arc<Admission>) {
+        let nobody = self.registry.admit_by(admission, &HashSet::new(), 0);
+        debug_assert!(nobody.is_empty(), "the threads have not been started");
+    }
+
     /// Counters for one more thread.
     pub fn new_counters(&mut self, place: Place) -> Arc<Counters> {
         let counters = Arc::new(Counters::new(place));
@@ -105,12 +116,13 @@ impl Wiring {
         counters
     }
 
-    /// Starts the handshake threads; `machine` makes one for a range of ids.
+    /// Starts the handshake threads; `machine` makes one for a range of ids, which finds in the lookup
+    /// what is kept of associations for those that replace them.
     pub fn start_handshakes<M: Machine>(
         &mut self,
         channel: &Channel,
         program: Option<&Program>,
-        mut machine: impl FnMut(IdAllocator) -> M,
+        mut machine: impl FnMut(IdAllocator, AncestorLookup) -> M,
     ) -> io::Result<Vec<JoinHandle<()>>> {
         let mailboxes = std::mem::take(&mut self.handshake_mail);
         let mut threads = Vec::new();
@@ -126,7 +138,8 @@ impl Wiring {
                 trace: self.trace.clone(),
             };
             let name = format!("handshakes-{index}");
-            threads.push(handshake_pool::spawn(name, machine(ids), mailbox, surroundings)?);
+            let machine = machine(ids, self.registry.ancestors());
+            threads.push(handshake_pool::spawn(name, machine, mailbox, surroundings)?);
         }
         Ok(threads)
     }
@@ -193,6 +206,11 @@ impl Handle {
         self.view.as_ref()
     }
 
+    /// How frames and rings of AF_XDP are, if there are any.
+    pub fn af_xdp(&self) -> Option<XskReport> {
+        self.view.as_ref().map(|view| view.monitor.report())
+    }
+
     /// Whom the operator watches.
     pub fn trace(&self) -> &Arc<Trace> {
         &self.trace
@@ -237,6 +255,27 @@ impl Handle {
     pub fn reconfigure(&self, settings: impl Fn() -> Settings, limits: WorkerLimits) {
         self.pool.reconfigure(settings);
         self.workers.iter().for_each(|worker| worker.post(ToWorker::Reconfigure(limits)));
+    }
+
+    /// Judges all associations by other rules, and closes those that they do not admit, among them
+    /// those of the PSK identities in `gone`; how many. The handshakes must know the rules already.
+    pub fn admit_by(&self, admission: Arc<Admission>, gone: &HashSet<String>) -> usize {
+        let refused = self.registry.admit_by(admission, gone, wall_clock::now_s());
+        let mut by_worker = vec![Vec::new(); self.workers.len()];
+        for (id, refusal) in &refused {
+            by_worker[self.layout.shard_of(id.value()) as usize].push((*id, *refusal));
+        }
+        for (worker, refused) in self.workers.iter().zip(by_worker) {
+            for chunk in refused.chunks(LOOK_AT_ONCE) {
+                worker.post(ToWorker::Dismiss(chunk.to_vec()));
+            }
+        }
+        refused.len()
+    }
+
+    /// Lets all peers hear from us, because our own address has changed.
+    pub fn announce(&self) {
+        self.workers.iter().for_each(|worker| worker.post(ToWorker::Announce));
     }
 
     /// Begins no more handshakes.
@@ -287,6 +326,12 @@ impl Running {
         for handshakes in self.handshakes {
             if handshakes.join().is_err() {
                 error!("a handshake thread has panicked");
+            }
+        }
+        if let Some(XskReport { frames, missing, held, .. }) = handle.af_xdp() {
+            match missing + held {
+                0 => info!(frames, "no AF_XDP frame is missing"),
+                _ => error!(frames, missing, held, "AF_XDP frames are missing: please report this"),
             }
         }
         let totals = handle.totals();

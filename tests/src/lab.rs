@@ -190,6 +190,18 @@ impl Lab {
         self.family.host(1, 1)
     }
 
+    /// Any host of the network between client and gateway.
+    pub fn client_host(&self, host: u8) -> IpAddr {
+        self.family.host(1, host)
+    }
+
+    /// Takes the client's address `from` away and gives it `to`.
+    pub fn move_client(&self, from: u8, to: u8) -> Result<()> {
+        let old = self.family.cidr(1, from);
+        self.client.ip(&["address", "delete", &old, "dev", OUTSIDE])?;
+        self.client.add_address(OUTSIDE, &self.family.cidr(1, to))
+    }
+
     /// A port of the backend's host.
     pub fn backend_address(&self, port: u16) -> SocketAddr {
         (self.family.host(2, 2), port).into()

@@ -43,6 +43,11 @@ impl Status {
         self.0["associations"].as_u64().unwrap_or(u64::MAX)
     }
 
+    /// How many of a total were of one kind: `handshake_failures`, `associations_ended`.
+    pub fn of_kind(&self, total: &str, kind: &str) -> u64 {
+        self.0[total][kind].as_u64().unwrap_or(0)
+    }
+
     /// How many are in a handshake now.
     pub fn half_open(&self) -> u64 {
         self.0["half_open"].as_u64().unwrap_or(u64::MAX)
@@ -70,13 +75,9 @@ impl Status {
         drops.map(|(reason, count)| (reason.clone(), count.as_u64().unwrap_or(u64::MAX))).collect()
     }
 
-    /// How many frames its AF_XDP sockets have, and how many of them are somewhere; `None` without
-    /// such sockets.
-    pub fn frames(&self) -> Option<(i64, i64)> {
-        let frames = self.0["frames"].as_object()?;
-        let count = |name: &str| frames.get(name).and_then(Value::as_i64);
-        let places = ["rx", "tx", "fill", "completion", "free", "held"];
-        Some((count("all")?, places.into_iter().filter_map(count).sum()))
+    /// How many frames of its AF_XDP sockets are nowhere; `None` without such sockets.
+    pub fn frames_missing(&self) -> Option<i64> {
+        self.0["af_xdp"]["missing"].as_i64()
     }
 
     /// Where the node listens.

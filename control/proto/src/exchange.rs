@@ -14,6 +14,7 @@ use crate::failure::{Failure, FailureClass};
 use crate::filter::{Filter, Filtered};
 use crate::keys::{DirectionKeys, KeyPair, Role};
 use crate::record_plane::{ExpandedKey, SealState, open};
+use crate::rekey::RekeyKey;
 use crate::replay::ReplayWindow;
 use crate::suite::CipherSuite;
 
@@ -53,6 +54,10 @@ pub struct TakenOver {
     pub held: Vec<Vec<u8>>,
     /// Whether both sides sent the xdtls extension.
     pub extension: bool,
+    /// Whether both hellos carry the same rekey token.
+    pub replaces: bool,
+    /// Shows that an association which is to replace this one belongs to the same two ends.
+    pub rekey_key: RekeyKey,
     /// Who the peer is.
     pub identity: PeerIdentity,
 }
@@ -187,6 +192,12 @@ impl<E: Engine> Exchange<E> {
             &finished.client_random,
             &finished.server_random,
         );
+        let rekey_key = RekeyKey::derive(
+            finished.suite,
+            &finished.master_secret,
+            &finished.client_random,
+            &finished.server_random,
+        );
         let (seal_keys, open_keys) = pair.into_seal_and_open(self.role);
         let window =
             window_behind_finished(&open_keys, self.filter.into_encrypted()).ok_or_else(|| {
@@ -206,6 +217,8 @@ impl<E: Engine> Exchange<E> {
             final_flight: self.final_flight,
             held: self.held,
             extension: finished.extension,
+            replaces: finished.replaces,
+            rekey_key,
             identity: finished.identity,
         })
     }

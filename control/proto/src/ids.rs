@@ -4,6 +4,7 @@
 //! still under way for the old association meet an unknown id and not a stranger's.
 
 use std::collections::VecDeque;
+use std::iter::StepBy;
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
@@ -12,16 +13,23 @@ use xdtls_common::id::{IdLayout, LocalId};
 /// How long a slot rests between two associations.
 pub const QUARANTINE: Duration = Duration::from_secs(120);
 
+/// The free slots of one shard.
+struct Lane {
+    /// Slots that were never used.
+    fresh: StepBy<Range<u32>>,
+    /// The ids of slots that have rested or need not.
+    rested: VecDeque<LocalId>,
+}
+
 /// Allocates the ids of a range of slots.
 pub struct IdAllocator {
     layout: IdLayout,
     slots: u32,
-    /// Slots that were never used.
-    fresh: Range<u32>,
+    lanes: Box<[Lane]>,
+    /// The shard whose turn it is.
+    next: usize,
     /// Slots that were given back: until when they rest, and the id that is not to come again.
     resting: VecDeque<(Instant, LocalId)>,
-    /// The ids of slots that have rested or need not.
-    rested: VecDeque<LocalId>,
 }
 
 impl IdAllocator {
@@ -32,24 +40,46 @@ impl IdAllocator {
 
     /// An allocator for `slots`, all of them free.
     pub fn new(layout: IdLayout, slots: Range<u32>) -> Self {
+        let shards = layout.shards();
+        let lane = |shard: u32| {
+            let first = slots.start + (shard + shards - slots.start % shards) % shards;
+            let fresh = (first..slots.end.max(first)).step_by(shards as usize);
+            Lane { fresh, rested: VecDeque::new() }
+        };
         Self {
             layout,
             slots: slots.len() as u32,
-            fresh: slots,
+            lanes: (0..shards).map(lane).collect(),
+            next: 0,
             resting: VecDeque::new(),
-            rested: VecDeque::new(),
         }
     }
 
-    /// A new id, or `None` when no slot is free. Those that rest are free once
-    /// [`IdAllocator::poll_rested`] has yielded them. `random` is called for 32 random bits.
-    pub fn allocate(&mut self, random: impl FnMut() -> u32) -> Option<LocalId> {
-        if let Some(slot) = self.fresh.next() {
+    /// A new id, of each shard in turn, or `None` when no slot is free. Those that rest are free
+    /// once [`IdAllocator::poll_rested`] has yielded them. `random` is called for 32 random bits.
+    pub fn allocate(&mut self, mut random: impl FnMut() -> u32) -> Option<LocalId> {
+        let lanes = self.lanes.len();
+        (0..lanes).find_map(|_| {
+            let shard = self.next;
+            self.next = (shard + 1) % lanes;
+            self.allocate_in(shard as u32, &mut random)
+        })
+    }
+
+    /// A new id of one shard, or `None` when it has no free slot here.
+    pub fn allocate_in(&mut self, shard: u32, random: impl FnMut() -> u32) -> Option<LocalId> {
+        let lane = self.lanes.get_mut(shard as usize)?;
+        if let Some(slot) = lane.fresh.next() {
             return Some(self.draw(slot, 0, random));
         }
-        let old = self.rested.pop_front()?;
+        let old = lane.rested.pop_front()?;
         let slot = self.layout.slot_of(old.value());
         Some(self.draw(slot, self.layout.generation_of(old.value()), random))
+    }
+
+    /// Which shard owns the association with this id.
+    pub fn shard_of(&self, id: LocalId) -> u32 {
+        self.layout.shard_of(id.value())
     }
 
     /// Gives an id back.
@@ -59,7 +89,12 @@ impl IdAllocator {
 
     /// Gives an id back that no peer has seen: its slot needs no rest.
     pub fn release_unused(&mut self, id: LocalId) {
-        self.rested.push_front(id);
+        self.rested(id).push_front(id);
+    }
+
+    fn rested(&mut self, id: LocalId) -> &mut VecDeque<LocalId> {
+        let shard = self.shard_of(id) as usize;
+        &mut self.lanes[shard].rested
     }
 
     /// An id whose slot has rested: nobody needs to know it any more.
@@ -69,7 +104,7 @@ impl IdAllocator {
             return None;
         }
         self.resting.pop_front();
-        self.rested.push_back(id);
+        self.rested(id).push_back(id);
         Some(id)
     }
 
@@ -116,6 +151,24 @@ mod tests {
         assert_eq!(drawn.len(), 50);
         assert!(drawn.iter().all(|id| (50..100).contains(&layout.slot_of(*id))));
         assert_eq!(ids.allocate(&mut random), None);
+    }
+
+    #[test]
+    fn shards_have_their_turns_and_one_can_be_chosen() {
+        let layout = IdLayout::for_capacity(16, 3).unwrap();
+        let mut ids = IdAllocator::new(layout, 4..12);
+        let mut random = counter();
+        let chosen: Vec<_> = (0..3).map(|_| ids.allocate_in(1, &mut random).unwrap()).collect();
+        let slots: Vec<_> = chosen.iter().map(|id| layout.slot_of(id.value())).collect();
+        assert_eq!(slots, [4, 7, 10]);
+        assert_eq!(ids.allocate_in(1, &mut random), None);
+        assert_eq!(ids.allocate_in(3, &mut random), None);
+        let rest: Vec<_> =
+            (0..5).map(|_| layout.slot_of(ids.allocate(&mut random).unwrap().value())).collect();
+        assert_eq!(rest, [6, 5, 9, 8, 11]);
+        assert_eq!(ids.allocate(&mut random), None);
+        ids.release_unused(chosen[2]);
+        assert_eq!(ids.allocate(&mut random).map(|id| layout.slot_of(id.value())), Some(10));
     }
 
     #[test]

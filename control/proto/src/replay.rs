@@ -62,6 +62,11 @@ impl ReplayWindow {
         sequence > self.newest
     }
 
+    /// The highest sequence number received: as many records, at least, the peer has sealed.
+    pub const fn newest(&self) -> u64 {
+        self.newest
+    }
+
     fn advance(&mut self, newest: u64) {
         let blocks = newest / WORD_BITS - self.newest / WORD_BITS;
         for back in 0..blocks.min(WORDS) {

@@ -19,4 +19,4 @@ pub use associations::{Association, Page};
 pub use node::{Backends, Bounds, Node};
 pub use protocol::{AccessChange, Request, Response};
 pub use server::{Answer, serve};
-pub use status::{About, BackendStatus, FrameStatus, LimitStatus, Status};
+pub use status::{About, BackendStatus, LimitStatus, Status};

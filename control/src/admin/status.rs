@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::counters::Totals;
 use crate::datapath::fast_path::Chosen;
 use crate::datapath::link::LinkStatus;
-use crate::xsk::{FrameAccount, FrameBook};
+use crate::xsk::XskReport;
 
 /// What does not change while a node runs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -90,32 +90,14 @@ pub struct Status {
     /// What it has counted.
     #[serde(flatten)]
     pub totals: Totals,
+    /// How frames and rings of AF_XDP are, if there are any.
+    pub af_xdp: Option<XskReport>,
     /// Its backends, in the order of the configuration.
     pub backends: Vec<BackendStatus>,
     /// What is bounded, next to what is used of it.
     pub limits: Vec<LimitStatus>,
-    /// Where the frames of AF_XDP are, if there are any.
-    pub frames: Option<FrameStatus>,
     /// The interface that XDP was attached to, if it was.
     pub interface: Option<LinkStatus>,
-}
-
-/// Where the frames of AF_XDP sockets are. While traffic flows the parts are of different moments;
-/// at rest they add up to all.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct FrameStatus {
-    /// All of them.
-    pub all: u64,
-    /// Each of them is in one of these places.
-    #[serde(flatten)]
-    pub account: FrameAccount,
-}
-
-impl FrameStatus {
-    /// Where they are now.
-    pub fn of(book: &FrameBook) -> Self {
-        Self { all: book.frames() as u64, account: book.account() }
-    }
 }
 
 /// How a backend is doing.

@@ -14,6 +14,7 @@ use toml::de::DeTable;
 mod document;
 pub mod duration;
 mod error;
+mod peers;
 mod schema;
 mod value;
 
@@ -22,12 +23,25 @@ use crate::datapath::options::DatapathOptions;
 pub use error::{ConfigError, ConfigErrors, Problem};
 use xdtls_common::front::FrontLimits;
 pub use xdtls_proto::name_pattern::{NamePattern, NamePatternError};
+use xdtls_proto::policy::PeerPattern;
+use xdtls_proto::rekey::RekeyLimits;
 
 /// Associations that a gateway or client may be configured to hold.
 pub const ASSOCIATIONS: RangeInclusive<u32> = 1..=1 << 20;
 
 /// Path MTUs in bytes: what every IPv4 host takes (RFC 1122, section 3.3.3) up to jumbo frames.
 pub const PATH_MTU: RangeInclusive<u16> = 576..=9216;
+
+/// Records of one direction after which keys are replaced. The most is well below what AES-GCM
+/// allows, 2^24.5, so that there is time for it; the fewest cost a handshake each.
+pub const REKEY_RECORDS: RangeInclusive<u64> = 256..=1 << 24;
+
+/// The same in bytes of plaintext, both directions together.
+pub const REKEY_BYTES: RangeInclusive<u64> = 1 << 20..=1 << 38;
+
+/// The same in time.
+pub const REKEY_TIME: RangeInclusive<Duration> =
+    Duration::from_secs(60)..=Duration::from_secs(7 * 24 * 3600);
 
 /// How long a flow without datagrams may be kept.
 pub const FLOW_IDLE_TIMEOUT: RangeInclusive<Duration> =
@@ -108,6 +122,9 @@ pub struct Gateway {
     /// `datapath`, `interface`, `xdp_mode`, `zero_copy`, `transmit`, `answer_hellos`: how packets travel. Default:
     /// `auto`.
     pub datapath: DatapathOptions,
+    /// Whether clients are refused that ask for no server name, or for one that no identity has.
+    /// Default: no, they get the first identity.
+    pub require_server_name: bool,
 }
 
 /// `[[identity]]`: a certificate of the gateway and its key.
@@ -115,15 +132,26 @@ pub struct Gateway {
 pub struct Identity {
     /// PEM file with the chain, the leaf first. Required; it exists.
     pub certificate: PathBuf,
-    /// PEM file with the leaf's private key. Required; it exists.
+    /// File with the leaf's private key, PEM or DER. Required; it exists.
     pub key: PathBuf,
+    /// File with the passphrase of the key. Default: none; it exists.
+    pub key_passphrase_file: Option<PathBuf>,
+    /// The names that clients ask for to be shown it. Default: none, those of the certificate.
+    pub server_names: Vec<NamePattern>,
 }
 
 /// `[clients]`: whom the gateway lets in.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Clients {
-    /// PEM file with the CA certificates that client certificates chain to. Required; it exists.
-    pub ca: PathBuf,
+    /// PEM file with the CA certificates that client certificates chain to. Required unless there
+    /// are pre-shared keys; it exists.
+    pub ca: Option<PathBuf>,
+    /// Files with lists of revoked certificates, PEM or DER. Default: none; they exist.
+    pub crl: Vec<PathBuf>,
+    /// File with pre-shared keys. Default: none; it exists.
+    pub psk_file: Option<PathBuf>,
+    /// Whether a pre-shared key may do alone, without a key exchange. Default: no.
+    pub allow_no_forward_secrecy: bool,
 }
 
 /// `[limits]`: bounds of everything that clients can make the gateway keep.
@@ -145,6 +173,10 @@ pub struct Limits {
     /// Time without datagrams after which an association ends: up to 168h. Default: `None`, never
     /// (`0s` in the file).
     pub idle_timeout: Option<Duration>,
+    /// `rekey_after_records`, `rekey_after_bytes`, `rekey_after_time`: when clients are asked to
+    /// replace an association by one with new keys: after 256 to 16777216 records of one direction,
+    /// 1 MiB to 256 GiB of plaintext, 1m to 168h. Default: 8388608 records, 64 GiB, 4h.
+    pub rekey: RekeyLimits,
     /// Time without datagrams after which a backend flow closes: 1s to 24h. Default: 2m.
     pub flow_idle_timeout: Duration,
     /// Backend flows at once: 1 to 1048576. Default: 65536.
@@ -154,7 +186,7 @@ pub struct Limits {
     pub drain: Duration,
     /// `hello_replies`, `hello_replies_per_source`, `slow_hellos`: what each CPU may do in a second
     /// for senders that have not shown a cookie: 0, which is no limit, to 10000000.
-    /// Default: 2000000, 10000, 1000.
+    /// Default: 10000000, 10000, 1000.
     pub front: FrontLimits,
 }
 
@@ -168,11 +200,12 @@ impl Default for Limits {
             handshake_burst_per_source: 200,
             handshake_deadline: Duration::from_secs(15),
             idle_timeout: None,
+            rekey: RekeyLimits::default(),
             flow_idle_timeout: Duration::from_secs(120),
             backend_flows: 65_536,
             drain: Duration::ZERO,
             front: FrontLimits {
-                replies: 2_000_000,
+                replies: 10_000_000,
                 replies_per_source: 10_000,
                 slow_hellos: 1_000,
             },
@@ -192,13 +225,24 @@ pub struct Backend {
     pub source_addresses: Vec<IpAddr>,
 }
 
-/// `[[rule]]`: sends the clients with a certain name to a backend.
+/// `[[rule]]`: sends certain clients to a backend.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Rule {
-    /// Compared with the certificate's DNS names and its common name. Required.
-    pub certificate_name: NamePattern,
+    /// Which clients. Required.
+    pub peer: RulePeer,
     /// Position in [`Config::backends`]. Required.
     pub backend: usize,
+}
+
+/// What a rule looks at: one of `certificate_name`, `uri`, `email`, `ip`, `spki_sha256`, `ca` and
+/// `psk_identity`.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum RulePeer {
+    /// What the configuration says itself.
+    Pattern(PeerPattern),
+    /// PEM file with certificates, one of which is an authority of the client's certificate; it
+    /// exists.
+    Authority(PathBuf),
 }
 
 /// `[forward]`: what happens to clients that no rule matches.

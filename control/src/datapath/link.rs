@@ -14,7 +14,6 @@ use tokio::sync::watch;
 use tracing::{info, warn};
 
 use super::interface::Interface;
-use crate::xsk::ChunkSize;
 
 /// How often the interface is looked at. Not everything that matters is announced: the kernel tells
 /// nobody of rtnetlink that the number of queues has changed.
@@ -72,8 +71,8 @@ impl From<&Interface> for LinkStatus {
 pub struct Served {
     /// Queues that have sockets.
     pub queues: u32,
-    /// The room that a packet has.
-    pub chunk: ChunkSize,
+    /// The largest MTU whose packets fit into frames, in bytes.
+    pub mtu_max: u32,
 }
 
 /// An interface that is watched as long as the runtime lasts.
@@ -158,8 +157,7 @@ fn changes(
         });
     }
     if now.mtu != before.mtu {
-        let fits = ChunkSize::for_mtu(now.mtu as usize)
-            .is_some_and(|chunk| chunk.bytes() <= served.chunk.bytes());
+        let fits = now.mtu <= served.mtu_max;
         let consequence = if fits {
             ""
         } else {
@@ -191,7 +189,7 @@ mod tests {
     fn told(now: LinkStatus, required: bool) -> Vec<(bool, String)> {
         let before =
             LinkStatus { name: "eth0".to_owned(), state: LinkState::Up, mtu: 1500, queues: 2 };
-        let served = Served { queues: 2, chunk: ChunkSize::Small };
+        let served = Served { queues: 2, mtu_max: 1774 };
         changes(&before, &LinkStatus { name: "eth0".to_owned(), ..now }, served, required)
     }
 

@@ -7,6 +7,7 @@ pub mod interface;
 pub mod link;
 pub mod next_hops;
 pub mod options;
+pub mod own_address;
 pub mod segments;
 pub mod socket;
 pub mod trace_maps;

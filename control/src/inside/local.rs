@@ -128,6 +128,14 @@ impl Inside for Local {
         }
     }
 
+    fn replaced(&mut self, _now: Instant, old: LocalId, new: LocalId) {
+        let Some(from) = self.by_id.remove(&old) else { return };
+        if let Some(program) = self.programs.get_mut(&from) {
+            program.state = State::Open(new);
+        }
+        self.by_id.insert(new, from);
+    }
+
     fn closed(&mut self, now: Instant, id: LocalId, cause: CloseCause) {
         let Some(from) = self.by_id.remove(&id) else { return };
         if cause == CloseCause::Dead {

@@ -39,6 +39,10 @@ pub trait Inside {
     /// A request to open has failed.
     fn failed(&mut self, request: u64, reason: &str);
 
+    /// `new` has taken the place of `old`: all that was the old one's is the new one's from now on.
+    /// The inside may hear of `new` for the first time.
+    fn replaced(&mut self, now: Instant, old: LocalId, new: LocalId);
+
     /// An association has ended.
     fn closed(&mut self, now: Instant, id: LocalId, cause: CloseCause);
 
@@ -84,6 +88,12 @@ pub trait Inside {
 pub fn watch(poll: BorrowedFd<'_>, fd: BorrowedFd<'_>, token: Token) -> io::Result<()> {
     let data = epoll::EventData::new_u64(token);
     Ok(epoll::add(poll, fd, data, epoll::EventFlags::IN)?)
+}
+
+/// Gives a socket that is watched another name.
+fn watch_as(poll: BorrowedFd<'_>, fd: BorrowedFd<'_>, token: Token) -> io::Result<()> {
+    let data = epoll::EventData::new_u64(token);
+    Ok(epoll::modify(poll, fd, data, epoll::EventFlags::IN)?)
 }
 
 /// What every inside needs of its worker.

@@ -262,6 +262,7 @@ impl<I: Inside> Worker<I> {
                     });
                 }
                 ToWorker::Failed(request, reason) => self.parts.inside.failed(request, &reason),
+                ToWorker::RekeyFailed(id) => self.parts.shard.rekey_failed(now, id),
                 ToWorker::Look(ids, answer) => {
                     let shard = &mut self.parts.shard;
                     let views = ids.into_iter().map(|id| shard.look(now, id)).collect();
@@ -271,8 +272,19 @@ impl<I: Inside> Worker<I> {
                 ToWorker::Close(id, answer) => {
                     let _ = answer.send(self.close(now, id));
                 }
+                ToWorker::Dismiss(refused) => {
+                    self.with_output(now, |shard, _, out| {
+                        for (id, refusal) in refused {
+                            shard.close(now, id, CloseCause::NotAdmitted(refusal), out);
+                        }
+                    });
+                }
+                ToWorker::Announce => {
+                    self.with_output(now, |shard, _, out| shard.announce(now, out));
+                }
                 ToWorker::Reconfigure(limits) => {
                     self.parts.shard.set_idle_timeout(limits.idle_timeout);
+                    self.parts.shard.set_rekey_limits(limits.rekey);
                     self.parts.inside.reconfigure(limits.flows);
                 }
                 ToWorker::Stop => *stop = true,
@@ -293,7 +305,10 @@ impl<I: Inside> Worker<I> {
 
     fn install(&mut self, now: Instant, installation: Installation) {
         let (id, route, token) = (installation.local, installation.route, installation.token);
-        self.parts.inside.established(now, id, route, token);
+        // What is to replace another is none of the inside's business until it does.
+        if installation.replaces.is_none() {
+            self.parts.inside.established(now, id, route, token);
+        }
         self.with_output(now, |shard, _, out| {
             shard.install(now, installation, out);
             while let Some((id, datagram)) = out.inside.poll_released() {

@@ -1,11 +1,13 @@
 //! All AF_XDP sockets of an interface over one memory.
 
+use std::io;
 use std::sync::Arc;
 
 use super::accounting::{Flows, FrameAccount};
 use super::error::{Place, Step, XskError};
 use super::frame::Frame;
 use super::kernel_ring::RingKind;
+use super::monitor::XskMonitor;
 use super::options::{FrameDemand, XskOptions};
 use super::pool::Memory;
 use super::port::Port;
@@ -16,16 +18,10 @@ use super::socket::{Sharing, XskSocket};
 
 /// A set of sockets: one for each shard on each queue.
 pub struct XskSet {
-    book: FrameBook,
-    shards: Vec<ShardXsk>,
-    zero_copy: bool,
-}
-
-/// Tells where the frames of a set are, also when its shards have been handed out.
-#[derive(Clone)]
-pub struct FrameBook {
     memory: Arc<Memory>,
     queues: Vec<Arc<Queue>>,
+    shards: Vec<ShardXsk>,
+    zero_copy: bool,
 }
 
 impl XskSet {
@@ -74,7 +70,7 @@ impl XskSet {
                 ShardXsk::new((index, count), ports, memory.clone(), spare, flows)
             })
             .collect();
-        Self { book: FrameBook { memory, queues }, shards, zero_copy }
+        Self { memory, queues, shards, zero_copy }
     }
 
     /// Hands the shards out, each to be moved to its worker. Empty the second time.
@@ -87,13 +83,6 @@ impl XskSet {
         self.zero_copy
     }
 
-    /// Where its frames are.
-    pub fn book(&self) -> &FrameBook {
-        &self.book
-    }
-}
-
-impl FrameBook {
     /// How many frames there are.
     pub fn frames(&self) -> usize {
         self.memory.umem.frames()
@@ -102,16 +91,19 @@ impl FrameBook {
     /// Where they are. Each number is as of the last batch of its shard, so that the total is exact
     /// only while no worker is working.
     pub fn account(&self) -> FrameAccount {
-        let flows = self.memory.ledger.sum();
-        let completion = self.queues.iter().map(|queue| i64::from(queue.completed())).sum();
-        FrameAccount {
-            rx: flows.waiting,
-            tx: flows.transmitted - flows.completed - completion,
-            fill: flows.filled - flows.received - flows.waiting,
-            completion,
-            free: self.memory.free_frames() as i64 + flows.spare,
-            held: flows.held,
+        FrameAccount::of(&self.memory, &self.queues)
+    }
+
+    /// Something that sees the set when its shards are somewhere else; to be had before they are.
+    pub fn monitor(&self) -> io::Result<XskMonitor> {
+        let mut sockets = Vec::new();
+        for shard in &self.shards {
+            for (queue, socket) in (0..).zip(shard.fds()) {
+                sockets.push((queue, socket.try_clone_to_owned()?));
+            }
         }
+        sockets.sort_by_key(|(queue, _)| *queue);
+        Ok(XskMonitor::new(self.memory.clone(), self.queues.clone(), sockets))
     }
 }
 

@@ -121,8 +121,8 @@ impl World {
 
     fn balance(&mut self) -> FrameAccount {
         self.shards.iter_mut().for_each(|shard| assert!(!shard.flush().unwrap()));
-        let account = self.set.book().account();
-        assert_eq!(account.total(), self.set.book().frames() as i64, "{account:?}");
+        let account = self.set.account();
+        assert_eq!(account.total(), self.set.frames() as i64, "{account:?}");
         let FrameAccount { rx, tx, fill, completion, free, held } = account;
         assert!([rx, tx, fill, completion, free, held].iter().all(|n| *n >= 0), "{account:?}");
         account

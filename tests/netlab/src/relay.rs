@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
+use std::num::NonZeroU64;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{self, Receiver};
 
@@ -17,9 +18,10 @@ const CLIENTS_MAX: usize = 1_024;
 
 /// Passes datagrams on in both directions and loses some of them, and those that cannot be sent.
 ///
-/// Each client gets a source port of its own towards the target. Lines of standard input change the
-/// road: `drop PERCENT` loses so many from then on, `rebind` gives each client another source port,
-/// as a NAT does that has forgotten it. SIGTERM ends it with one JSON line: {"passed":N,"lost":N}.
+/// Each client gets a source port of its own towards the target, and from time to time another if
+/// that is asked for, as behind a NAT that forgets. Lines of standard input change the road: `drop
+/// PERCENT` loses so many from then on, `rebind` gives each client another source port. SIGTERM ends
+/// it with one JSON line: {"passed":N,"lost":N,"rebound":N}.
 #[derive(Debug, Parser)]
 pub struct Options {
     /// Where clients send to; port 0 means any.
@@ -31,6 +33,10 @@ pub struct Options {
     /// How many of a hundred datagrams are lost, in each direction.
     #[arg(long, value_name = "PERCENT", default_value_t = 0, value_parser = clap::value_parser!(u8).range(0..=100))]
     drop: u8,
+    /// Gives a client another port with every COUNTth of its datagrams; what comes to the port before
+    /// is lost.
+    #[arg(long, value_name = "COUNT")]
+    rebind_every: Option<NonZeroU64>,
     /// What decides which ones.
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -45,12 +51,14 @@ pub fn run(options: &Options) -> Result<()> {
     let mut relay = Relay {
         target: options.target,
         drop: options.drop,
+        rebind_every: options.rebind_every,
         clients: Vec::new(),
         sockets: vec![listen],
         buffer: vec![0; udp::DATAGRAM_BYTES_MAX],
         random: Random::new(options.seed),
         passed: 0,
         lost: 0,
+        rebound: 0,
     };
     while !stop.load(Ordering::Relaxed) {
         while let Some(order) = orders.next()? {
@@ -60,7 +68,10 @@ pub fn run(options: &Options) -> Result<()> {
             relay.serve(index)?;
         }
     }
-    println!("{}", json_line(&[("passed", relay.passed), ("lost", relay.lost)]));
+    println!(
+        "{}",
+        json_line(&[("passed", relay.passed), ("lost", relay.lost), ("rebound", relay.rebound)])
+    );
     Ok(())
 }
 
@@ -83,13 +94,16 @@ impl Orders {
 struct Relay {
     target: SocketAddr,
     drop: u8,
-    clients: Vec<SocketAddr>,
+    rebind_every: Option<NonZeroU64>,
+    /// Where each client is, and how many datagrams it has sent.
+    clients: Vec<(SocketAddr, u64)>,
     /// First the one that clients send to, then each client's towards the target.
     sockets: Vec<UdpSocket>,
     buffer: Vec<u8>,
     random: Random,
     passed: u64,
     lost: u64,
+    rebound: u64,
 }
 
 impl Relay {
@@ -97,9 +111,7 @@ impl Relay {
         match order.split_once(' ') {
             Some(("drop", percent)) => self.drop = percent.parse()?,
             None if order == "rebind" => {
-                for socket in self.sockets.iter_mut().skip(1) {
-                    *socket = udp::bind_towards(self.target)?;
-                }
+                (0..self.clients.len()).try_for_each(|client| self.rebind(client))?;
             }
             _ => bail!("unknown order {order:?}"),
         }
@@ -122,24 +134,35 @@ impl Relay {
     }
 
     fn send_to_target(&mut self, from: SocketAddr, length: usize) -> Result<bool> {
-        let known = self.clients.iter().position(|client| *client == from);
+        let known = self.clients.iter().position(|(client, _)| *client == from);
         let client = match known {
             Some(client) => client,
             None if self.clients.len() == CLIENTS_MAX => return Ok(false),
             None => {
                 self.sockets.push(udp::bind_towards(self.target)?);
-                self.clients.push(from);
+                self.clients.push((from, 0));
                 self.clients.len() - 1
             }
         };
+        let (_, sent) = &mut self.clients[client];
+        *sent += 1;
+        if self.rebind_every.is_some_and(|count| *sent % count == 0) {
+            self.rebind(client)?;
+        }
         Ok(self.sockets[client + 1].send_to(&self.buffer[..length], self.target).is_ok())
+    }
+
+    fn rebind(&mut self, client: usize) -> Result<()> {
+        self.sockets[client + 1] = udp::bind_towards(self.target)?;
+        self.rebound += 1;
+        Ok(())
     }
 
     fn send_to_client(&mut self, client: usize, from: SocketAddr, length: usize) -> Result<bool> {
         if from != self.target {
             return Ok(false);
         }
-        Ok(self.sockets[0].send_to(&self.buffer[..length], self.clients[client]).is_ok())
+        Ok(self.sockets[0].send_to(&self.buffer[..length], self.clients[client].0).is_ok())
     }
 }
 

@@ -52,15 +52,6 @@ enum Place {
     Senders,
 }
 
-/// Whose associations end because of a fault.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Ends {
-    Nobodys,
-    /// Those of the client behind the relay.
-    OfTheRoad,
-    Everybodys,
-}
-
 impl Fault {
     /// Those after which traffic goes on at once.
     pub(super) const QUICK: [Self; 13] = [
@@ -112,12 +103,9 @@ impl Fault {
         }
     }
 
-    pub(super) fn ends(self) -> Ends {
-        match self {
-            Self::Restarted | Self::StoppedForLong | Self::Killed => Ends::Everybodys,
-            Self::Rebound => Ends::OfTheRoad,
-            _ => Ends::Nobodys,
-        }
+    /// Whether associations end because of it.
+    pub(super) fn ends_associations(self) -> bool {
+        matches!(self, Self::Restarted | Self::StoppedForLong | Self::Killed)
     }
 
     fn place(self) -> Place {

@@ -4,7 +4,7 @@ use anyhow::{Context, Result};
 use aya::maps::{Array, MapData};
 use serde::Serialize;
 use xdtls_bench::process_cost::{map, memory};
-use xdtls_common::map::AssociationValue;
+use xdtls_common::map::{AssociationValue, Tag, TagBlock};
 use xdtls_common::verdict::Phase;
 
 use crate::node::Node;
@@ -31,8 +31,8 @@ impl Resources {
         let descriptors = std::fs::read_dir(format!("/proc/{pid}/fd"))?.count() as u64;
         let resident_kib = memory(pid)?.resident / 1024;
         let mut resources = Self { resident_kib, descriptors, ..Self::default() };
-        if let Some((all, found)) = gateway.status()?.frames() {
-            resources.frames_leaked = all - found;
+        if let Some(leaked) = gateway.status()?.frames_missing() {
+            resources.frames_leaked = leaked;
             resources.count_entries(pid)?;
         }
         Ok(resources)
@@ -40,15 +40,20 @@ impl Resources {
 
     /// Reads the maps of the XDP program back from the kernel.
     fn count_entries(&mut self, pid: u32) -> Result<()> {
-        let tags: Array<MapData, [u8; 4]> = map(pid, "TAGS")?.try_into()?;
+        let tags: Array<MapData, [u8; size_of::<TagBlock>()]> = map(pid, "TAGS")?.try_into()?;
         let associations: Array<MapData, [u8; 16]> = map(pid, "ASSOCIATIONS")?.try_into()?;
-        for (slot, tag) in (0..).zip(tags.iter()) {
-            // In the kernel's maps ids are numbers of this machine.
-            let id = u32::from_ne_bytes(tag?);
-            if id == 0 {
+        let mut blocks = Vec::new();
+        for block in tags.iter() {
+            blocks.push(bytemuck::must_cast::<_, TagBlock>(block?));
+        }
+        for (slot, tag) in (0..).zip(blocks.into_iter().flatten()) {
+            if tag == Tag::EMPTY {
                 continue;
             }
-            let value: AssociationValue = bytemuck::must_cast(associations.get(&slot, 0)?);
+            let value = associations.get(&slot, 0)?;
+            // An association begins with its id, which in the kernel's maps is a number of this machine.
+            let id = u32::from_ne_bytes([value[0], value[1], value[2], value[3]]);
+            let value: AssociationValue = bytemuck::must_cast(value);
             match value.entry(id).context("a tag without its association")?.phase {
                 Phase::Resting => self.map_entries_resting += 1,
                 _ => self.map_entries += 1,

@@ -6,7 +6,6 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use super::fault::Ends;
 use crate::node::Node;
 
 /// Silence of the gateway is noticed after 30 s, and somewhat later by a client that is busy.
@@ -17,7 +16,6 @@ const READ_WITHIN: Duration = Duration::from_secs(5);
 
 /// A fault that ends associations.
 struct Cause {
-    ends: Ends,
     began: Instant,
     /// `None` while it lasts.
     over: Option<Instant>,
@@ -41,11 +39,9 @@ struct Known {
 }
 
 impl Watch {
-    /// A fault begins.
-    pub(super) fn begin(&mut self, ends: Ends, began: Instant) {
-        if ends != Ends::Nobodys {
-            self.causes.push(Cause { ends, began, over: None });
-        }
+    /// A fault begins that ends associations.
+    pub(super) fn begin(&mut self, began: Instant) {
+        self.causes.push(Cause { began, over: None });
     }
 
     /// All faults that have begun are over.
@@ -75,11 +71,9 @@ impl Watch {
             self.clients[client].began.insert(id, now);
         } else if line.contains("association ended") {
             let began = self.clients[client].began.remove(&id);
-            let on_bad_road = client == 1;
             let explains = |cause: &Cause| {
                 let over = cause.over.unwrap_or(now);
-                (cause.ends == Ends::Everybodys || on_bad_road)
-                    && began.is_some_and(|began| began < over + READ_WITHIN)
+                began.is_some_and(|began| began < over + READ_WITHIN)
                     && cause.began <= now
                     && now < over + NOTICED_WITHIN + READ_WITHIN
             };
@@ -101,17 +95,17 @@ mod tests {
 
     /// A cause of ten seconds, an association that begins and ends so many seconds after the
     /// beginning of the test, and whether that is explained.
-    fn explained(ends: Ends, client: usize, [begin, end]: [u64; 2]) -> bool {
+    fn explained([begin, end]: [u64; 2]) -> bool {
         let start = Instant::now();
         let at = |seconds| start + Duration::from_secs(seconds);
         let mut watch = Watch::default();
-        watch.clients.resize_with(2, Known::default);
+        watch.clients.resize_with(1, Known::default);
         for second in 0..200 {
             match second {
-                100 => watch.begin(ends, at(100)),
+                100 => watch.begin(at(100)),
                 110 => watch.end(at(110)),
-                _ if second == begin => watch.read(client, BEGINS, at(begin)),
-                _ if second == end => watch.read(client, ENDS, at(end)),
+                _ if second == begin => watch.read(0, BEGINS, at(begin)),
+                _ if second == end => watch.read(0, ENDS, at(end)),
                 _ => {}
             }
         }
@@ -121,13 +115,10 @@ mod tests {
 
     #[test]
     fn an_end_needs_a_fault_that_explains_it() {
-        assert!(explained(Ends::Everybodys, 0, [10, 140]));
-        assert!(explained(Ends::Everybodys, 0, [10, 105]), "while it lasts");
-        assert!(!explained(Ends::Everybodys, 0, [10, 99]), "before the fault");
-        assert!(!explained(Ends::Everybodys, 0, [10, 180]), "long after the fault");
-        assert!(!explained(Ends::Everybodys, 0, [120, 140]), "begun after the fault");
-        assert!(!explained(Ends::OfTheRoad, 0, [10, 140]), "another's fault");
-        assert!(explained(Ends::OfTheRoad, 1, [10, 140]));
-        assert!(!explained(Ends::Nobodys, 0, [10, 140]));
+        assert!(explained([10, 140]));
+        assert!(explained([10, 105]), "while it lasts");
+        assert!(!explained([10, 99]), "before the fault");
+        assert!(!explained([10, 180]), "long after the fault");
+        assert!(!explained([120, 140]), "begun after the fault");
     }
 }

@@ -84,9 +84,9 @@ impl Receiver {
     /// Ensures that every frame is there, and none of them with anybody.
     pub(crate) fn ensure_at_rest(&mut self) -> Result<()> {
         self.shards.iter_mut().try_for_each(ShardXsk::service)?;
-        let account = self.set.book().account();
+        let account = self.set.account();
         let FrameAccount { rx, tx, completion, held, .. } = account;
-        ensure!(account.total() == self.set.book().frames() as i64, "{account:?}");
+        ensure!(account.total() == self.set.frames() as i64, "{account:?}");
         ensure!([rx, tx, completion, held] == [0; 4], "{account:?}");
         Ok(())
     }

@@ -82,7 +82,7 @@ pub(crate) fn many_packets_reach_an_ordinary_socket() -> Result<()> {
         }
         // The other shard is on the same queue and may take what was sent.
         receiver.shards[1].service()?;
-        let account = receiver.set.book().account();
+        let account = receiver.set.account();
         ensure!(account.tx == 0 && account.completion == 0, "{account:?}");
     }
     receiver.ensure_at_rest()

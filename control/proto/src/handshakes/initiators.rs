@@ -17,7 +17,10 @@ use xdtls_common::prefix::{PREFIX_LEN, Prefix};
 use xdtls_common::record::{HEADER_LEN, RecordHeader, content_type};
 
 use super::deadlines::Deadlines;
-use super::{Action, Ended, Handshakes, Installation, Limits, Random, Start, prefixed, timed_out};
+use super::{
+    Action, Ended, Handshakes, Installation, Limits, Random, Replacement, Start, prefixed,
+    timed_out,
+};
 use crate::endpoint::Endpoint;
 use crate::engine::{ConnectEngine, Progress};
 use crate::exchange::Exchange;
@@ -25,6 +28,7 @@ use crate::failure::{Failure, FailureClass};
 use crate::filter::Filter;
 use crate::ids::IdAllocator;
 use crate::keys::Role;
+use crate::rekey::{AncestorLookup, Replaces};
 
 /// Retransmissions without anything new from a server that has answered, before the next attempt.
 const SILENT_TIMEOUTS: u32 = 2;
@@ -46,10 +50,19 @@ const RETRY_DELAY: Duration = Duration::from_millis(250);
 /// What somebody wants, whatever attempts it takes.
 struct Wish {
     endpoint: Endpoint,
-    token: u64,
+    token: Option<u64>,
+    /// The association that is to be replaced, and what shows that it is ours.
+    replaces: Option<(LocalId, Replaces)>,
     since: Instant,
     failed_attempts: u32,
     last_failure: Option<Failure>,
+}
+
+impl Wish {
+    fn new(now: Instant, endpoint: Endpoint) -> Self {
+        let (token, replaces, failed_attempts, last_failure) = (None, None, 0, None);
+        Self { endpoint, token, replaces, since: now, failed_attempts, last_failure }
+    }
 }
 
 /// How far an attempt has come.
@@ -83,6 +96,7 @@ pub struct Initiators<C: ConnectEngine> {
     actions: VecDeque<Action>,
     /// Addresses of the same peer, tried in turn; the one that has answered last is the first.
     addresses: VecDeque<Endpoint>,
+    ancestors: AncestorLookup,
 }
 
 impl<C: ConnectEngine> Initiators<C> {
@@ -97,6 +111,7 @@ impl<C: ConnectEngine> Initiators<C> {
             deadlines: Deadlines::default(),
             actions: VecDeque::new(),
             addresses: VecDeque::new(),
+            ancestors: Box::new(|_| None),
         }
     }
 
@@ -107,10 +122,28 @@ impl<C: ConnectEngine> Initiators<C> {
         self
     }
 
+    /// Lets associations be replaced for which `ancestors` finds what has to be shown for that.
+    pub fn with_ancestors(mut self, ancestors: AncestorLookup) -> Self {
+        self.ancestors = ancestors;
+        self
+    }
+
     fn open(&mut self, now: Instant, endpoint: Endpoint, token: u64) {
         let known = self.addresses.contains(&endpoint);
         let endpoint = self.addresses.front().filter(|_| known).copied().unwrap_or(endpoint);
-        let wish = Wish { endpoint, token, since: now, failed_attempts: 0, last_failure: None };
+        self.wish(now, Wish { token: Some(token), ..Wish::new(now, endpoint) });
+    }
+
+    fn replace(&mut self, now: Instant, Replacement { old, peer, endpoint }: Replacement) {
+        let Some(ancestor) = (self.ancestors)(old) else {
+            // It has ended meanwhile, and whoever waits for its successor with it.
+            return;
+        };
+        let replaces = Some((old, Replaces { peer, key: ancestor.key }));
+        self.wish(now, Wish { replaces, ..Wish::new(now, endpoint) });
+    }
+
+    fn wish(&mut self, now: Instant, wish: Wish) {
         if self.opening.len() >= self.limits.half_open {
             self.actions.push_back(Action::Count(DropReason::HalfOpenLimit));
             let failure = FailureClass::Limit.because("too many are opening already");
@@ -123,7 +156,11 @@ impl<C: ConnectEngine> Initiators<C> {
 
     /// Gives the wish a new id and lets its next attempt begin at `at`.
     fn schedule(&mut self, now: Instant, wish: Wish, at: Instant) -> Option<LocalId> {
-        let Some(local) = self.ids.allocate(&mut self.random) else {
+        let allocated = match &wish.replaces {
+            Some((old, _)) => self.ids.allocate_in(self.ids.shard_of(*old), &mut self.random),
+            None => self.ids.allocate(&mut self.random),
+        };
+        let Some(local) = allocated else {
             self.actions.push_back(Action::Count(DropReason::NoFreeId));
             self.ended(None, &wish, now, Err(FailureClass::Limit.because("no id is free")));
             return None;
@@ -135,7 +172,8 @@ impl<C: ConnectEngine> Initiators<C> {
 
     fn begin(&mut self, now: Instant, local: LocalId) {
         let Some(opening) = self.opening.get_mut(&local) else { return };
-        let engine = match self.connector.connect(now, self.limits.max_datagram) {
+        let replaces = opening.wish.replaces.as_ref().map(|(_, replaces)| replaces);
+        let engine = match self.connector.connect(now, self.limits.max_datagram, replaces) {
             Ok(engine) => engine,
             Err(failure) => return self.give_up(now, local, failure),
         };
@@ -218,7 +256,8 @@ impl<C: ConnectEngine> Initiators<C> {
                 let failed_attempts =
                     if *messages_seen > 0 { opening.wish.failed_attempts } else { 0 };
                 let patience = patience + failed_attempts.min(SILENT_TIMEOUTS_GROWTH);
-                let may_move_on = *messages_seen > 0 || self.addresses.len() > 1;
+                let elsewhere = opening.wish.replaces.is_none() && self.addresses.len() > 1;
+                let may_move_on = *messages_seen > 0 || elsewhere;
                 if may_move_on && *silent_timeouts >= patience {
                     let failure = fell_silent(exchange.alert_seen());
                     return self.retry(now, local, failure);
@@ -257,9 +296,14 @@ impl<C: ConnectEngine> Initiators<C> {
         let Some(opening) = self.opening.get_mut(&local) else { return };
         let stage = std::mem::replace(&mut opening.stage, Stage::Installing);
         let Stage::Exchanging { exchange, server, .. } = stage else { return };
+        let replaces = opening.wish.replaces.as_ref().map(|(old, _)| *old);
         let completed = exchange.take_over().and_then(|taken_over| {
             let no_id = || FailureClass::Protocol.because("the server has given no id");
             let peer = server.ok_or_else(no_id)?;
+            if replaces.is_some() && !taken_over.replaces {
+                let reason = "the server does not let one association replace another";
+                return Err(FailureClass::NothingInCommon.because(reason));
+            }
             Ok((taken_over, peer))
         });
         match completed {
@@ -269,7 +313,8 @@ impl<C: ConnectEngine> Initiators<C> {
                     local,
                     peer,
                     endpoint: opening.wish.endpoint,
-                    token: Some(opening.wish.token),
+                    token: opening.wish.token,
+                    replaces,
                     route: 0,
                     role: Role::Client,
                     taken_over,
@@ -284,7 +329,9 @@ impl<C: ConnectEngine> Initiators<C> {
         let Some(mut wish) = self.discard(now, local) else { return };
         let delay = jittered(RETRY_DELAY * (1 << wish.failed_attempts.min(6)), (self.random)());
         wish.failed_attempts += 1;
-        if let Some(place) = self.addresses.iter().position(|address| *address == wish.endpoint)
+        // Another address may be another machine, which knows nothing of the old association.
+        if wish.replaces.is_none()
+            && let Some(place) = self.addresses.iter().position(|address| *address == wish.endpoint)
             && let Some(next) = self.addresses.iter().cycle().nth(place + 1)
         {
             wish.endpoint = *next;
@@ -318,9 +365,11 @@ impl<C: ConnectEngine> Initiators<C> {
         now: Instant,
         outcome: Result<(), Failure>,
     ) {
-        let (token, remote) = (Some(wish.token), wish.endpoint.remote);
+        let (token, remote) = (wish.token, wish.endpoint.remote);
+        let replaces = wish.replaces.as_ref().map(|(old, _)| *old);
         let took = now.duration_since(wish.since);
-        self.actions.push_back(Action::Ended(Ended { local, token, remote, took, outcome }));
+        let ended = Ended { local, token, replaces, remote, took, outcome };
+        self.actions.push_back(Action::Ended(ended));
     }
 }
 
@@ -328,6 +377,7 @@ impl<C: ConnectEngine> Handshakes for Initiators<C> {
     fn begin(&mut self, now: Instant, start: Start) {
         match start {
             Start::Open(endpoint, token) => self.open(now, endpoint, token),
+            Start::Replace(replacement) => self.replace(now, replacement),
             // A node that only opens has no cookie secrets: nothing could have judged this hello.
             Start::Answer(_) => self.actions.push_back(Action::Count(DropReason::UnknownId)),
         }

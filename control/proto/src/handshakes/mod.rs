@@ -27,6 +27,7 @@ use crate::engine::PeerIdentity;
 use crate::exchange::TakenOver;
 use crate::failure::{Failure, FailureClass};
 use crate::keys::Role;
+use crate::policy::Refusal;
 
 /// A cookie-bearing ClientHello, as it came.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,6 +47,19 @@ pub enum Start {
     /// Our wish for an association with this peer. The number comes back with the installation or
     /// the failure.
     Open(Endpoint, u64),
+    /// Our wish for an association that replaces one of ours.
+    Replace(Replacement),
+}
+
+/// An association that is to be replaced by one with the same peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Replacement {
+    /// Our name for it.
+    pub old: LocalId,
+    /// The peer's name for it.
+    pub peer: PeerId,
+    /// Where the peer is.
+    pub endpoint: Endpoint,
 }
 
 /// What drives either side's half-open associations.
@@ -110,8 +124,10 @@ pub enum Action {
 pub struct Ended {
     /// The association's id at this end; `None` if it failed before it had one.
     pub local: Option<LocalId>,
-    /// Who asked for it, if we opened it.
+    /// Who asked for it, if we opened it and it replaces none.
     pub token: Option<u64>,
+    /// The association that it was to replace, if we opened it for that.
+    pub replaces: Option<LocalId>,
     /// The peer's address.
     pub remote: SocketAddr,
     /// How long it took.
@@ -128,8 +144,10 @@ pub struct Installation {
     pub peer: PeerId,
     /// Where the peer is.
     pub endpoint: Endpoint,
-    /// Who asked for it, if we opened it.
+    /// Who asked for it, if we opened it and it replaces none.
     pub token: Option<u64>,
+    /// The association of the same shard that it replaces as soon as the peer has used it.
+    pub replaces: Option<LocalId>,
     /// The backend that the peer's identity leads to; 0 if we opened it.
     pub route: u16,
     /// Which end we are.
@@ -138,8 +156,9 @@ pub struct Installation {
     pub taken_over: TakenOver,
 }
 
-/// Decides where an identity leads; `None` refuses it.
-pub type RoutePolicy = Box<dyn Fn(&PeerIdentity) -> Option<u16> + Send>;
+/// Decides where an identity leads, or that it is refused. It is asked at the end of each handshake,
+/// before the association becomes active.
+pub type RoutePolicy = Box<dyn Fn(&PeerIdentity) -> Result<u16, Refusal> + Send>;
 
 /// What bounds handshakes.
 #[derive(Clone, Debug)]

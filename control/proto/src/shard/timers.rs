@@ -64,6 +64,7 @@ impl Shard {
                     continue;
                 }
                 Due::Probe => self.send_probe(now, id, out),
+                Due::Path => self.look_after_path(now, id, out),
                 Due::Nothing => {}
             }
             if let Some(association) = self.table.association(id) {

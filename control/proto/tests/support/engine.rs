@@ -14,6 +14,7 @@ use xdtls_common::record::{HEADER_LEN, RecordHeader, content_type};
 use xdtls_proto::engine::{Engine, Finished, PeerIdentity, Progress};
 use xdtls_proto::failure::{Failure, FailureClass};
 use xdtls_proto::keys::Role;
+use xdtls_proto::rekey::Replaces;
 use zeroize::Zeroizing;
 
 use super::messages::{self, Hello, record};
@@ -54,10 +55,19 @@ pub(crate) struct ScriptedEngine {
 }
 
 impl ScriptedEngine {
-    pub(crate) fn new(role: Role, script: Script, rng: &mut Rng) -> Self {
+    pub(crate) fn new(
+        role: Role,
+        mut script: Script,
+        replaces: Option<&Replaces>,
+        rng: &mut Rng,
+    ) -> Self {
+        let random = rng.bytes();
+        // What is to have new keys does not continue an old session.
+        script.resumed &= replaces.is_none();
+        let rekey_token = replaces.map(|replaces| replaces.token(&random));
         Self {
             role,
-            own: script.hello(rng.bytes()),
+            own: Hello { rekey_token, ..script.hello(random) },
             first_nonce: rng.next(),
             script,
             progress: Progress::Pending,
@@ -93,6 +103,7 @@ impl ScriptedEngine {
         };
         self.own.suites = vec![*suite];
         self.own.session_id.clone_from(&hello.session_id);
+        self.own.rekey_token = hello.rekey_token.filter(|_| !self.script.keeps_associations);
         let body = self.own.server_body();
         self.hellos = [hello.client_body(), body.clone()].concat();
         self.peer = hello;
@@ -246,7 +257,9 @@ impl Engine for ScriptedEngine {
             client_random: *client_random,
             server_random: *server_random,
             extension: self.own.extension && self.peer.extension,
-            identity: PeerIdentity { names: vec![name], spki_sha256: [0; 32] },
+            replaces: self.own.rekey_token.is_some()
+                && self.own.rekey_token == self.peer.rekey_token,
+            identity: PeerIdentity { names: vec![name], ..PeerIdentity::default() },
         })
     }
 }

@@ -71,12 +71,8 @@ impl Lab {
 
     fn ensure_no_frame_is_missing(&mut self) {
         self.xsk.service().unwrap();
-        let account = self.set.book().account();
-        assert_eq!(
-            (account.total(), account.held),
-            (self.set.book().frames() as i64, 0),
-            "{account:?}"
-        );
+        let account = self.set.account();
+        assert_eq!((account.total(), account.held), (self.set.frames() as i64, 0), "{account:?}");
     }
 }
 

@@ -21,8 +21,8 @@ fn simulated(queues: u32, shards: u32) -> (XskSet, Vec<ShardXsk>, SimulatedNic) 
 }
 
 fn balanced(set: &XskSet) -> FrameAccount {
-    let account = set.book().account();
-    assert_eq!(account.total(), set.book().frames() as i64, "{account:?}");
+    let account = set.account();
+    assert_eq!(account.total(), set.frames() as i64, "{account:?}");
     let FrameAccount { rx, tx, fill, completion, free, held } = account;
     assert!([rx, tx, fill, completion, free, held].iter().all(|n| *n >= 0), "{account:?}");
     account
@@ -57,7 +57,7 @@ fn a_packet_goes_in_and_out() {
     shard.flush().unwrap();
     assert_eq!(nic.send(1, 0).unwrap(), [7; 1792]);
     shard.service().unwrap();
-    let free = set.book().frames() as i64 - 128;
+    let free = set.frames() as i64 - 128;
     assert_eq!(balanced(&set), FrameAccount { fill: 128, free, ..FrameAccount::default() });
     assert_eq!((shard.received(), shard.index()), (1, 0));
 }
@@ -127,14 +127,6 @@ fn a_frame_of_another_set_is_refused() {
     let (_set, mut shards, _nic) = simulated(1, 1);
     let (_other_set, mut other_shards, _other_nic) = simulated(1, 1);
     shards[0].return_frame(other_shards[0].allocate().unwrap());
-}
-
-#[test]
-fn frames_are_as_large_as_the_mtu_needs() {
-    assert_eq!(ChunkSize::for_mtu(1500), Some(ChunkSize::Small));
-    assert_eq!(ChunkSize::for_mtu(1774), Some(ChunkSize::Small));
-    assert_eq!(ChunkSize::for_mtu(1775), Some(ChunkSize::Page));
-    assert_eq!(ChunkSize::for_mtu(9000), None);
 }
 
 #[test]

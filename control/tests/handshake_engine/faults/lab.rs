@@ -66,13 +66,8 @@ impl Lab {
                 state
             })
         };
-        let responders = Responders::new(
-            makers.gateway,
-            ids(),
-            limits(DEADLINE),
-            Box::new(|_| Some(1)),
-            random(),
-        );
+        let responders =
+            Responders::new(makers.gateway, ids(), limits(DEADLINE), Box::new(|_| Ok(1)), random());
         let mut client = |address: &str, connector: OpensslConnector| {
             let machine = Initiators::new(connector, ids(), limits(patience), random());
             End::new(address.parse().unwrap(), Box::new(machine))

@@ -8,11 +8,13 @@ use xdtls_common::record::content_type::HANDSHAKE;
 use xdtls_common::record::{HEADER_LEN, records};
 
 use super::end::Packet;
-use crate::World;
+use crate::{World, psk};
 
 /// Handshake message types (RFC 5246 §7.4).
 pub(super) const SERVER_HELLO: u8 = 2;
 const CERTIFICATE: u8 = 11;
+/// With a pre-shared key and without a hint it comes with a key exchange only.
+const SERVER_KEY_EXCHANGE: u8 = 12;
 
 /// What makes the engines of a lab.
 #[derive(Clone)]
@@ -39,6 +41,18 @@ pub(super) const FULL: Mode = Mode {
         Makers { gateway: world.acceptor(), client: connector.clone(), neighbour: connector }
     },
     is_shown_by: |messages| messages.contains(&CERTIFICATE),
+};
+
+/// A pre-shared key that both sides have.
+pub(super) const PSK: Mode = Mode {
+    name: "psk",
+    makers: |_| {
+        let connector = psk::connector(psk::IDENTITY, psk::KEY);
+        Makers { gateway: psk::acceptor(), client: connector.clone(), neighbour: connector }
+    },
+    is_shown_by: |messages| {
+        messages.contains(&SERVER_KEY_EXCHANGE) && !messages.contains(&CERTIFICATE)
+    },
 };
 
 /// Type and record of each plaintext handshake message of these datagrams.

@@ -21,8 +21,12 @@ fn loopback() -> SocketAddr {
 }
 
 fn start(server: &UdpSocket, percent: &str) -> Result<Process> {
+    start_with(server, &["--drop", percent])
+}
+
+fn start_with(server: &UdpSocket, arguments: &[&str]) -> Result<Process> {
     let mut command = Command::new(RELAY);
-    command.args(["--listen", "127.0.0.1:0", "--drop", percent]);
+    command.args(["--listen", "127.0.0.1:0"]).args(arguments);
     command.args(["--target", &server.local_addr()?.to_string()]);
     Process::spawn("udp-relay", command)
 }
@@ -47,7 +51,7 @@ pub(crate) fn passes_on_both_ways() -> Result<()> {
     }
     ensure!(sources[0] != sources[1], "two clients have one port: {sources:?}");
     let ended = relay.terminate(PATIENCE)?;
-    ensure!(report(&ended)? == json!({ "passed": 4, "lost": 0 }), "{ended}");
+    ensure!(report(&ended)? == json!({ "passed": 4, "lost": 0, "rebound": 0 }), "{ended}");
     Ok(())
 }
 
@@ -92,6 +96,28 @@ pub(crate) fn loses_what_it_shall_lose() -> Result<()> {
     client.send(b"hello")?;
     ensure!(server.recv(&mut [0; 10]).is_err(), "it has arrived");
     let ended = relay.terminate(PATIENCE)?;
-    ensure!(report(&ended)? == json!({ "passed": 0, "lost": 1 }), "{ended}");
+    ensure!(report(&ended)? == json!({ "passed": 0, "lost": 1, "rebound": 0 }), "{ended}");
+    Ok(())
+}
+
+pub(crate) fn forgets_ports_like_a_nat() -> Result<()> {
+    let server = UdpSocket::bind(loopback())?;
+    server.set_read_timeout(Some(PATIENCE))?;
+    let relay = start_with(&server, &["--rebind-every", "2"])?;
+    let client = UdpSocket::bind(loopback())?;
+    client.set_read_timeout(Some(PATIENCE))?;
+    client.connect(listening(&relay)?)?;
+    let mut sources = Vec::new();
+    for _ in 0..4 {
+        client.send(b"hello")?;
+        let (_, source) = server.recv_from(&mut [0; 10])?;
+        server.send_to(b"hello", source)?;
+        ensure!(client.recv(&mut [0; 10])? == 5, "the answer comes back");
+        sources.push(source);
+    }
+    let moves = sources.windows(2).map(|pair| pair[0] != pair[1]);
+    ensure!(moves.eq([true, false, true]), "{sources:?}");
+    let ended = relay.terminate(PATIENCE)?;
+    ensure!(report(&ended)? == json!({ "passed": 8, "lost": 0, "rebound": 2 }), "{ended}");
     Ok(())
 }

@@ -23,6 +23,7 @@ pub(super) enum ToWorker {
     Rest(LocalId),
     Forget(LocalId),
     Datagram(Endpoint, Vec<u8>),
+    RekeyFailed(LocalId),
 }
 
 /// What a handshake thread is told.
@@ -105,6 +106,11 @@ impl Node {
             ShardEvent::Hello(hello) => ToHandshakes::Begin(now, Start::Answer(hello)),
             ShardEvent::Handshake(id, from, datagram) => ToHandshakes::Datagram(id, from, datagram),
             ShardEvent::Installed(id, _) => ToHandshakes::Installed(now, id),
+            ShardEvent::Path(_, change) => return self.journal.paths.push(change),
+            ShardEvent::Rekey(wish) => ToHandshakes::Begin(now, Start::Replace(wish)),
+            ShardEvent::Replaced { old, new } => {
+                return self.journal.replaced.push((old, new));
+            }
             ShardEvent::Closed(id, cause) => {
                 self.journal.closed.push((id, cause));
                 ToHandshakes::Closed(id)
@@ -125,6 +131,7 @@ impl Node {
                 ToWorker::Rest(id) => shard.rest(id),
                 ToWorker::Forget(id) => shard.release(id),
                 ToWorker::Install(installation) => shard.install(now, *installation, out),
+                ToWorker::RekeyFailed(id) => shard.rekey_failed(now, id),
                 // A hello has no receiver id, so that no hello comes this way.
                 ToWorker::Datagram(from, mut datagram) => {
                     shard.receive(now, None, from, &mut datagram, out);
@@ -147,7 +154,10 @@ impl Node {
                     machine.datagram(now, id, from, datagram);
                 }
                 ToHandshakes::Installed(at, id) => machine.acknowledge(at, id),
-                ToHandshakes::Closed(id) => machine.release(now, id),
+                ToHandshakes::Closed(id) => {
+                    self.ancestry.remove(id);
+                    machine.release(now, id);
+                }
             }
             self.carry_out_all(now);
         }
@@ -168,7 +178,12 @@ impl Node {
             Action::Count(reason) => return self.count(reason),
             Action::Retrying(_) => return,
             Action::Overload(change) => return self.journal.overload.push(change),
-            Action::Ended(ended) => return self.journal.ended.push(ended),
+            Action::Ended(ended) => {
+                let failed = ended.replaces.filter(|_| ended.outcome.is_err());
+                self.journal.ended.push(ended);
+                let Some(old) = failed else { return };
+                (old, ToWorker::RekeyFailed(old), Duration::ZERO)
+            }
             Action::Transmit(to, datagram) => return self.outbox.push((to.remote, datagram)),
             Action::Reserve(id, peer) => {
                 self.journal.reserved += 1;
@@ -178,6 +193,7 @@ impl Node {
             Action::Forget(id) => (id, ToWorker::Forget(id), Duration::ZERO),
             Action::Install(installation) => {
                 self.journal.known.push(Known::of(&installation));
+                self.ancestry.insert(&installation);
                 (installation.local, ToWorker::Install(installation), self.lag.install)
             }
             Action::Forward(id, from, datagram) => {
