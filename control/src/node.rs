@@ -62,7 +62,7 @@ impl Shape {
 }
 
 /// Expanded keys that one worker keeps at hand, in associations: about 1.1 KB each.
-const CACHED_KEYS: usize = 4096;
+pub const CACHED_KEYS: usize = 4096;
 
 /// Associations that a worker looks at for one message, so that traffic does not wait for long.
 const LOOK_AT_ONCE: usize = 64;
@@ -206,11 +206,6 @@ impl Handle {
         self.view.as_ref()
     }
 
-    /// How frames and rings of AF_XDP are, if there are any.
-    pub fn af_xdp(&self) -> Option<XskReport> {
-        self.view.as_ref().map(|view| view.monitor.report())
-    }
-
     /// Whom the operator watches.
     pub fn trace(&self) -> &Arc<Trace> {
         &self.trace
@@ -328,7 +323,8 @@ impl Running {
                 error!("a handshake thread has panicked");
             }
         }
-        if let Some(XskReport { frames, missing, held, .. }) = handle.af_xdp() {
+        if let Some(view) = handle.fast_path() {
+            let XskReport { frames, missing, held, .. } = view.sockets.report();
             match missing + held {
                 0 => info!(frames, "no AF_XDP frame is missing"),
                 _ => error!(frames, missing, held, "AF_XDP frames are missing: please report this"),

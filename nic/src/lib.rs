@@ -9,3 +9,4 @@
 pub mod guest;
 pub mod lab;
 pub mod load;
+pub mod pktgen;

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Parser;
-use xdtls_nic::{guest, lab, load};
+use xdtls_nic::{guest, lab, load, pktgen};
 
 /// xdtls on network cards.
 #[derive(Parser)]
@@ -13,6 +13,7 @@ use xdtls_nic::{guest, lab, load};
 enum Nic {
     Load(load::Load),
     Unload(load::Unload),
+    Pktgen(pktgen::Options),
     Lab(lab::Options),
     #[command(hide = true)]
     Guest(guest::Options),
@@ -32,6 +33,7 @@ fn run(command: Nic) -> Result<ExitCode> {
     match command {
         Nic::Load(options) => load::load(&options).map(|()| ExitCode::SUCCESS),
         Nic::Unload(options) => load::unload(&options).map(|()| ExitCode::SUCCESS),
+        Nic::Pktgen(options) => pktgen::run(&options),
         Nic::Lab(options) => lab::run(&options),
         Nic::Guest(options) => guest::run(&options).map(|()| ExitCode::SUCCESS),
     }

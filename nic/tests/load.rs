@@ -1,1 +1,2 @@
+//! Load.
 fn main() {}

@@ -41,7 +41,7 @@ enum Xtask {
     },
     /// Write the pages that are made from code: manual, completions, drops, metrics
     Docs,
-    /// Measure: `bench flood` is the gateway under floods, and what it is compared with
+    /// Measure xdtls beside what it is compared with; docs/benchmarks.md has what came out
     Bench {
         /// What to measure
         #[command(subcommand)]

@@ -95,7 +95,7 @@ impl Node {
             ready: self.is_ready(),
             uptime_s: self.started.elapsed().as_secs(),
             totals,
-            af_xdp: self.handle.af_xdp(),
+            af_xdp: fast_path.map(|view| view.sockets.report()),
             backends,
             limits: limits.into_iter().flatten().collect(),
             interface,

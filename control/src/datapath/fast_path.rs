@@ -34,8 +34,8 @@ pub struct FastPath {
 /// What is to be seen of a fast path while it is at work.
 #[derive(Clone)]
 pub struct FastView {
-    /// What sees frames and sockets beside the workers.
-    pub monitor: Arc<XskMonitor>,
+    /// Its frames and rings.
+    pub sockets: Arc<XskMonitor>,
     /// The interface, which may go down or away.
     pub link: Link,
 }
@@ -110,7 +110,7 @@ async fn try_open(
     let hellos = if answering.is_some() { hellos } else { "" };
     let steered = Steered { listen, layout: shape.layout, queues, leaves_replies, answering };
     let mut program = Program::load(&steered)?;
-    let monitor = Arc::new(set.monitor().context("AF_XDP sockets")?);
+    let monitor = set.monitor().context("AF_XDP sockets")?;
     let taken = set.take_shards();
     for (index, socket) in taken.iter().flat_map(ShardXsk::map_entries) {
         program.steer_to(index, socket)?;
@@ -128,11 +128,10 @@ async fn try_open(
          {transmit}{hellos}"
     );
     let zero_copy = set.is_zero_copy();
-    let mtu_max = (interface.room(chunk) - LINK_HEADER) as u32;
-    let served = Served { queues, mtu_max };
     let required = options.datapath == Datapath::Xdp;
-    let link = Link::watch(&interface, served, required);
-    let view = FastView { monitor, link };
+    let mtu_max = (interface.room(chunk) - LINK_HEADER) as u32;
+    let link = Link::watch(&interface, Served { queues, mtu_max }, required);
+    let view = FastView { sockets: Arc::new(monitor), link };
     let fast_path = FastPath { program, shards: taken, mode, zero_copy, next_hops, view };
     Ok(Chosen { fast_path: Some(fast_path), words })
 }

@@ -8,6 +8,9 @@ use thiserror::Error;
 
 use crate::xsk::{ChunkSize, LINK_HEADER};
 
+/// `-ENODEV`: how the kernel says that it knows no such interface.
+const NO_SUCH_DEVICE: i32 = -19;
+
 /// Drivers that receive into AF_XDP frames of any size when that is zero-copy.
 const EXACT: [&str; 4] = ["i40e", "ice", "mlx5_core", "virtio_net"];
 
@@ -18,9 +21,6 @@ const STEP: usize = 1024;
 /// The kernel attaches no program that takes one buffer a packet above this MTU, in bytes: packet,
 /// headroom and the end that an skb needs have to fit into a page (`veth_xdp_set`, `virtnet_xdp_set`).
 const MTU_MAX: usize = 3506;
-
-/// `-ENODEV`: how the kernel says that it knows no such interface.
-const NO_SUCH_DEVICE: i32 = -19;
 
 /// What XDP has to know of an interface.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -71,7 +71,7 @@ impl From<&Interface> for LinkStatus {
 pub struct Served {
     /// Queues that have sockets.
     pub queues: u32,
-    /// The largest MTU whose packets fit into frames, in bytes.
+    /// The largest MTU in bytes whose packets fit into a frame.
     pub mtu_max: u32,
 }
 

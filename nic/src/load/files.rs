@@ -5,7 +5,7 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use xdtls_netlab::{capture, program};
 
 /// Where a gateway of ours listens, on all addresses.
@@ -86,6 +86,14 @@ pub(super) fn log_end(folder: &Path, lines: usize) -> String {
     let text = fs::read_to_string(log_in(folder)).unwrap_or_default();
     let all: Vec<_> = text.lines().collect();
     all[all.len().saturating_sub(lines)..].join("\n")
+}
+
+/// Makes the folder for all that `load` makes, which must be nobody else's: `unload` removes it.
+pub(super) fn make(folder: &Path) -> Result<PathBuf> {
+    fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    let occupied = fs::read_dir(folder)?.next().is_some();
+    ensure!(!occupied, "{} is not empty: remove it, or choose another folder", folder.display());
+    Ok(fs::canonicalize(folder)?)
 }
 
 /// Removes all that `load` has made.

@@ -36,6 +36,9 @@ const CARRIER_PATIENCE: Duration = Duration::from_secs(30);
 /// How often something is looked at.
 const LOOK: Duration = Duration::from_millis(50);
 
+/// Lines of the gateway's log that are shown when it was told to end.
+const LAST_WORDS: usize = 2;
+
 /// Lines of the gateway's log that are shown when it has failed.
 const LOG_LINES: usize = 12;
 
@@ -75,12 +78,11 @@ pub fn load(options: &Load) -> Result<()> {
     }
     examine(interface)?;
     let before = Settings::of(interface)?;
-    fs::create_dir_all(state).with_context(|| format!("cannot make {}", state.display()))?;
-    let state = &fs::canonicalize(state)?;
+    let state = &files::make(state)?;
     let started = match start(options, state, before) {
         Ok(started) => started,
         Err(error) => {
-            // What the user has to know is in the error.
+            // What there is to know of it is in the error.
             files::remove(state)?;
             return Err(error);
         }
@@ -237,7 +239,8 @@ pub fn unload(options: &Unload) -> Result<()> {
     );
     if record.is_running() {
         stop(&record)?;
-        println!("the gateway (process {}) has ended", record.pid);
+        println!("the gateway (process {}) has ended; it said at last:", record.pid);
+        println!("{}", files::log_end(state, LAST_WORDS));
     } else {
         println!(
             "the gateway (process {}) had ended by itself; the end of its log:\n{}",

@@ -18,6 +18,12 @@ pub(super) fn prefix_of(local: LocalId, peer: PeerId) -> Prefix {
 }
 
 impl Shard {
+    /// Makes ready for a datagram of this association that [`Shard::send`] is about to get, as
+    /// [`Shard::expect`] does.
+    pub fn expect_to_send(&self, id: LocalId) {
+        self.table.touch(id.value());
+    }
+
     /// Seals one plaintext datagram and puts it into the transmit buffer, or counts why not.
     pub fn send(&mut self, now: Instant, id: LocalId, plaintext: &[u8], out: &mut impl Output) {
         match self.try_send(now, id, None, content_type::APPLICATION_DATA, plaintext, out) {
@@ -62,8 +68,8 @@ impl Shard {
         let start = association.seal_keys.aead().plaintext_offset();
         record[start..start + plaintext.len()].copy_from_slice(plaintext);
         let place = self.config.place_of(id);
-        let keys = self.keys.pair(id, place, &association.seal_keys, &association.open_keys);
-        seal(&keys.seal, counters, content_type, record, plaintext.len());
+        let key = self.keys.seal(id, place, &association.seal_keys);
+        seal(key, counters, content_type, record, plaintext.len());
         if content_type != content_type::APPLICATION_DATA {
             return Ok(false);
         }
