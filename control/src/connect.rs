@@ -11,15 +11,16 @@ use xdtls_proto::handshakes::initiators::Initiators;
 use xdtls_proto::shard::{Shard, ShardConfig};
 
 use crate::admin::{self, About, Backends, Bounds, Node};
-use crate::cli::{Connect, MAX_PROGRAMS};
+use crate::cli::{Connect, MAX_PROGRAMS, Proof};
 use crate::config::Limits as Defaults;
 use crate::counters::Place;
+use crate::credentials::trust;
 use crate::datapath::fast_path;
 use crate::datapath::options::DatapathOptions;
 use crate::datapath::socket::Channel;
 use crate::datapath::xdp::Program;
 use crate::gateway::{HEADERS_LEN, max_plaintext};
-use crate::handshake::{Identity, OpensslConnector, read_file};
+use crate::handshake::{Identity, OpensslConnector, PskTable};
 use crate::inside::Surroundings;
 use crate::inside::health::BackendHealth;
 use crate::inside::local::{Local, LocalLimits};
@@ -170,9 +171,35 @@ async fn start(
 }
 
 fn connector(arguments: &Connect) -> Result<OpensslConnector> {
-    let identity = Identity::read(&arguments.certificate, &arguments.key)?;
-    OpensslConnector::new(&identity, &read_file(&arguments.ca)?, arguments.server_name())
-        .context("cannot use the given certificates and key")
+    let (proof, server_name) = (&arguments.proof, arguments.server_name());
+    let connector = match (&proof.psk_identity, &proof.psk_file, &proof.ca) {
+        (Some(identity), Some(file), _) => {
+            let table = PskTable::read(file)?;
+            let key = table.key(identity);
+            let key = key.with_context(|| format!("{} has no `{identity}`", file.display()))?;
+            let allow = proof.allow_no_forward_secrecy;
+            OpensslConnector::with_psk(identity, key, allow, server_name)
+        }
+        (_, _, Some(ca)) => {
+            let trust = trust(ca, &proof.crl)?;
+            OpensslConnector::with_certificates(&identities(proof)?, &trust, server_name)
+        }
+        _ => bail!("give --certificate, --key and --ca, or --psk-identity and --psk-file"),
+    };
+    connector.context("cannot use the given certificates and keys")
+}
+
+fn identities(proof: &Proof) -> Result<Vec<Identity>> {
+    let (certificates, keys) = (&proof.certificate, &proof.key);
+    ensure!(
+        certificates.len() == keys.len(),
+        "there are {} --certificate and {} --key: give one key for each certificate",
+        certificates.len(),
+        keys.len(),
+    );
+    let passphrase = proof.key_passphrase_file.as_deref();
+    let pairs = certificates.iter().zip(keys);
+    pairs.map(|(certificate, key)| Identity::read(certificate, key, passphrase)).collect()
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde::{Deserialize, Serialize};
 use xdtls_common::{DropReason, Outcome};
+use xdtls_proto::association::CloseCause;
 use xdtls_proto::failure::FailureClass;
 use xdtls_proto::shard::ShardCounters;
 
@@ -32,6 +33,7 @@ pub struct Counters {
     handshakes_ok: AtomicU64,
     handshakes_resumed: AtomicU64,
     handshakes_failed: [AtomicU64; FailureClass::COUNT],
+    ended: [AtomicU64; CloseCause::LABELS.len()],
 }
 
 /// What a shard publishes: its counters and its associations.
@@ -59,6 +61,7 @@ impl Counters {
             handshakes_ok: AtomicU64::new(0),
             handshakes_resumed: AtomicU64::new(0),
             handshakes_failed: array::from_fn(|_| AtomicU64::new(0)),
+            ended: array::from_fn(|_| AtomicU64::new(0)),
         }
     }
 
@@ -85,6 +88,11 @@ impl Counters {
     /// Counts a handshake that failed.
     pub fn handshake_failed(&self, class: FailureClass) {
         add(&self.handshakes_failed[class.as_index()], 1);
+    }
+
+    /// Counts an association that has ended.
+    pub fn ended(&self, cause: CloseCause) {
+        add(&self.ended[cause.as_index()], 1);
     }
 
     /// Publishes how many associations are half-open.
@@ -162,6 +170,8 @@ pub struct Totals {
     pub handshakes_failed: u64,
     /// The same by class; classes that did not occur are left out.
     pub handshake_failures: BTreeMap<String, u64>,
+    /// Associations that have ended, by cause; causes that did not occur are left out.
+    pub associations_ended: BTreeMap<String, u64>,
     /// HelloVerifyRequests sent, by the XDP program and by workers.
     pub hello_verify_requests: u64,
     /// Final flights repeated.
@@ -199,6 +209,12 @@ impl Totals {
         let mut failures = [0; FailureClass::COUNT];
         for counters in all {
             totals.add(counters);
+            for (label, counter) in CloseCause::LABELS.iter().zip(&counters.ended) {
+                if read(counter) > 0 {
+                    let sum = totals.associations_ended.entry((*label).to_owned()).or_default();
+                    *sum += read(counter);
+                }
+            }
             for (sum, counter) in failures.iter_mut().zip(&counters.handshakes_failed) {
                 *sum += read(counter);
             }
@@ -271,12 +287,15 @@ mod tests {
         second.handshake_ok();
         second.handshake_failed(FailureClass::Policy);
         second.half_open(3);
+        first.ended(CloseCause::Idle);
+        second.ended(CloseCause::Idle);
         let shard = ShardCounters { opened: 3, sealed_bytes: 9, ..ShardCounters::default() };
         first.publish(shard, 4);
         second.publish(shard, 1);
         let totals = Totals::of([&first, &second], None);
         assert_eq!((totals.opened, totals.sealed_bytes, totals.associations), (6, 18, 5));
         assert_eq!((totals.handshakes_ok, totals.handshakes_failed, totals.half_open), (1, 1, 3));
+        assert_eq!(totals.associations_ended, [("idle".to_owned(), 2)].into());
         assert_eq!(totals.handshake_failures, [("policy".to_owned(), 1)].into());
         assert_eq!(totals.drops, [("too_big".to_owned(), 3)].into());
         let by_place = DropCount { xdp: 0, workers: 1, handshakes: 2 };

@@ -10,9 +10,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use tracing::{error, info, warn};
 use xdtls_common::prefix::PREFIX_LEN;
 use xdtls_proto::endpoint::max_payload;
+use xdtls_proto::handshakes::Limits;
 use xdtls_proto::handshakes::responders::Responders;
-use xdtls_proto::handshakes::{Limits, RoutePolicy};
-use xdtls_proto::policy::{Policy, Rule};
 use xdtls_proto::shard::{Shard, ShardConfig};
 use xdtls_proto::suite::Aead;
 
@@ -22,10 +21,10 @@ use crate::cli::Gateway;
 use crate::config::Config;
 use crate::cookies::SharedSecrets;
 use crate::counters::Place;
+use crate::credentials::{Credentials, route_policy};
 use crate::datapath::fast_path;
 use crate::datapath::socket::Channel;
 use crate::datapath::xdp::{Answering, Program};
-use crate::handshake::{Identity, OpensslAcceptor, read_file};
 use crate::inside::forward::{Backend, FlowLimits, Forward};
 use crate::inside::health::{BackendHealth, Health};
 use crate::lifecycle::Signals;
@@ -53,10 +52,14 @@ pub async fn run(arguments: Gateway) -> Result<()> {
     let shape = shape(&config)?;
     let health = BackendHealth::of(config.backends.len());
     let access = Arc::new(AccessList::new(config.access.clone()));
-    let (running, about) = start(&config, shape, &secrets, &access, &health).await?;
+    let credentials = Credentials::read(&config)?;
+    let entrance = Entrance { credentials: &credentials, secrets: &secrets, access: &access };
+    let (running, about) = start(&config, shape, entrance, &health).await?;
     let address = about.address;
     let backends = Backends { named: named(&config), health };
-    let reload = Reload::new(arguments.config, arguments.datapath, shape, access, config.clone());
+    let overrides = arguments.datapath;
+    let reload =
+        Reload::new(arguments.config, overrides, shape, access, config.clone(), credentials.psk);
     let node = Node::new(about, running.handle(), backends, bounds(&config), Some(reload));
     let node = Arc::new(node);
     let life = async {
@@ -140,14 +143,21 @@ pub(crate) fn bounds(config: &Config) -> Bounds {
     }
 }
 
+/// What whoever wants to come in has to get past.
+#[derive(Clone, Copy)]
+struct Entrance<'a> {
+    credentials: &'a Credentials,
+    secrets: &'a Arc<SharedSecrets>,
+    access: &'a Arc<AccessList>,
+}
+
 async fn start(
     config: &Config,
     shape: Shape,
-    secrets: &Arc<SharedSecrets>,
-    access: &Arc<AccessList>,
+    Entrance { credentials, secrets, access }: Entrance<'_>,
     health: &Health,
 ) -> Result<(Running, About)> {
-    let acceptor = acceptor(config)?;
+    let Credentials { acceptor, admission, .. } = credentials;
     let channels = Channel::bind_shards(config.gateway.listen, shape.layout)
         .with_context(|| cannot_listen(config.gateway.listen))?;
     let address = channels[0].local_address()?;
@@ -166,10 +176,11 @@ async fn start(
     let mut shards = shards.into_iter().flatten();
 
     let mut wiring = Wiring::new(shape)?;
+    wiring.admit_by(admission.clone());
     let limits = limits(config, shape);
     let handshakes =
         wiring.start_handshakes(&channels[0], program.as_ref(), |ids, ancestors| {
-            let policy = policy(config);
+            let policy = route_policy(admission.clone());
             Responders::new(acceptor.clone(), ids, limits.clone(), policy, random::source())
                 .with_ancestors(ancestors)
         })?;
@@ -217,16 +228,6 @@ fn cannot_listen(address: SocketAddr) -> String {
     format!("cannot listen on {address} (`ss -ulpn sport = :{port}` shows who has the port)")
 }
 
-pub(crate) fn acceptor(config: &Config) -> Result<OpensslAcceptor> {
-    let identities: Vec<_> = config
-        .identities
-        .iter()
-        .map(|identity| Identity::read(&identity.certificate, &identity.key))
-        .collect::<Result<_>>()?;
-    OpensslAcceptor::new(&identities, &read_file(&config.clients.ca)?)
-        .context("cannot use the configured certificates and keys")
-}
-
 /// The handshake threads share the configured limits; a source has one thread to itself.
 pub(crate) fn limits(config: &Config, shape: Shape) -> Limits {
     let threads = shape.handshake_threads;
@@ -238,18 +239,6 @@ pub(crate) fn limits(config: &Config, shape: Shape) -> Limits {
         deadline: config.limits.handshake_deadline,
         max_datagram: usize::from(config.gateway.path_mtu - HEADERS_LEN),
     }
-}
-
-pub(crate) fn policy(config: &Config) -> RoutePolicy {
-    let rules = config.rules.iter().map(|rule| Rule {
-        certificate_name: rule.certificate_name.clone(),
-        backend: rule.backend as u16,
-    });
-    let policy = Policy {
-        rules: rules.collect(),
-        default_backend: config.forward.default_backend.map(|backend| backend as u16),
-    };
-    Box::new(move |identity| policy.route(identity))
 }
 
 fn backends(config: &Config) -> Vec<Backend> {

@@ -16,13 +16,14 @@ use tracing::{debug, info, warn};
 use xdtls_common::DropReason;
 use xdtls_common::id::{IdLayout, LocalId, PeerId};
 use xdtls_common::verdict::Phase;
+use xdtls_proto::association::CloseCause;
 use xdtls_proto::endpoint::Endpoint;
 use xdtls_proto::failure::Failure;
 use xdtls_proto::handshakes::initiators::Initiators;
 use xdtls_proto::handshakes::responders::Responders;
 use xdtls_proto::handshakes::{
-    Action, Ended, Handshakes, Hello, Limits, OverloadChange, Replacement, RoutePolicy, Start,
-    source_of,
+    Action, Ended, Handshakes, Hello, Installation, Limits, OverloadChange, Replacement,
+    RoutePolicy, Start, source_of,
 };
 
 use crate::counters::Counters;
@@ -31,8 +32,9 @@ use crate::datapath::xdp::Associations;
 use crate::handshake::{OpensslAcceptor, OpensslConnector};
 use crate::mailbox::{Mailbox, Postbox, mailbox};
 use crate::messages::{ToHandshakes, ToWorker};
-use crate::registry::Registry;
+use crate::registry::{Entry, Registry};
 use crate::trace::{self, Trace, Watch};
+use crate::wall_clock;
 
 /// How much nicer than the workers the handshakes are, so that traffic goes first.
 const NICE: i32 = 10;
@@ -156,8 +158,8 @@ impl Pool {
     }
 
     /// Tells that an association has ended.
-    pub fn closed(&self, id: LocalId) {
-        self.owner(id).post(ToHandshakes::Closed(id));
+    pub fn closed(&self, id: LocalId, cause: CloseCause) {
+        self.owner(id).post(ToHandshakes::Closed(id, cause));
     }
 
     /// Gives every thread settings of its own.
@@ -277,9 +279,10 @@ impl Surroundings {
                 machine.datagram(Instant::now(), id, from, datagram);
             }
             ToHandshakes::Installed(at, id) => machine.acknowledge(at, id),
-            ToHandshakes::Closed(id) => {
-                self.registry.remove(id);
-                machine.release(Instant::now(), id);
+            ToHandshakes::Closed(id, cause) => {
+                let now = Instant::now();
+                self.registry.remove(now, id, cause);
+                machine.release(now, id);
             }
             ToHandshakes::Reconfigure(settings) => machine.reconfigure(*settings),
             ToHandshakes::Drain => machine.drain(),
@@ -335,16 +338,23 @@ impl Surroundings {
                 }
                 self.post(id.value(), ToWorker::Forget(id));
             }
-            Action::Install(installation) => {
-                self.registry.insert(now, &installation);
-                self.post(installation.local.value(), ToWorker::Install(installation));
-            }
+            Action::Install(installation) => self.install(now, installation),
             Action::Forward(id, from, datagram) => {
                 let message = ToWorker::Datagram(from, datagram);
                 if self.worker(id.value()).offer(message).is_err() {
                     self.counters.dropped(DropReason::QueueFull);
                 }
             }
+        }
+    }
+
+    fn install(&self, now: Instant, installation: Box<Installation>) {
+        let (id, entry) = (installation.local, Entry::new(now, &installation));
+        // Before it is entered: who judges it from then on posts behind this.
+        self.post(id.value(), ToWorker::Install(installation));
+        // The rules may have changed since this handshake asked them.
+        if let Some(refusal) = self.registry.insert(id, entry, wall_clock::now_s()) {
+            self.post(id.value(), ToWorker::Dismiss(vec![(id, refusal)]));
         }
     }
 

@@ -4,8 +4,10 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 use xdtls_common::id::{LocalId, PeerId};
+use xdtls_proto::association::CloseCause;
 use xdtls_proto::endpoint::Endpoint;
 use xdtls_proto::handshakes::{Installation, Start};
+use xdtls_proto::policy::Refusal;
 use xdtls_proto::rekey::RekeyLimits;
 use xdtls_proto::shard::AssociationView;
 
@@ -32,6 +34,8 @@ pub enum ToWorker {
     Look(Vec<LocalId>, oneshot::Sender<Vec<Option<AssociationView>>>),
     /// Close an association for the operator; whether there was one.
     Close(LocalId, oneshot::Sender<bool>),
+    /// Close these associations, whose peers are not admitted any more.
+    Dismiss(Vec<(LocalId, Refusal)>),
     /// Limits of what exists already have changed.
     Reconfigure(WorkerLimits),
     /// Close all associations and end.
@@ -57,8 +61,8 @@ pub enum ToHandshakes {
     Datagram(LocalId, Endpoint, Vec<u8>),
     /// A worker has installed the keys at this time.
     Installed(Instant, LocalId),
-    /// A worker has closed the association.
-    Closed(LocalId),
+    /// A worker has closed the association, and why.
+    Closed(LocalId, CloseCause),
     /// Use other certificates, limits and rules from now on.
     Reconfigure(Box<Settings>),
     /// Begin no more handshakes.

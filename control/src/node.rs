@@ -1,6 +1,6 @@
 //! What gateway and client have in common: threads, their queues, and an orderly end.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -9,6 +9,7 @@ use tokio::sync::oneshot;
 use tracing::{error, info};
 use xdtls_common::id::{IdLayout, LocalId};
 use xdtls_proto::ids::IdAllocator;
+use xdtls_proto::policy::Admission;
 use xdtls_proto::rekey::{AncestorLookup, RekeyLimits};
 use xdtls_proto::shard::{AssociationView, ShardConfig};
 
@@ -21,6 +22,7 @@ use crate::mailbox::{Mailbox, Postbox, mailbox};
 use crate::messages::{ToHandshakes, ToWorker, WorkerLimits};
 use crate::registry::Registry;
 use crate::trace::Trace;
+use crate::wall_clock;
 use crate::worker::{Parts, Worker};
 
 /// Slots of associations and the threads that share them.
@@ -97,6 +99,12 @@ impl Wiring {
             trace: Arc::default(),
             shape,
         })
+    }
+
+    /// Lets the registry judge by these rules whoever is installed.
+    pub fn admit_by(&self, admission: Arc<Admission>) {
+        let nobody = self.registry.admit_by(admission, &HashSet::new(), 0);
+        debug_assert!(nobody.is_empty(), "the threads have not been started");
     }
 
     /// Counters for one more thread.
@@ -232,6 +240,22 @@ impl Handle {
     pub fn reconfigure(&self, settings: impl Fn() -> Settings, limits: WorkerLimits) {
         self.pool.reconfigure(settings);
         self.workers.iter().for_each(|worker| worker.post(ToWorker::Reconfigure(limits)));
+    }
+
+    /// Judges all associations by other rules, and closes those that they do not admit, among them
+    /// those of the PSK identities in `gone`; how many. The handshakes must know the rules already.
+    pub fn admit_by(&self, admission: Arc<Admission>, gone: &HashSet<String>) -> usize {
+        let refused = self.registry.admit_by(admission, gone, wall_clock::now_s());
+        let mut by_worker = vec![Vec::new(); self.workers.len()];
+        for (id, refusal) in &refused {
+            by_worker[self.layout.shard_of(id.value()) as usize].push((*id, *refusal));
+        }
+        for (worker, refused) in self.workers.iter().zip(by_worker) {
+            for chunk in refused.chunks(LOOK_AT_ONCE) {
+                worker.post(ToWorker::Dismiss(chunk.to_vec()));
+            }
+        }
+        refused.len()
     }
 
     /// Begins no more handshakes.

@@ -25,6 +25,10 @@ pub struct GatewayConfig {
     /// The folder of the CA that clients need a certificate of, below the lab's; empty for the
     /// lab's own.
     pub client_authority: &'static str,
+    /// Lines of `[clients]`, besides `ca`.
+    pub clients: &'static str,
+    /// More tables, behind all others.
+    pub tables: String,
     /// Arguments besides those that the lab adds.
     pub arguments: &'static [&'static str],
     /// Names and addresses.
@@ -70,6 +74,7 @@ impl GatewayConfig {
         let authority =
             if self.client_authority.is_empty() { "certs" } else { self.client_authority };
         writeln!(toml, "[[identity]]\n{certificate}\n[clients]\nca = \"{authority}/ca.pem\"")?;
+        writeln!(toml, "{}", self.clients)?;
         writeln!(toml, "[limits]\n{}", self.limits)?;
         for (name, address) in &self.backends {
             writeln!(toml, "[[backend]]\nname = \"{name}\"\naddress = \"{address}\"")?;
@@ -82,6 +87,7 @@ impl GatewayConfig {
         }
         writeln!(toml, "[admin]\nsocket = \"gateway.sock\"")?;
         writeln!(toml, "[metrics]\n{}", self.metrics)?;
+        toml += &self.tables;
         Ok(toml)
     }
 

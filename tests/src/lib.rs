@@ -16,6 +16,7 @@ mod client;
 mod gateway;
 mod lab;
 mod node;
+pub mod pki;
 mod programs;
 mod status;
 mod wait;

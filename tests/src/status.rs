@@ -43,6 +43,11 @@ impl Status {
         self.0["associations"].as_u64().unwrap_or(u64::MAX)
     }
 
+    /// How many of a total were of one kind: `handshake_failures`, `associations_ended`.
+    pub fn of_kind(&self, total: &str, kind: &str) -> u64 {
+        self.0[total][kind].as_u64().unwrap_or(0)
+    }
+
     /// How often something was dropped for this reason.
     pub fn dropped(&self, reason: &str) -> u64 {
         self.0["drops"][reason].as_u64().unwrap_or(0)

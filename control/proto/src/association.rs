@@ -4,9 +4,11 @@ use std::time::{Duration, Instant};
 
 use xdtls_common::id::PeerId;
 
+use crate::alert;
 use crate::endpoint::Endpoint;
 use crate::handshakes::Installation;
 use crate::keys::{DirectionKeys, Role};
+use crate::policy::Refusal;
 use crate::record_plane::SealState;
 use crate::rekey::RekeyLimits;
 use crate::replay::ReplayWindow;
@@ -52,9 +54,51 @@ pub enum CloseCause {
     Operator,
     /// Another has taken its place, and nothing comes for it any more.
     Replaced,
+    /// Its peer is not admitted any more.
+    NotAdmitted(Refusal),
 }
 
 impl CloseCause {
+    /// What metrics call the causes, in the order of [`CloseCause::as_index`].
+    pub const LABELS: [&'static str; 11] = [
+        "local",
+        "peer_closed",
+        "peer_alert",
+        "dead",
+        "idle",
+        "unheard",
+        "keys_worn",
+        "operator",
+        "revoked",
+        "not_admitted",
+        "replaced",
+    ];
+
+    /// The cause's place in [`CloseCause::LABELS`] and in counter arrays.
+    pub const fn as_index(self) -> usize {
+        match self {
+            Self::Local => 0,
+            Self::PeerClosed => 1,
+            Self::PeerAlert(_) => 2,
+            Self::Dead => 3,
+            Self::Idle => 4,
+            Self::Unheard => 5,
+            Self::KeysWorn => 6,
+            Self::Operator => 7,
+            Self::NotAdmitted(Refusal::Revoked) => 8,
+            Self::NotAdmitted(_) => 9,
+            Self::Replaced => 10,
+        }
+    }
+
+    /// What the peer is told.
+    pub(crate) const fn alert(self) -> [u8; 2] {
+        match self {
+            Self::NotAdmitted(refusal) => [alert::FATAL, alert::of_refusal(refusal)],
+            _ => [alert::WARNING, alert::CLOSE_NOTIFY],
+        }
+    }
+
     /// The cause in words.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -66,6 +110,7 @@ impl CloseCause {
             Self::Unheard => "never used by its client",
             Self::Operator => "closed by the operator",
             Self::Replaced => "replaced by another some time ago",
+            Self::NotAdmitted(refusal) => refusal.as_str(),
             Self::KeysWorn => "the keys have sealed as many records as is safe",
         }
     }

@@ -4,9 +4,9 @@
 //! the [filter](crate::filter) did not pass. It does no I/O: records go in one at a time, datagrams
 //! come out of a queue, and time is an argument wherever the implementation allows that.
 
+use std::net::IpAddr;
 use std::time::Instant;
 
-use ring::digest;
 use zeroize::Zeroizing;
 
 use crate::failure::Failure;
@@ -96,58 +96,48 @@ pub struct Finished {
     pub identity: PeerIdentity,
 }
 
-/// Who a peer has proved to be.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Who a peer has proved to be: the holder of a certificate, or of a pre-shared key. In the latter
+/// case everything but [`PeerIdentity::psk`] is empty.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct PeerIdentity {
     /// DNS subject alternative names, or the common name where there are none.
     pub names: Vec<String>,
+    /// URI subject alternative names.
+    pub uris: Vec<String>,
+    /// Email addresses among the subject alternative names.
+    pub emails: Vec<String>,
+    /// IP addresses among the subject alternative names.
+    pub addresses: Vec<IpAddr>,
     /// SHA-256 of the certificate's SubjectPublicKeyInfo.
     pub spki_sha256: [u8; 32],
+    /// The certificates of the verified chain, the peer's own first.
+    pub chain: Vec<CertificateId>,
+    /// SHA-256 of the SubjectPublicKeyInfo of each authority in the chain.
+    pub authorities: Vec<[u8; 32]>,
+    /// When the first certificate of the chain expires, in seconds since 1970.
+    pub expires_s: Option<i64>,
+    /// The identity that goes with a pre-shared key (RFC 4279 §5.1).
+    pub psk: Option<String>,
 }
 
-/// A digest by which identities are compared: the first half of a SHA-256.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct IdentityDigest([u8; 16]);
-
-impl PeerIdentity {
-    /// What stands for this identity where only another is compared with it.
-    pub fn digest(&self) -> IdentityDigest {
-        let Self { names, spki_sha256 } = self;
-        let mut context = digest::Context::new(&digest::SHA256);
-        context.update(spki_sha256);
-        for name in names {
-            context.update(&(name.len() as u64).to_be_bytes());
-            context.update(name.as_bytes());
-        }
-        let mut half = [0; 16];
-        half.copy_from_slice(&context.finish().as_ref()[..16]);
-        IdentityDigest(half)
-    }
+/// What a list of revoked certificates knows a certificate by (RFC 5280 §5.1).
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct CertificateId {
+    /// SHA-256 of the issuer's name in DER.
+    pub issuer_sha256: [u8; 32],
+    /// The serial number, big-endian.
+    pub serial: Vec<u8>,
 }
 
 impl std::fmt::Display for PeerIdentity {
-    /// The names; for logs.
+    /// What people call the peer; for logs.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self.names.as_slice() {
-            [] => f.write_str("a certificate without a name"),
-            names => f.write_str(&names.join(", ")),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_digest_tells_identities_apart() {
-        let digest = |names: &[&str], spki: u8| {
-            let names = names.iter().map(|name| (*name).to_owned()).collect();
-            PeerIdentity { names, spki_sha256: [spki; 32] }.digest()
-        };
-        assert_eq!(digest(&["a", "b"], 1), digest(&["a", "b"], 1));
-        for (names, spki) in [(&["a", "b"][..], 2), (&["ab"], 1), (&["a"], 1), (&["b", "a"], 1)] {
-            assert_ne!(digest(names, spki), digest(&["a", "b"], 1), "{names:?} {spki}");
+        let addresses: Vec<_> = self.addresses.iter().map(IpAddr::to_string).collect();
+        let all = [&self.names, &self.uris, &self.emails, &addresses];
+        match (&self.psk, all.into_iter().find(|names| !names.is_empty())) {
+            (Some(identity), _) => write!(f, "psk:{identity}"),
+            (None, Some(names)) => f.write_str(&names.join(", ")),
+            (None, None) => f.write_str("a certificate without a name"),
         }
     }
 }

@@ -28,7 +28,7 @@ pub struct Association {
     pub peer_id: String,
     /// The peer's address.
     pub address: SocketAddr,
-    /// The names of the peer's certificate.
+    /// The names of the peer's certificate, or `psk:` and the identity of its pre-shared key.
     pub identity: String,
     /// Where its plaintext goes, where that is a backend.
     pub backend: Option<String>,
@@ -59,7 +59,7 @@ impl Association {
             id: id.to_string(),
             peer_id: view.peer.to_string(),
             address: canonical(view.endpoint.remote),
-            identity: entry.identity.clone().into(),
+            identity: shortened(entry.identity.to_string()),
             backend: backend.map(str::to_owned),
             suite: entry.suite.name().to_owned(),
             age_s: entry.since.elapsed().as_secs(),
@@ -70,6 +70,16 @@ impl Association {
             sealed_bytes: view.traffic.sealed_bytes,
         }
     }
+}
+
+/// One certificate may carry very many names.
+fn shortened(mut identity: String) -> String {
+    const MAX: usize = 200;
+    if identity.len() > MAX {
+        identity.truncate(identity.floor_char_boundary(MAX));
+        identity.push('…');
+    }
+    identity
 }
 
 /// An IPv4 address as such, whatever the family of the socket that saw it.

@@ -23,6 +23,7 @@ fn totals() -> Totals {
         handshakes_ok: 91_422,
         handshakes_failed: 9,
         handshake_failures: named([("authentication", 2), ("timed_out", 7)]),
+        associations_ended: named([("peer_closed", 51_206), ("revoked", 3)]),
         hello_verify_requests: 91_500,
         final_flights_repeated: 3,
         handshakes_resumed: 117,
@@ -132,6 +133,7 @@ pub(crate) fn reloaded() -> Reloaded {
     Reloaded {
         changed: vec!["limits.half_open".to_owned(), "rule".to_owned()],
         needs_restart: vec!["gateway.workers".to_owned()],
+        dismissed: 3,
     }
 }
 

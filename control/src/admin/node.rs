@@ -121,7 +121,8 @@ impl Node {
         match reload.reload(&self.handle) {
             Ok((reloaded, bounds)) => {
                 *self.bounds.lock().unwrap_or_else(PoisonError::into_inner) = bounds;
-                info!(changed = ?reloaded.changed, "configuration reloaded");
+                let dismissed = reloaded.dismissed;
+                info!(changed = ?reloaded.changed, dismissed, "configuration reloaded");
                 Response::Reloaded(reloaded)
             }
             Err(reason) => Response::Refused {
@@ -185,16 +186,27 @@ impl Node {
         Some(Response::Association(Box::new(self.describe(id, &entry, &view))))
     }
 
+    /// Why there is no such association.
+    fn absent(&self, id: u32) -> String {
+        let ended = LocalId::new(id).and_then(|id| self.handle.registry().find_ended(id));
+        match ended {
+            Some(ended) => {
+                let (seconds, cause) = (ended.at.elapsed().as_secs(), ended.cause.as_str());
+                format!("association {id:08x} has ended {seconds} s ago: {cause}")
+            }
+            None => format!("there is no association {id:08x}"),
+        }
+    }
+
     fn describe(&self, id: LocalId, entry: &Entry, view: &AssociationView) -> Association {
-        let backend = self.backends.named.get(usize::from(entry.ancestor.route));
+        let backend = self.backends.named.get(usize::from(entry.route));
         Association::new(id, entry, view, backend.map(|(name, _)| name.as_str()))
     }
 }
 
 impl Answer for Node {
     async fn answer(&self, request: Request) -> Response {
-        let no_such =
-            |id| Response::Refused { reason: format!("there is no association {id:08x}") };
+        let no_such = |id| Response::Refused { reason: self.absent(id) };
         match request {
             Request::Status => Response::Status(Box::new(self.status())),
             Request::Reload => self.reload(),

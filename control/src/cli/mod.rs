@@ -23,6 +23,7 @@ use crate::exit::Exit;
 mod access;
 mod examine;
 mod operate;
+mod proof;
 #[cfg(test)]
 mod tests;
 
@@ -31,6 +32,7 @@ pub use examine::{Check, Doctor};
 pub use operate::{
     Asked, Associations, AssociationsAction, DEFAULT_LIMIT, Drops, Reload, Status, Trace,
 };
+pub use proof::Proof;
 
 /// A DTLS gateway and client at the speed of XDP and AF_XDP
 #[derive(Clone, Debug, Parser)]
@@ -165,17 +167,9 @@ pub struct Connect {
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub listen: SocketAddr,
 
-    /// Certificate of this client: PEM, the leaf first, then its chain
-    #[arg(long, value_name = "FILE")]
-    pub certificate: PathBuf,
-
-    /// Private key of the certificate: PEM
-    #[arg(long, value_name = "FILE")]
-    pub key: PathBuf,
-
-    /// CA certificates that the gateway's certificate must chain to: PEM
-    #[arg(long, value_name = "FILE")]
-    pub ca: PathBuf,
+    /// How this client and the gateway prove who they are.
+    #[command(flatten)]
+    pub proof: Proof,
 
     /// Name that the gateway's certificate must have [default: HOST]
     #[arg(long, value_name = "NAME")]
@@ -223,7 +217,9 @@ Examples:
   xdtls connect --gateway gateway.example:4433 --listen 127.0.0.1:5000 \\
     --certificate client.pem --key client.key --ca ca.pem
   xdtls connect --gateway [2001:db8::1]:4433 --server-name gateway.example \\
-    --listen [::1]:5000 --certificate client.pem --key client.key --ca ca.pem";
+    --listen [::1]:5000 --certificate client.pem --key client.key --ca ca.pem --crl ca.crl
+  xdtls connect --gateway gateway.example:4433 --listen 127.0.0.1:5000 \\
+    --psk-identity sensor-7 --psk-file psk.txt";
 
 impl Connect {
     /// Name that the gateway's certificate must have.

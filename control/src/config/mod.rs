@@ -14,6 +14,7 @@ use toml::de::DeTable;
 mod document;
 pub mod duration;
 mod error;
+mod peers;
 mod schema;
 mod value;
 
@@ -22,6 +23,7 @@ use crate::datapath::options::DatapathOptions;
 pub use error::{ConfigError, ConfigErrors, Problem};
 use xdtls_common::front::FrontLimits;
 pub use xdtls_proto::name_pattern::{NamePattern, NamePatternError};
+use xdtls_proto::policy::PeerPattern;
 use xdtls_proto::rekey::RekeyLimits;
 
 /// Associations that a gateway or client may be configured to hold.
@@ -120,6 +122,9 @@ pub struct Gateway {
     /// `datapath`, `interface`, `xdp_mode`, `zero_copy`, `transmit`, `answer_hellos`: how packets travel. Default:
     /// `auto`.
     pub datapath: DatapathOptions,
+    /// Whether clients are refused that ask for no server name, or for one that no identity has.
+    /// Default: no, they get the first identity.
+    pub require_server_name: bool,
 }
 
 /// `[[identity]]`: a certificate of the gateway and its key.
@@ -127,15 +132,26 @@ pub struct Gateway {
 pub struct Identity {
     /// PEM file with the chain, the leaf first. Required; it exists.
     pub certificate: PathBuf,
-    /// PEM file with the leaf's private key. Required; it exists.
+    /// File with the leaf's private key, PEM or DER. Required; it exists.
     pub key: PathBuf,
+    /// File with the passphrase of the key. Default: none; it exists.
+    pub key_passphrase_file: Option<PathBuf>,
+    /// The names that clients ask for to be shown it. Default: none, those of the certificate.
+    pub server_names: Vec<NamePattern>,
 }
 
 /// `[clients]`: whom the gateway lets in.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Clients {
-    /// PEM file with the CA certificates that client certificates chain to. Required; it exists.
-    pub ca: PathBuf,
+    /// PEM file with the CA certificates that client certificates chain to. Required unless there
+    /// are pre-shared keys; it exists.
+    pub ca: Option<PathBuf>,
+    /// Files with lists of revoked certificates, PEM or DER. Default: none; they exist.
+    pub crl: Vec<PathBuf>,
+    /// File with pre-shared keys. Default: none; it exists.
+    pub psk_file: Option<PathBuf>,
+    /// Whether a pre-shared key may do alone, without a key exchange. Default: no.
+    pub allow_no_forward_secrecy: bool,
 }
 
 /// `[limits]`: bounds of everything that clients can make the gateway keep.
@@ -209,13 +225,24 @@ pub struct Backend {
     pub source_addresses: Vec<IpAddr>,
 }
 
-/// `[[rule]]`: sends the clients with a certain name to a backend.
+/// `[[rule]]`: sends certain clients to a backend.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Rule {
-    /// Compared with the certificate's DNS names and its common name. Required.
-    pub certificate_name: NamePattern,
+    /// Which clients. Required.
+    pub peer: RulePeer,
     /// Position in [`Config::backends`]. Required.
     pub backend: usize,
+}
+
+/// What a rule looks at: one of `certificate_name`, `uri`, `email`, `ip`, `spki_sha256`, `ca` and
+/// `psk_identity`.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum RulePeer {
+    /// What the configuration says itself.
+    Pattern(PeerPattern),
+    /// PEM file with certificates, one of which is an authority of the client's certificate; it
+    /// exists.
+    Authority(PathBuf),
 }
 
 /// `[forward]`: what happens to clients that no rule matches.

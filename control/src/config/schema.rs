@@ -17,9 +17,8 @@ use super::document::Section;
 use super::error::nearest;
 use super::value::Value;
 use super::{
-    ASSOCIATIONS, Admin, Backend, Clients, Config, FLOW_IDLE_TIMEOUT, Forward, Gateway, Identity,
-    Limits, Metrics, NamePattern, PATH_MTU, Process, REKEY_BYTES, REKEY_RECORDS, REKEY_TIME,
-    RekeyLimits, Rule,
+    ASSOCIATIONS, Admin, Backend, Config, FLOW_IDLE_TIMEOUT, Forward, Gateway, Limits, Metrics,
+    PATH_MTU, Process, REKEY_BYTES, REKEY_RECORDS, REKEY_TIME, RekeyLimits, peers,
 };
 use crate::access::{AccessRules, parse_prefix};
 use crate::datapath::options::{Datapath, DatapathOptions, Transmit};
@@ -40,11 +39,11 @@ const SOCKET_PATH_BYTES_MAX: usize = 107;
 
 pub(super) fn config(mut root: Section<'_>) -> Option<Config> {
     let gateway = gateway(root.table("gateway"));
-    let identities = identities(&mut root);
-    let clients = clients(root.table("clients"));
+    let (has_psk, clients) = peers::clients(root.table("clients"));
+    let identities = peers::identities(&mut root, has_psk);
     let limits = limits(root.table("limits"));
     let (names, backends) = backends(&mut root);
-    let rules = rules(&mut root, &names);
+    let rules = peers::rules(&mut root, &names);
     let forward = forward(root.table("forward"), &names);
     let access = access(root.table("access"));
     let admin = admin(root.table("admin"));
@@ -73,6 +72,10 @@ fn gateway(mut table: Section<'_>) -> Option<Gateway> {
     let handshake_workers = table.integer("handshake_workers", 1..=THREADS_MAX, (cpus - 1).max(1));
     let path_mtu = table.integer("path_mtu", PATH_MTU, 1500);
     let datapath = datapath(&mut table);
+    let require_server_name = match table.value("require_server_name", "false") {
+        Some(value) => value.boolean(),
+        None => Some(false),
+    };
     if path_mtu < PATH_MTU_IPV6_MIN
         && listen.is_some_and(|address| address.is_ipv6())
         && let Some(value) = table.value("path_mtu", "1500")
@@ -83,7 +86,14 @@ fn gateway(mut table: Section<'_>) -> Option<Gateway> {
         );
     }
     table.finish();
-    Some(Gateway { listen: listen?, workers, handshake_workers, path_mtu, datapath: datapath? })
+    Some(Gateway {
+        listen: listen?,
+        workers,
+        handshake_workers,
+        path_mtu,
+        datapath: datapath?,
+        require_server_name: require_server_name?,
+    })
 }
 
 fn datapath(table: &mut Section<'_>) -> Option<DatapathOptions> {
@@ -124,27 +134,6 @@ fn datapath(table: &mut Section<'_>) -> Option<DatapathOptions> {
         transmit: transmit?,
         answer_hellos: answer_hellos?,
     })
-}
-
-fn identities(root: &mut Section<'_>) -> Option<Vec<Identity>> {
-    let tables = root.tables("identity");
-    if tables.is_empty() {
-        let remedy = "add an [[identity]] table with the gateway's `certificate` and `key`";
-        root.missing("identity", remedy.to_owned());
-    }
-    let read = |mut table: Section<'_>| {
-        let certificate = table.required("certificate", "\"gateway.pem\"").and_then(|v| v.file());
-        let key = table.required("key", "\"gateway.key\"").and_then(|v| v.file());
-        table.finish();
-        Some(Identity { certificate: certificate?, key: key? })
-    };
-    all(tables.into_iter().map(read))
-}
-
-fn clients(mut table: Section<'_>) -> Option<Clients> {
-    let ca = table.required("ca", "\"ca.pem\"").and_then(|v| v.file());
-    table.finish();
-    Some(Clients { ca: ca? })
 }
 
 fn limits(mut table: Section<'_>) -> Limits {
@@ -266,22 +255,6 @@ fn source_addresses(list: &Value<'_>, backend: Option<SocketAddr>) -> Option<Vec
     }))
 }
 
-fn rules(root: &mut Section<'_>, backends: &[String]) -> Option<Vec<Rule>> {
-    let mut lines = HashMap::new();
-    all(root.tables("rule").into_iter().map(|mut table| {
-        let name = table.required("certificate_name", "\"*.sensors.example\"");
-        let certificate_name = name.and_then(|value| {
-            let pattern = value.parse::<NamePattern>()?;
-            first_use(&value, pattern.clone(), &mut lines)?;
-            Some(pattern)
-        });
-        let backend =
-            table.required("backend", "\"app\"").and_then(|v| backend_index(&v, backends));
-        table.finish();
-        Some(Rule { certificate_name: certificate_name?, backend: backend? })
-    }))
-}
-
 fn forward(mut table: Section<'_>, backends: &[String]) -> Option<Forward> {
     let default_backend = match table.value("default_backend", "\"app\"") {
         Some(value) => backend_index(&value, backends).map(Some),
@@ -370,7 +343,7 @@ fn metrics(mut table: Section<'_>) -> Option<Metrics> {
 }
 
 /// The position of the backend that `value` names.
-fn backend_index(value: &Value<'_>, backends: &[String]) -> Option<usize> {
+pub(super) fn backend_index(value: &Value<'_>, backends: &[String]) -> Option<usize> {
     let name = value.string()?;
     let index = backends.iter().position(|backend| backend == name);
     if index.is_none() {
@@ -384,7 +357,7 @@ fn backend_index(value: &Value<'_>, backends: &[String]) -> Option<usize> {
 }
 
 /// Reports a second use of what may stand only once.
-fn first_use<K: std::hash::Hash + Eq + std::fmt::Display>(
+pub(super) fn first_use<K: std::hash::Hash + Eq + std::fmt::Display>(
     value: &Value<'_>,
     key: K,
     lines: &mut HashMap<K, usize>,
@@ -399,7 +372,7 @@ fn first_use<K: std::hash::Hash + Eq + std::fmt::Display>(
 }
 
 /// All items, if none is missing. Unlike `collect`, this reads on after the first that is.
-fn all<T>(items: impl Iterator<Item = Option<T>>) -> Option<Vec<T>> {
+pub(super) fn all<T>(items: impl Iterator<Item = Option<T>>) -> Option<Vec<T>> {
     let items: Vec<Option<T>> = items.collect();
     items.into_iter().collect()
 }

@@ -193,11 +193,8 @@ fn finished(ssl: &SslRef) -> Result<Finished, Failure> {
     let (mut client_random, mut server_random) = ([0; 32], [0; 32]);
     ssl.client_random(&mut client_random);
     ssl.server_random(&mut server_random);
-    let certificate = ssl
-        .peer_certificate()
-        .ok_or_else(|| Authentication.because("the peer has shown no certificate"))?;
     let identity =
-        peer::identity_of(&certificate).map_err(|errors| Authentication.because(words(&errors)))?;
+        if suite.is_psk() { peer::holder_of_psk(ssl) } else { peer::holder_of_certificate(ssl) }?;
     let (extension, replaces) = (extension::negotiated(ssl), extension::replaces(ssl));
     Ok(Finished {
         suite,
@@ -218,15 +215,22 @@ fn class_of(errors: &ErrorStack) -> FailureClass {
     const NO_SHARED_CIPHER: i32 = 193;
     const NO_SHARED_GROUPS: i32 = 410;
     const UNSUPPORTED_PROTOCOL: i32 = 258;
-    let code = errors.errors().first().map_or(0, Error::reason_code);
-    match code {
+    match reason_code(errors) {
         CERTIFICATE_VERIFY_FAILED | PEER_DID_NOT_RETURN_A_CERTIFICATE => Authentication,
         NO_SUITABLE_SIGNATURE_ALGORITHM
         | NO_SHARED_CIPHER
         | NO_SHARED_GROUPS
-        | UNSUPPORTED_PROTOCOL => NothingInCommon,
+        | UNSUPPORTED_PROTOCOL
+        | CALLBACK_FAILED => NothingInCommon,
         _ => Protocol,
     }
+}
+
+/// The one callback that may say so is that which chooses by server name.
+const CALLBACK_FAILED: i32 = 234;
+
+fn reason_code(errors: &ErrorStack) -> i32 {
+    errors.errors().first().map_or(0, Error::reason_code)
 }
 
 fn internal(errors: &ErrorStack) -> Failure {
@@ -234,7 +238,10 @@ fn internal(errors: &ErrorStack) -> Failure {
 }
 
 /// OpenSSL's reasons, without its file names and numbers.
-fn words(errors: &ErrorStack) -> String {
+pub(super) fn words(errors: &ErrorStack) -> String {
+    if reason_code(errors) == CALLBACK_FAILED {
+        return "no identity has the server name that the client asks for".to_owned();
+    }
     let reasons: Vec<_> = errors.errors().iter().filter_map(|error| error.reason()).collect();
     if reasons.is_empty() { "OpenSSL gives no reason".to_owned() } else { reasons.join(": ") }
 }

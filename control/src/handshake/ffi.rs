@@ -9,9 +9,17 @@ use std::time::Duration;
 
 use foreign_types::ForeignTypeRef;
 use openssl::error::ErrorStack;
+use openssl::pkey::{PKeyRef, Private};
 use openssl::ssl::{SslContextBuilder, SslRef, SslStream};
-use openssl::x509::X509Ref;
-use openssl_sys::{SSL, SSL_CTRL_CHAIN_CERT, SSL_CTX_ctrl, SSL_ctrl, SSL_get_extms_support};
+use openssl::stack::StackRef;
+use openssl::x509::store::X509StoreBuilder;
+use openssl::x509::{X509, X509CrlRef, X509Ref};
+use openssl_sys::{
+    EVP_PKEY, SSL, SSL_CTRL_CHAIN_CERT, SSL_CTX, SSL_CTX_ctrl, SSL_ctrl, SSL_get_extms_support,
+    X509_CRL, X509_STORE, stack_st_X509,
+};
+
+use super::choice;
 
 /// `DTLS_CTRL_GET_TIMEOUT` of `openssl/ssl.h`.
 const DTLS_CTRL_GET_TIMEOUT: c_int = 73;
@@ -45,11 +53,32 @@ const _: () = assert!(cfg!(all(target_os = "linux", target_pointer_width = "64")
 
 type TimerCallback = extern "C" fn(*mut SSL, c_uint) -> c_uint;
 
+type CertificateCallback = extern "C" fn(*mut SSL, *mut c_void) -> c_int;
+
 unsafe extern "C" {
     fn DTLSv1_listen(ssl: *mut SSL, peer: *mut BioAddr) -> c_int;
     fn DTLS_set_timer_cb(ssl: *mut SSL, callback: TimerCallback);
     fn BIO_ADDR_new() -> *mut BioAddr;
     fn BIO_ADDR_free(address: *mut BioAddr);
+    fn SSL_CTX_set_cert_cb(
+        context: *mut SSL_CTX,
+        callback: CertificateCallback,
+        argument: *mut c_void,
+    );
+    fn SSL_check_chain(
+        ssl: *mut SSL,
+        certificate: *mut openssl_sys::X509,
+        key: *mut EVP_PKEY,
+        chain: *mut stack_st_X509,
+    ) -> c_int;
+    fn SSL_use_cert_and_key(
+        ssl: *mut SSL,
+        certificate: *mut openssl_sys::X509,
+        key: *mut EVP_PKEY,
+        chain: *mut stack_st_X509,
+        replace: c_int,
+    ) -> c_int;
+    fn X509_STORE_add_crl(store: *mut X509_STORE, crl: *mut X509_CRL) -> c_int;
 }
 
 /// The wait that follows `previous_us`, 0 where there was none.
@@ -124,6 +153,73 @@ pub(super) fn add_chain_certificate(
     // SAFETY: both objects are alive, and the context counts its own reference to the certificate.
     let outcome =
         unsafe { SSL_CTX_ctrl(context.as_ptr(), SSL_CTRL_CHAIN_CERT, ADD_REFERENCE, certificate) };
+    if outcome == 1 { Ok(()) } else { Err(ErrorStack::get()) }
+}
+
+/// Adds a list of revoked certificates to those that a store asks.
+pub(super) fn add_crl(store: &mut X509StoreBuilder, crl: &X509CrlRef) -> Result<(), ErrorStack> {
+    // SAFETY: both objects are alive, and the store counts its own reference to the list.
+    let outcome = unsafe { X509_STORE_add_crl(store.as_ptr(), crl.as_ptr()) };
+    if outcome == 1 { Ok(()) } else { Err(ErrorStack::get()) }
+}
+
+/// Makes clients of a context choose their certificate when the server asks for one.
+pub(super) fn set_certificate_callback(context: &mut SslContextBuilder) {
+    // SAFETY: the context is alive, and the callback is a function that needs no argument.
+    unsafe { SSL_CTX_set_cert_cb(context.as_ptr(), certificate_wanted, ptr::null_mut()) }
+}
+
+extern "C" fn certificate_wanted(ssl: *mut SSL, _argument: *mut c_void) -> c_int {
+    // SAFETY: OpenSSL calls with an object that is alive and that nobody else uses meanwhile.
+    let ssl = unsafe { SslRef::from_ptr_mut(ssl) };
+    choice::show_on_client(ssl).into()
+}
+
+/// Whether a server accepts a certificate, by what its CertificateRequest says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Suitable {
+    /// It names its issuer too.
+    Fully,
+    /// It can verify its signatures.
+    BySignature,
+    Not,
+}
+
+/// Compares a certificate with the CertificateRequest that an object has received.
+pub(super) fn check_chain(
+    ssl: &mut SslRef,
+    certificate: &X509Ref,
+    key: &PKeyRef<Private>,
+    chain: &StackRef<X509>,
+) -> Suitable {
+    // Of `openssl/ssl.h`: CERT_PKEY_VALID, _EXPLICIT_SIGN, _CERT_TYPE, and _ISSUER_NAME.
+    const BY_SIGNATURE: c_int = 0x1 | 0x100 | 0x400;
+    const FULLY: c_int = BY_SIGNATURE | 0x200;
+    // SAFETY: all objects are alive, and OpenSSL only reads them and notes what it finds in `ssl`.
+    let found = unsafe {
+        SSL_check_chain(ssl.as_ptr(), certificate.as_ptr(), key.as_ptr(), chain.as_ptr())
+    };
+    match found {
+        _ if found & FULLY == FULLY => Suitable::Fully,
+        _ if found & BY_SIGNATURE == BY_SIGNATURE => Suitable::BySignature,
+        _ => Suitable::Not,
+    }
+}
+
+/// Lets an object show a certificate.
+pub(super) fn use_certificate_and_key(
+    ssl: &mut SslRef,
+    certificate: &X509Ref,
+    key: &PKeyRef<Private>,
+    chain: &StackRef<X509>,
+) -> Result<(), ErrorStack> {
+    const REPLACE: c_int = 1;
+    // SAFETY: all objects are alive, and `ssl` counts its own references to certificate and key and
+    // copies the chain.
+    let outcome = unsafe {
+        let (certificate, key) = (certificate.as_ptr(), key.as_ptr());
+        SSL_use_cert_and_key(ssl.as_ptr(), certificate, key, chain.as_ptr(), REPLACE)
+    };
     if outcome == 1 { Ok(()) } else { Err(ErrorStack::get()) }
 }
 

@@ -1,6 +1,7 @@
 //! Which metrics there are: their names, labels, meanings, and where in a status their values stand.
 
 use xdtls_common::{DropReason, Outcome};
+use xdtls_proto::association::CloseCause;
 use xdtls_proto::failure::FailureClass;
 
 use crate::admin::{BackendStatus, Status};
@@ -65,6 +66,7 @@ pub(super) const FAMILIES: &[Family] = &[
     family!(Counter "xdtls_rekeyed_associations",
         "Associations that others with new keys have replaced", |s| s.totals.rekeyed),
     family!(Counter "xdtls_handshakes_failed" ["class"], "Handshakes that failed", failures),
+    family!(Counter "xdtls_associations_ended" ["cause"], "Associations that have ended", ended),
     family!(Counter "xdtls_hello_verify_requests", "HelloVerifyRequests sent, by the XDP program and by workers",
         |s| s.totals.hello_verify_requests),
     family!(Counter "xdtls_final_flights_repeated", "Final flights sent again",
@@ -112,6 +114,11 @@ fn failures(status: &Status) -> Vec<Sample> {
     let failures = &status.totals.handshake_failures;
     let count = |class: FailureClass| failures.get(class.as_str()).copied().unwrap_or(0);
     FailureClass::ALL.iter().map(|class| sample(class.as_str(), count(*class))).collect()
+}
+
+fn ended(status: &Status) -> Vec<Sample> {
+    let count = |cause: &str| status.totals.associations_ended.get(cause).copied().unwrap_or(0);
+    CloseCause::LABELS.iter().map(|cause| sample(cause, count(cause))).collect()
 }
 
 fn outcomes(status: &Status) -> Vec<Sample> {

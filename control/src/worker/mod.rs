@@ -272,6 +272,13 @@ impl<I: Inside> Worker<I> {
                 ToWorker::Close(id, answer) => {
                     let _ = answer.send(self.close(now, id));
                 }
+                ToWorker::Dismiss(refused) => {
+                    self.with_output(now, |shard, _, out| {
+                        for (id, refusal) in refused {
+                            shard.close(now, id, CloseCause::NotAdmitted(refusal), out);
+                        }
+                    });
+                }
                 ToWorker::Reconfigure(limits) => {
                     self.parts.shard.set_idle_timeout(limits.idle_timeout);
                     self.parts.shard.set_rekey_limits(limits.rekey);

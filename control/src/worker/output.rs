@@ -67,7 +67,8 @@ impl<I: Inside> Output for WorkerOutput<'_, I> {
                     associations.set(id, Phase::Resting, 0);
                 }
                 self.inside.closed(self.now, id, cause);
-                self.pool.closed(id);
+                self.counters.ended(cause);
+                self.pool.closed(id, cause);
                 Ok(())
             }
         };

@@ -3,6 +3,7 @@
 // Clippy allows this in `#[test]` functions only, not in what they share.
 #![allow(clippy::unwrap_used)]
 
+mod choosing;
 mod complete;
 mod failing;
 mod faults;
@@ -10,6 +11,8 @@ mod foreign;
 mod lossy;
 mod pair;
 mod pki;
+mod psk;
+mod revocation;
 mod takeover;
 
 use std::time::Instant;

@@ -10,9 +10,12 @@ mod identity;
 mod lifetime;
 mod limits;
 mod loss;
+mod names;
 mod operating;
 mod page;
+mod psk;
 mod rekey;
+mod revocation;
 mod service;
 mod sizes;
 mod surroundings;
@@ -73,6 +76,8 @@ fn all() -> Vec<Test> {
         sizes::one_byte_too_many_is_counted_where_it_would_be_sealed
         identity::the_certificate_name_chooses_the_backend
         identity::who_matches_no_rule_is_refused
+        revocation::whom_the_rules_do_not_admit_any_more_is_closed
+        psk::pre_shared_keys_let_in_and_keep_out
         limits::one_program_too_many_is_refused
         limits::one_backend_flow_too_many_is_refused
         limits::sixteen_datagrams_wait_for_an_association
@@ -91,12 +96,14 @@ fn all() -> Vec<Test> {
         surroundings::the_gateway_becomes_another_user
     ]
     .to_vec();
-    let [same_id, ipv6] = tests![
-        identity::two_clients_with_one_id_behind_one_address
-        traffic::ipv6_works_too
-    ];
-    tests.push(Test { needs: Some("openssl"), ..same_id });
+    let [ipv6] = tests![traffic::ipv6_works_too];
     tests.push(Test { family: Family::V6, ..ipv6 });
+    let of_openssl = tests![
+        identity::two_clients_with_one_id_behind_one_address
+        names::each_domain_shows_its_own_certificate
+        revocation::who_is_revoked_is_gone_and_others_stay
+    ];
+    tests.extend(of_openssl.map(|test| Test { needs: Some("openssl"), ..test }));
     tests
 }
 

@@ -27,6 +27,7 @@ use crate::engine::PeerIdentity;
 use crate::exchange::TakenOver;
 use crate::failure::{Failure, FailureClass};
 use crate::keys::Role;
+use crate::policy::Refusal;
 
 /// A cookie-bearing ClientHello, as it came.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -155,8 +156,9 @@ pub struct Installation {
     pub taken_over: TakenOver,
 }
 
-/// Decides where an identity leads; `None` refuses it.
-pub type RoutePolicy = Box<dyn Fn(&PeerIdentity) -> Option<u16> + Send>;
+/// Decides where an identity leads, or that it is refused. It is asked at the end of each handshake,
+/// before the association becomes active.
+pub type RoutePolicy = Box<dyn Fn(&PeerIdentity) -> Result<u16, Refusal> + Send>;
 
 /// What bounds handshakes.
 #[derive(Clone, Debug)]

@@ -30,6 +30,7 @@ use crate::failure::{Failure, FailureClass};
 use crate::filter::Filter;
 use crate::ids::IdAllocator;
 use crate::keys::Role;
+use crate::policy::Refusal;
 use crate::rekey::{AncestorLookup, replaced_id};
 
 struct HalfOpen<E> {
@@ -305,8 +306,8 @@ impl<A: AcceptEngine> Responders<A> {
         };
         let route = match self.route(&taken_over.identity, replaces) {
             Ok(route) => route,
-            Err(failure) => {
-                self.refuse(local, endpoint, peer, &mut taken_over);
+            Err((refusal, failure)) => {
+                self.refuse(local, endpoint, peer, &mut taken_over, refusal);
                 return self.fail(now, local, failure);
             }
         };
@@ -325,24 +326,36 @@ impl<A: AcceptEngine> Responders<A> {
 
     /// Where an identity leads. What replaces an association leads where that does, if both are of
     /// one identity and policy still admits it.
-    fn route(&self, identity: &PeerIdentity, replaces: Option<LocalId>) -> Result<u16, Failure> {
-        let refused = || FailureClass::Policy.because(format!("no rule admits {identity}"));
-        let route = (self.policy)(identity).ok_or_else(refused)?;
+    fn route(
+        &self,
+        identity: &PeerIdentity,
+        replaces: Option<LocalId>,
+    ) -> Result<u16, (Refusal, Failure)> {
+        let route = (self.policy)(identity).map_err(|refusal| (refusal, refusal.of(identity)))?;
         // If the old association has ended meanwhile, the worker sees to it.
         match replaces.and_then(|old| (self.ancestors)(old)) {
             None => Ok(route),
-            Some(ancestor) if ancestor.identity == identity.digest() => Ok(ancestor.route),
-            Some(_) => Err(FailureClass::Authentication
-                .because(format!("{identity} is not whose association was to be replaced"))),
+            Some(ancestor) if *ancestor.identity == *identity => Ok(ancestor.route),
+            Some(_) => {
+                let reason = format!("{identity} is not whose association was to be replaced");
+                Err((Refusal::NoRule, FailureClass::Authentication.because(reason)))
+            }
         }
     }
 
     /// Tells an authenticated peer that it is not admitted.
-    fn refuse(&mut self, local: LocalId, to: Endpoint, peer: PeerId, taken_over: &mut TakenOver) {
+    fn refuse(
+        &mut self,
+        local: LocalId,
+        to: Endpoint,
+        peer: PeerId,
+        taken_over: &mut TakenOver,
+        refusal: Refusal,
+    ) {
         if let Some(record) = alert::sealed(
             &taken_over.seal_keys,
             &mut taken_over.seal_state,
-            [alert::FATAL, alert::ACCESS_DENIED],
+            [alert::FATAL, alert::of_refusal(refusal)],
         ) {
             let datagram = prefixed(local.value(), peer.value(), &record);
             self.actions.push_back(Action::Transmit(to, datagram));

@@ -211,9 +211,9 @@ impl Shard {
         }
     }
 
-    /// Ends an association with close_notify.
+    /// Ends an association; its peer is told, with close_notify or why it is not admitted any more.
     pub fn close(&mut self, now: Instant, id: LocalId, cause: CloseCause, out: &mut impl Output) {
-        self.send_close_notify(now, id, out);
+        self.send_last_alert(now, id, cause, out);
         self.forget(now, id, cause, out);
     }
 

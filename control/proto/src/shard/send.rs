@@ -9,7 +9,6 @@ use xdtls_common::prefix::{PREFIX_LEN, Prefix};
 use xdtls_common::record::content_type;
 
 use super::{Output, Shard};
-use crate::alert;
 use crate::association::CloseCause;
 use crate::endpoint::max_payload;
 use crate::record_plane::seal;
@@ -96,9 +95,16 @@ impl Shard {
         self.send_own(now, id, content_type::ALERT, &alert, out);
     }
 
-    pub(super) fn send_close_notify(&mut self, now: Instant, id: LocalId, out: &mut impl Output) {
+    /// Tells the peer that an association ends, if there is one.
+    pub(super) fn send_last_alert(
+        &mut self,
+        now: Instant,
+        id: LocalId,
+        cause: CloseCause,
+        out: &mut impl Output,
+    ) {
         if self.table.association(id).is_some() {
-            self.send_alert(now, id, [alert::WARNING, alert::CLOSE_NOTIFY], out);
+            self.send_alert(now, id, cause.alert(), out);
         }
     }
 

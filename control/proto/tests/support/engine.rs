@@ -259,7 +259,7 @@ impl Engine for ScriptedEngine {
             extension: self.own.extension && self.peer.extension,
             replaces: self.own.rekey_token.is_some()
                 && self.own.rekey_token == self.peer.rekey_token,
-            identity: PeerIdentity { names: vec![name], spki_sha256: [0; 32] },
+            identity: PeerIdentity { names: vec![name], ..PeerIdentity::default() },
         })
     }
 }

@@ -1,5 +1,7 @@
 //! `xdtls status` in words.
 
+use std::collections::BTreeMap;
+
 use super::{Lines, group, grouped, line, time};
 use crate::admin::{LimitStatus, Status};
 
@@ -39,12 +41,6 @@ fn node(status: &Status) -> Lines {
 
 fn associations(status: &Status) -> Lines {
     let totals = &status.totals;
-    let mut failed = grouped(totals.handshakes_failed);
-    if !totals.handshake_failures.is_empty() {
-        let classes = totals.handshake_failures.iter();
-        let classes = classes.map(|(class, count)| format!("{class} {}", grouped(*count)));
-        failed += &format!(" ({})", classes.collect::<Vec<_>>().join(", "));
-    }
     let mut ok = grouped(totals.handshakes_ok);
     if totals.handshakes_resumed > 0 {
         ok += &format!(" ({} resumed)", grouped(totals.handshakes_resumed));
@@ -53,13 +49,23 @@ fn associations(status: &Status) -> Lines {
         line("established", grouped(totals.associations)),
         line("half-open", grouped(totals.half_open)),
         line("handshakes ok", ok),
-        line("handshakes failed", failed),
+        line("handshakes failed", with_kinds(&totals.handshake_failures)),
         line("rekeyed", grouped(totals.rekeyed)),
+        line("ended", with_kinds(&totals.associations_ended)),
     ];
     if totals.overload > 0 {
         lines.push(line("overload", "yes: new handshakes give way".to_owned()));
     }
     lines
+}
+
+/// A sum, and what it consists of.
+fn with_kinds(counts: &BTreeMap<String, u64>) -> String {
+    let kinds = counts.iter().map(|(kind, count)| format!("{kind} {}", grouped(*count)));
+    match kinds.collect::<Vec<_>>().join(", ") {
+        none if none.is_empty() => "0".to_owned(),
+        kinds => format!("{} ({kinds})", grouped(counts.values().sum())),
+    }
 }
 
 fn traffic(status: &Status) -> Lines {

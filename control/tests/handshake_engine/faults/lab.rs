@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use xdtls::handshake::OpensslConnector;
 use xdtls_common::id::IdLayout;
 use xdtls_proto::handshakes::Limits;
 use xdtls_proto::handshakes::initiators::Initiators;
@@ -14,7 +15,7 @@ use xdtls_proto::handshakes::responders::Responders;
 use xdtls_proto::ids::IdAllocator;
 
 use super::end::{CAPACITY, End, Packet};
-use crate::World;
+use super::mode::Makers;
 use crate::pair::MAX_DATAGRAM;
 
 /// What the design gives a handshake by default.
@@ -37,7 +38,7 @@ pub(super) struct Lab {
 
 impl Lab {
     /// `patience` is how long the clients' wishes last.
-    pub(super) fn new(world: &World, patience: Duration, meddler: Meddler) -> Self {
+    pub(super) fn new(makers: Makers, patience: Duration, meddler: Meddler) -> Self {
         let layout = IdLayout::for_capacity(CAPACITY, 1).unwrap();
         let ids = || IdAllocator::new(layout, 0..CAPACITY);
         let limits = |deadline| Limits {
@@ -57,21 +58,15 @@ impl Lab {
                 state
             })
         };
-        let responders = Responders::new(
-            world.acceptor(),
-            ids(),
-            limits(DEADLINE),
-            Box::new(|_| Some(1)),
-            random(),
-        );
-        let mut client = |address: &str| {
-            let connector = world.connector("gw.example");
+        let responders =
+            Responders::new(makers.gateway, ids(), limits(DEADLINE), Box::new(|_| Ok(1)), random());
+        let mut client = |address: &str, connector: OpensslConnector| {
             let machine = Initiators::new(connector, ids(), limits(patience), random());
             End::new(address.parse().unwrap(), Box::new(machine))
         };
         Self {
-            client: client("198.51.100.1:5000"),
-            neighbour: client("198.51.100.2:5000"),
+            client: client("198.51.100.1:5000", makers.client),
+            neighbour: client("198.51.100.2:5000", makers.neighbour),
             gateway: End::new("192.0.2.1:4433".parse().unwrap(), Box::new(responders)),
             sent: Vec::new(),
             meddler,

@@ -5,5 +5,6 @@ mod end;
 mod fault;
 mod lab;
 mod matrix;
+mod mode;
 mod random_loss;
 mod unfiltered;

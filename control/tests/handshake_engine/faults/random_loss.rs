@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::end::Packet;
 use super::lab::{Lab, run};
+use super::mode::FULL;
 use crate::World;
 use crate::pki::KeyType;
 
@@ -39,7 +40,7 @@ fn half_of_all_datagrams_are_lost_and_every_handshake_finishes() {
     let (count, most) = asked.map_or((HANDSHAKES, LOST), |count| (count, u32::MAX));
     let world = World::new(KeyType::Ecdsa);
     let mut labs: Vec<_> = (0..count)
-        .map(|seed| Lab::new(&world, PATIENCE, Box::new(lossy(seed << 32, most))))
+        .map(|seed| Lab::new((FULL.makers)(&world), PATIENCE, Box::new(lossy(seed << 32, most))))
         .collect();
     run(&mut labs);
     for (seed, lab) in labs.iter().enumerate() {

@@ -10,6 +10,7 @@ use xdtls_proto::handshakes::initiators::Initiators;
 use xdtls_proto::handshakes::responders::Responders;
 use xdtls_proto::handshakes::{Limits, Random};
 use xdtls_proto::ids::IdAllocator;
+use xdtls_proto::policy::Refusal;
 use xdtls_proto::rekey::RekeyLimits;
 use xdtls_proto::shard::{Shard, ShardConfig};
 
@@ -89,7 +90,10 @@ impl World {
             opened: 0,
         };
         let capacity = world.setup.capacity;
-        let policy = |identity: &PeerIdentity| (identity.names != [NOBODY]).then_some(ROUTE);
+        let policy = |identity: &PeerIdentity| match identity.names != [NOBODY] {
+            true => Ok(ROUTE),
+            false => Err(Refusal::NoRule),
+        };
         let engines = Scripted::new(world.setup.script.clone(), world.rng.fork());
         let ancestry = Ancestry::default();
         let machine = Responders::new(
