@@ -58,6 +58,9 @@ pub trait Machine: Handshakes + Send + 'static {
 
     /// Begins no more handshakes.
     fn drain(&mut self);
+
+    /// How many sessions can be continued now; all threads of a node count the same ones.
+    fn sessions(&self) -> usize;
 }
 
 impl Machine for Responders<OpensslAcceptor> {
@@ -68,6 +71,10 @@ impl Machine for Responders<OpensslAcceptor> {
     fn drain(&mut self) {
         Self::drain(self);
     }
+
+    fn sessions(&self) -> usize {
+        self.acceptor().sessions()
+    }
 }
 
 /// A client begins what its local programs ask for, as long as it runs.
@@ -75,6 +82,10 @@ impl Machine for Initiators<OpensslConnector> {
     fn reconfigure(&mut self, _settings: Settings) {}
 
     fn drain(&mut self) {}
+
+    fn sessions(&self) -> usize {
+        0
+    }
 }
 
 /// The way to all handshake threads.
@@ -222,6 +233,7 @@ pub fn spawn(
             machine.handle_timeout(Instant::now());
             surroundings.carry_out_all(&mut machine, None);
             surroundings.counters.half_open(machine.half_open());
+            surroundings.counters.sessions(machine.sessions());
         }
     })
 }
@@ -350,6 +362,9 @@ impl Surroundings {
 
     fn install(&self, now: Instant, installation: Box<Installation>) {
         let (id, entry) = (installation.local, Entry::new(now, &installation));
+        if installation.taken_over.resumed {
+            self.counters.handshake_resumed();
+        }
         // Before it is entered: who judges it from then on posts behind this.
         self.post(id.value(), ToWorker::Install(installation));
         // The rules may have changed since this handshake asked them.

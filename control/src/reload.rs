@@ -183,6 +183,8 @@ fn changes(running: &Config, config: &Config) -> Vec<String> {
         limits.handshake_burst_per_source = "limits.handshake_burst_per_source",
         limits.handshake_deadline = "limits.handshake_deadline",
         limits.idle_timeout = "limits.idle_timeout",
+        limits.sessions.sessions = "limits.sessions",
+        limits.sessions.lifetime = "limits.session_lifetime",
         limits.rekey.records = "limits.rekey_after_records",
         limits.rekey.bytes = "limits.rekey_after_bytes",
         limits.rekey.time = "limits.rekey_after_time",
@@ -217,6 +219,7 @@ mod tests {
         use crate::access::AccessRules;
         use crate::config::{Admin, Clients, Forward, Gateway, Limits, Metrics, Process};
         use crate::datapath::options::DatapathOptions;
+        use crate::handshake::SessionLimits;
         use xdtls_proto::rekey::RekeyLimits;
         let Config {
             gateway,
@@ -259,6 +262,7 @@ mod tests {
             handshake_burst_per_source: _,
             handshake_deadline: _,
             idle_timeout: _,
+            sessions: SessionLimits { sessions: _, lifetime: _ },
             rekey: RekeyLimits { records: _, bytes: _, time: _ },
             flow_idle_timeout: _,
             backend_flows: _,

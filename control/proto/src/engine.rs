@@ -92,6 +92,8 @@ pub struct Finished {
     /// Whether the ServerHello repeats the ClientHello's rekey token: this association is to replace
     /// another.
     pub replaces: bool,
+    /// Whether it continues an earlier session.
+    pub resumed: bool,
     /// Who the peer has proved to be.
     pub identity: PeerIdentity,
 }

@@ -56,6 +56,8 @@ pub struct TakenOver {
     pub extension: bool,
     /// Whether both hellos carry the same rekey token.
     pub replaces: bool,
+    /// Whether it continues an earlier session.
+    pub resumed: bool,
     /// Shows that an association which is to replace this one belongs to the same two ends.
     pub rekey_key: RekeyKey,
     /// Who the peer is.
@@ -218,6 +220,7 @@ impl<E: Engine> Exchange<E> {
             held: self.held,
             extension: finished.extension,
             replaces: finished.replaces,
+            resumed: finished.resumed,
             rekey_key,
             identity: finished.identity,
         })

@@ -12,6 +12,7 @@ mod lossy;
 mod pair;
 mod pki;
 mod psk;
+mod resumption;
 mod revocation;
 mod takeover;
 

@@ -107,6 +107,11 @@ impl<A: AcceptEngine> Responders<A> {
         self.policy = policy;
     }
 
+    /// What makes the engines of handshakes that begin now.
+    pub fn acceptor(&self) -> &A {
+        &self.acceptor
+    }
+
     /// Begins no more handshakes; those under way go on.
     pub fn drain(&mut self) {
         self.draining = true;

@@ -259,6 +259,7 @@ impl Engine for ScriptedEngine {
             extension: self.own.extension && self.peer.extension,
             replaces: self.own.rekey_token.is_some()
                 && self.own.rekey_token == self.peer.rekey_token,
+            resumed: self.resumed(),
             identity: PeerIdentity { names: vec![name], ..PeerIdentity::default() },
         })
     }
