@@ -7,6 +7,7 @@
 use std::net::IpAddr;
 use std::time::Instant;
 
+use xdtls_common::id::{LocalId, PeerId};
 use zeroize::Zeroizing;
 
 use crate::failure::Failure;
@@ -52,11 +53,13 @@ pub trait AcceptEngine {
     type Engine: Engine;
 
     /// Starts with the record of a ClientHello whose cookie has been judged good, and whose rekey
-    /// token has, if it carries one: the ServerHello repeats it. `max_datagram` is the largest
-    /// datagram, in bytes without prefix, that the engine may write.
+    /// token has, if it carries one: the ServerHello repeats it, and says that the association will
+    /// be `local` here. `max_datagram` is the largest datagram, in bytes without prefix, that the
+    /// engine may write.
     fn accept(
         &self,
         now: Instant,
+        local: LocalId,
         client_hello: &[u8],
         max_datagram: usize,
     ) -> Result<Self::Engine, Failure>;
@@ -92,6 +95,8 @@ pub struct Finished {
     /// Whether the ServerHello repeats the ClientHello's rekey token: this association is to replace
     /// another.
     pub replaces: bool,
+    /// What the server calls the association, by its ServerHello; a client knows.
+    pub answerer: Option<PeerId>,
     /// Whether it continues an earlier session.
     pub resumed: bool,
     /// Who the peer has proved to be.

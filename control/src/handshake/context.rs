@@ -12,6 +12,7 @@ use openssl::ssl::{
 };
 use openssl::x509::verify::X509CheckFlags;
 use thiserror::Error;
+use xdtls_common::id::LocalId;
 use xdtls_proto::engine::{AcceptEngine, ConnectEngine};
 use xdtls_proto::failure::Failure;
 use xdtls_proto::rekey::Replaces;
@@ -180,10 +181,11 @@ impl AcceptEngine for OpensslAcceptor {
     fn accept(
         &self,
         _now: Instant,
+        local: LocalId,
         client_hello: &[u8],
         max_datagram: usize,
     ) -> Result<OpensslEngine, Failure> {
-        OpensslEngine::accept(&self.context, client_hello, max_datagram)
+        OpensslEngine::accept(&self.context, local, client_hello, max_datagram)
     }
 }
 

@@ -7,6 +7,7 @@ use openssl::ssl::{ErrorCode, ShutdownState, Ssl, SslContextRef, SslRef, SslStre
 use openssl::x509::X509VerifyResult;
 use xdtls_common::client_hello::ClientHello;
 use xdtls_common::cursor::SliceCursor;
+use xdtls_common::id::LocalId;
 use xdtls_common::record::RecordHeader;
 use xdtls_proto::engine::{Engine, Finished, Progress};
 use xdtls_proto::failure::FailureClass::{Authentication, Internal, NothingInCommon, Protocol};
@@ -38,6 +39,7 @@ impl OpensslEngine {
     /// Answers. `client_hello` is the record of a ClientHello whose cookie is good.
     pub(super) fn accept(
         context: &SslContextRef,
+        local: LocalId,
         client_hello: &[u8],
         max_datagram: usize,
     ) -> Result<Self, Failure> {
@@ -51,6 +53,7 @@ impl OpensslEngine {
         }
         let mut ssl = new_ssl(context, max_datagram)?;
         ssl.set_accept_state();
+        extension::name(&mut ssl, local).map_err(|errors| internal(&errors))?;
         let mut engine = Self::new(ssl, None)?;
         engine.stream.get_mut().push(client_hello);
         // A plain accept cannot start behind a HelloVerifyRequest that somebody else has sent.
@@ -215,6 +218,7 @@ fn finished(ssl: &SslRef) -> Result<Finished, Failure> {
         server_random,
         extension,
         replaces,
+        answerer: extension::answerer(ssl),
         resumed: ssl.session_reused(),
         identity,
     })

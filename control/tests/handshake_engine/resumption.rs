@@ -13,7 +13,7 @@ use xdtls_proto::rekey::{RekeyKey, Replaces};
 use xdtls_proto::suite::CipherSuite;
 
 use crate::World;
-use crate::pair::{MAX_DATAGRAM, Pair, To};
+use crate::pair::{MAX_DATAGRAM, Pair, To, local};
 use crate::pki::KeyType;
 
 /// Handshake message types (RFC 5246 §7.4).
@@ -33,7 +33,10 @@ fn connect(connector: &OpensslConnector, replaces: Option<&Replaces>) -> Openssl
 }
 
 /// What both ends have of a handshake: client's, server's.
-fn handshake(connector: &OpensslConnector, acceptor: &OpensslAcceptor) -> (Finished, Finished) {
+pub(crate) fn handshake(
+    connector: &OpensslConnector,
+    acceptor: &OpensslAcceptor,
+) -> (Finished, Finished) {
     let mut pair = Pair::new(connect(connector, None), acceptor);
     pair.run();
     pair.finish()
@@ -69,6 +72,7 @@ fn a_session_is_continued_with_new_keys_and_the_same_identities() {
         assert_eq!(client.identity, first_client.identity);
         assert_eq!(server.identity, first_server.identity);
         assert_eq!(client.master_secret, first_client.master_secret);
+        assert_eq!((client.answerer, server.answerer), (PeerId::new(local().value()), None));
         assert_ne!(client.server_random, first_client.server_random);
         assert_ne!(client.client_random, first_client.client_random);
     }

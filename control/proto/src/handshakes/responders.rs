@@ -252,7 +252,8 @@ impl<A: AcceptEngine> Responders<A> {
         };
         let local = allocated.ok_or(DropReason::NoFreeId)?;
         self.seen.insert(now, key, local);
-        let engine = match self.acceptor.accept(now, &hello.datagram, self.limits.max_datagram) {
+        let max_datagram = self.limits.max_datagram;
+        let engine = match self.acceptor.accept(now, local, &hello.datagram, max_datagram) {
             Ok(engine) => engine,
             Err(failure) => {
                 self.ids.release_unused(local);
