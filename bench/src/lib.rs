@@ -1,6 +1,7 @@
 //! A packet generator in the kernel, and what xdtls is measured with and against.
 #![forbid(unsafe_code)]
 
+pub mod associations;
 pub mod bound;
 pub mod experiment;
 pub mod flood;
@@ -11,6 +12,10 @@ pub mod kind;
 pub mod lab;
 pub mod measure;
 pub mod numbers;
+pub mod openssl_pair;
+pub mod outcome;
 mod plot;
 pub mod process_cost;
+pub mod record;
 pub mod report;
+pub mod shards;

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Parser;
-use xdtls_bench::{bound, flood, measure};
+use xdtls_bench::{associations, bound, flood, measure, outcome, record};
 
 /// A packet generator and measurements of xdtls.
 #[derive(Parser)]
@@ -13,6 +13,12 @@ use xdtls_bench::{bound, flood, measure};
 enum Bench {
     Flood(flood::Options),
     Measure(measure::Options),
+    /// What very many associations cost
+    Associations(outcome::Options),
+    #[command(hide = true)]
+    Population(associations::PopulationOptions),
+    /// What sealing and opening a record costs, beside ring alone and OpenSSL
+    Record(outcome::Options),
     #[command(hide = true)]
     Bound(bound::Options),
 }
@@ -31,6 +37,9 @@ fn run(command: Bench) -> Result<()> {
     match command {
         Bench::Flood(options) => flood::run(&options),
         Bench::Measure(options) => measure::run(&options),
+        Bench::Associations(options) => associations::run(&options),
+        Bench::Population(options) => associations::run_population(&options),
+        Bench::Record(options) => record::run(&options),
         Bench::Bound(options) => bound::run(&options),
     }
 }

@@ -6,17 +6,25 @@
 
 use core::ops::Range;
 
+use bytemuck::{Pod, Zeroable};
+
 use crate::cursor::{Cursor, SliceCursor, Truncated};
 use crate::drop_reason::DropReason;
 use crate::extension::{EXTENSION_TYPE, TOKEN_LEN, XdtlsExtension};
 use crate::record::{self, RecordHeader, content_type};
-use crate::siphash::SipHash;
+use crate::universal::{ChunkKey, Universal};
 
 /// Length of a DTLS handshake header in bytes (RFC 6347 §4.2.2).
 pub const HANDSHAKE_HEADER_LEN: usize = 12;
 
+/// Length of all that stands before the body, in bytes.
+const HEADERS_LEN: usize = record::HEADER_LEN + HANDSHAKE_HEADER_LEN;
+
 /// Handshake message type of ClientHello.
 pub const CLIENT_HELLO: u8 = 1;
+
+/// The longest session id (RFC 5246 §7.4.1.2).
+const MAX_SESSION_ID_LEN: usize = 32;
 
 /// The longest list of suites, in bytes, that is read: 100 suites and some reserve.
 pub const MAX_SUITES_LEN: usize = 256;
@@ -29,6 +37,24 @@ const EXTENDED_MASTER_SECRET: u16 = 23;
 
 /// Length of our cookies in bytes: when it was made ‖ MAC.
 pub const COOKIE_LEN: usize = 12;
+
+/// Bytes of client_version, random and the length of the session id.
+const BEFORE_SESSION_ID: usize = 2 + 32 + 1;
+
+/// Keys of [`Universal`] for the longest ClientHello that is read.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
+pub struct HelloKeys {
+    /// From client_version to the session id.
+    pub session: [ChunkKey; 3],
+    /// From the suites to the compression methods.
+    pub suites: [ChunkKey; 9],
+}
+
+const _: () = assert!(BEFORE_SESSION_ID + MAX_SESSION_ID_LEN < 3 * 32);
+const _: () = assert!(2 + MAX_SUITES_LEN + 1 + MAX_COMPRESSION_LEN < 9 * 32);
+// The lengths fit a byte each: suites are counted in pairs of bytes.
+const _: () = assert!(MAX_SESSION_ID_LEN < 256 && MAX_SUITES_LEN / 2 < 256);
 
 /// Why a message is not a ClientHello that we answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,9 +113,12 @@ impl ClientHello {
     /// Reads one datagram's records (the UDP payload behind the prefix).
     #[inline(always)]
     pub fn parse(cursor: &mut impl Cursor) -> Result<Self, HelloError> {
-        let header = RecordHeader::parse(cursor).map_err(|_| HelloError::NotAClientHello)?;
-        let [message_type, rest @ ..] =
-            cursor.take::<HANDSHAKE_HEADER_LEN>().map_err(|_| HelloError::NotAClientHello)?;
+        // Both headers in one step, for the verifier as in `RecordHeader::parse`.
+        let headers: [u8; HEADERS_LEN] =
+            cursor.take().map_err(|Truncated| HelloError::NotAClientHello)?;
+        let [h0, h1, h2, h3, h4, h5, h6, h7, h8, h9, h10, h11, h12, message_type, rest @ ..] =
+            headers;
+        let header = RecordHeader::decode([h0, h1, h2, h3, h4, h5, h6, h7, h8, h9, h10, h11, h12]);
         let version_known = matches!(header.version, record::DTLS_1_0 | record::DTLS_1_2);
         if header.content_type != content_type::HANDSHAKE
             || header.epoch != 0
@@ -113,10 +142,8 @@ impl ClientHello {
         record_sequence: u64,
         message_seq: u16,
     ) -> Result<Self, HelloError> {
-        let [major, _minor] = cursor.take()?;
-        let random = cursor.take()?;
-        let session_id_len = cursor.u8()?;
-        if major != 0xfe || session_id_len > 32 {
+        let [major, _minor, random @ .., session_id_len] = cursor.take::<BEFORE_SESSION_ID>()?;
+        if major != 0xfe || usize::from(session_id_len) > MAX_SESSION_ID_LEN {
             return Err(HelloError::Malformed);
         }
         cursor.skip(usize::from(session_id_len))?;
@@ -155,23 +182,27 @@ impl ClientHello {
     }
 
     /// Absorbs what a cookie vouches for: all from client_version to the compression methods except
-    /// the cookie, lengths included. `cursor` stands where [`ClientHello::parse`] began.
+    /// the cookie. `cursor` stands where [`ClientHello::parse`] began.
     #[inline(always)]
     pub fn absorb_into(
         &self,
-        hash: &mut SipHash,
+        hash: &mut Universal,
+        keys: &HelloKeys,
         cursor: &mut impl Cursor,
     ) -> Result<(), Truncated> {
-        hash.word(
-            u64::from(self.session_id_len) << 32
-                | u64::from(self.suites_len) << 8
-                | u64::from(self.compression_len),
-        );
-        cursor.skip(record::HEADER_LEN + HANDSHAKE_HEADER_LEN)?;
-        hash.absorb(cursor, 2 + 32 + 1 + usize::from(self.session_id_len))?;
+        cursor.skip(HEADERS_LEN)?;
+        hash.absorb(&keys.session, cursor, BEFORE_SESSION_ID + usize::from(self.session_id_len))?;
         cursor.skip(1 + usize::from(self.cookie_len))?;
         let suites = 2 + usize::from(self.suites_len);
-        hash.absorb(cursor, suites + 1 + usize::from(self.compression_len))
+        hash.absorb(&keys.suites, cursor, suites + 1 + usize::from(self.compression_len))
+    }
+
+    /// All lengths of what [`ClientHello::absorb_into`] absorbs, in less than 24 bits.
+    #[inline(always)]
+    pub const fn lengths(&self) -> u32 {
+        (self.session_id_len as u32) << 16
+            | (self.compression_len as u32) << 8
+            | (self.suites_len / 2) as u32
     }
 }
 
@@ -232,6 +263,7 @@ pub(crate) mod tests {
     use std::vec::Vec;
 
     use super::*;
+    use crate::cookie::Secret;
 
     /// A ClientHello of the given parts, as one datagram without prefix.
     pub(crate) fn hello(session_id: &[u8], cookie: &[u8], suites: &[u8], tail: &[u8]) -> Vec<u8> {
@@ -360,9 +392,10 @@ pub(crate) mod tests {
         let whole = hello(&[1; 9], &[2; 12], &[3; 14], &[0, 4, 0, 23, 0, 0]);
         let hash = |bytes: &[u8]| {
             let parsed = parse(bytes).ok()?;
-            let mut hash = SipHash::new([1, 2]);
-            parsed.absorb_into(&mut hash, &mut SliceCursor::new(bytes)).ok()?;
-            Some(hash.finish())
+            let mut hash = Universal::new([1, 2]);
+            let keys = Secret::new([1, 2]);
+            parsed.absorb_into(&mut hash, keys.hello(), &mut SliceCursor::new(bytes)).ok()?;
+            Some((hash.finish(), parsed.lengths()))
         };
         let (cookie, end) = (70..82, 100);
         for at in 25..whole.len() {

@@ -107,6 +107,9 @@ drop_reasons! {
     /// An answer to an authentic record withheld by its rate limit: a final flight or
     /// no_renegotiation.
     RateLimited = "rate_limited",
+    /// More than three times the bytes that have come from an address of the peer's which it has not
+    /// shown to receive at.
+    UnvalidatedPath = "unvalidated_path",
     /// A plaintext datagram larger than the path carries.
     TooBig = "too_big",
     /// The keys have sealed as many records as is safe.

@@ -100,6 +100,9 @@ remedies! {
     /// Repeated handshake flights, or requests to renegotiate, faster than they are answered.
     /// Nothing.
     RateLimited,
+    /// A peer whose address changed, until it answers from there: a moment for our own clients, for good
+    /// for others, which should connect again.
+    UnvalidatedPath,
     /// Send smaller datagrams at the inside, or raise path_mtu if the whole path carries more.
     /// `xdtls status` shows the largest size.
     TooBig,

@@ -4,8 +4,8 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail, ensure};
-use tracing::info;
-use xdtls_proto::endpoint::Endpoint;
+use tracing::{info, warn};
+use xdtls_proto::endpoint::{Endpoint, mapped};
 use xdtls_proto::handshakes::Limits;
 use xdtls_proto::handshakes::initiators::Initiators;
 use xdtls_proto::shard::{Shard, ShardConfig};
@@ -17,6 +17,7 @@ use crate::counters::Place;
 use crate::credentials::trust;
 use crate::datapath::fast_path;
 use crate::datapath::options::DatapathOptions;
+use crate::datapath::own_address;
 use crate::datapath::socket::Channel;
 use crate::datapath::xdp::Program;
 use crate::gateway::{HEADERS_LEN, max_plaintext};
@@ -25,7 +26,7 @@ use crate::inside::Surroundings;
 use crate::inside::health::BackendHealth;
 use crate::inside::local::{Local, LocalLimits};
 use crate::lifecycle::Signals;
-use crate::node::{Running, Shape, Wiring, start_worker};
+use crate::node::{Handle, Running, Shape, Wiring, start_worker};
 use crate::worker::{Parts, poll_descriptor};
 use crate::{privileges, random};
 
@@ -42,6 +43,7 @@ pub async fn run(arguments: Connect) -> Result<()> {
     let gateway = gateways.iter().map(SocketAddr::to_string).collect::<Vec<_>>().join(", ");
     let (channel, gateways) = outside(gateways)?;
     let (running, about) = start(&arguments, channel, &gateways).await?;
+    announce_changes(gateways, running.handle());
     let address = about.address;
     info!(%address, gateway, "ready: datagrams to this port go to the gateway's backend");
     let bounds = Bounds {
@@ -95,12 +97,17 @@ fn outside(mut gateways: Vec<SocketAddr>) -> Result<(Channel, Vec<SocketAddr>)> 
     Ok((channel, gateways))
 }
 
-/// How a socket of IPv6 names an address, IPv4 as mapped (RFC 4291 §2.5.5.2).
-fn mapped(address: SocketAddr) -> SocketAddr {
-    match address {
-        SocketAddr::V4(v4) => (v4.ip().to_ipv6_mapped(), v4.port()).into(),
-        v6 => v6,
-    }
+/// Tells the gateway when our own address changes, also while local programs only listen.
+fn announce_changes(gateways: Vec<SocketAddr>, handle: Handle) {
+    tokio::spawn(async move {
+        let changed = || {
+            info!("our address has changed: the gateway is told");
+            handle.announce();
+        };
+        if let Err(error) = own_address::follow(gateways, changed).await {
+            warn!("a change of our address is noticed with the next datagram only: {error:#}");
+        }
+    });
 }
 
 async fn start(
@@ -124,6 +131,7 @@ async fn start(
     let room = gateways.iter().map(towards).min().unwrap_or_default();
     let about = About::new("client", address, room, &chosen);
     let next_hops = chosen.fast_path.as_ref().and_then(|fast| fast.next_hops.clone());
+    let view = chosen.fast_path.as_ref().map(|fast| fast.view.clone());
     let (program, shards) = chosen.fast_path.map(|fast| (fast.program, fast.shards)).unzip();
 
     let mut wiring = Wiring::new(shape)?;
@@ -167,7 +175,7 @@ async fn start(
         trace: wiring.trace.clone(),
     };
     let worker = start_worker(0, parts)?;
-    Ok((wiring.running(vec![worker], handshakes, program), about))
+    Ok((wiring.running(vec![worker], handshakes, program, view), about))
 }
 
 fn connector(arguments: &Connect) -> Result<OpensslConnector> {

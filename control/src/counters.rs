@@ -38,7 +38,7 @@ pub struct Counters {
 }
 
 /// What a shard publishes: its counters and its associations.
-const SHARD: usize = 8;
+const SHARD: usize = 11;
 
 fn add(counter: &AtomicU64, by: u64) {
     counter.store(counter.load(Ordering::Relaxed) + by, Ordering::Relaxed);
@@ -131,6 +131,9 @@ impl Counters {
             shard.sealed_bytes,
             shard.hello_verify_requests,
             shard.final_flights_repeated,
+            shard.paths_new,
+            shard.paths_validated,
+            shard.paths_failed,
             shard.replaced,
             established as u64,
         ];
@@ -183,6 +186,12 @@ pub struct Totals {
     pub hello_verify_requests: u64,
     /// Final flights repeated.
     pub final_flights_repeated: u64,
+    /// New addresses of established associations' peers.
+    pub paths_new: u64,
+    /// Those of them that have shown that the peer receives there.
+    pub paths_validated: u64,
+    /// Those that were given up.
+    pub paths_failed: u64,
     /// Plaintext datagrams opened: outside to inside.
     pub opened: u64,
     /// Their bytes.
@@ -262,15 +271,20 @@ impl Totals {
             sealed_bytes,
             verified,
             repeated,
+            paths @ ..,
             replaced,
             associations,
-        ] = array::from_fn(|index| read(&counters.shard[index]));
+        ]: [u64; SHARD] = array::from_fn(|index| read(&counters.shard[index]));
+        let [paths_new, paths_validated, paths_failed] = paths;
         self.opened += opened;
         self.opened_bytes += opened_bytes;
         self.sealed += sealed;
         self.sealed_bytes += sealed_bytes;
         self.hello_verify_requests += verified;
         self.final_flights_repeated += repeated;
+        self.paths_new += paths_new;
+        self.paths_validated += paths_validated;
+        self.paths_failed += paths_failed;
         self.rekeyed += replaced;
         self.associations += associations;
         self.fast_path += read(&counters.fast_path);

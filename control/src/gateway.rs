@@ -172,6 +172,7 @@ async fn start(
         ..About::new("gateway", address, max_plaintext(config.gateway.path_mtu, address), &chosen)
     };
     let next_hops = chosen.fast_path.as_ref().and_then(|fast| fast.next_hops.clone());
+    let view = chosen.fast_path.as_ref().map(|fast| fast.view.clone());
     let (program, shards) = chosen.fast_path.map(|fast| (fast.program, fast.shards)).unzip();
     let mut shards = shards.into_iter().flatten();
 
@@ -220,7 +221,7 @@ async fn start(
         };
         workers.push(start_worker(index, parts)?);
     }
-    Ok((wiring.running(workers, handshakes, program), about))
+    Ok((wiring.running(workers, handshakes, program, view), about))
 }
 
 fn cannot_listen(address: SocketAddr) -> String {

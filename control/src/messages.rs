@@ -36,6 +36,8 @@ pub enum ToWorker {
     Close(LocalId, oneshot::Sender<bool>),
     /// Close these associations, whose peers are not admitted any more.
     Dismiss(Vec<(LocalId, Refusal)>),
+    /// Let all peers hear from us: our own address has changed.
+    Announce,
     /// Limits of what exists already have changed.
     Reconfigure(WorkerLimits),
     /// Close all associations and end.

@@ -14,6 +14,7 @@ use xdtls_proto::rekey::{AncestorLookup, RekeyLimits};
 use xdtls_proto::shard::{AssociationView, ShardConfig};
 
 use crate::counters::{Counters, Place, Totals};
+use crate::datapath::fast_path::FastView;
 use crate::datapath::socket::Channel;
 use crate::datapath::xdp::{Program, XdpCounters};
 use crate::handshake_pool::{self, Machine, Pool, Settings};
@@ -24,6 +25,7 @@ use crate::registry::Registry;
 use crate::trace::Trace;
 use crate::wall_clock;
 use crate::worker::{Parts, Worker};
+use crate::xsk::XskReport;
 
 /// Slots of associations and the threads that share them.
 #[derive(Clone, Copy, Debug)]
@@ -60,7 +62,7 @@ impl Shape {
 }
 
 /// Expanded keys that one worker keeps at hand, in associations: about 1.1 KB each.
-const CACHED_KEYS: usize = 4096;
+pub const CACHED_KEYS: usize = 4096;
 
 /// Associations that a worker looks at for one message, so that traffic does not wait for long.
 const LOOK_AT_ONCE: usize = 64;
@@ -148,6 +150,7 @@ impl Wiring {
         workers: Vec<JoinHandle<()>>,
         handshakes: Vec<JoinHandle<()>>,
         mut program: Option<Program>,
+        view: Option<FastView>,
     ) -> Running {
         if let Some(maps) = program.as_mut().and_then(Program::take_trace) {
             self.trace.mirror_to(maps);
@@ -157,6 +160,7 @@ impl Wiring {
             pool: self.pool,
             counters: self.counters.into(),
             program: program.as_ref().map(Program::counters),
+            view,
             registry: self.registry,
             trace: self.trace,
             layout: self.shape.layout,
@@ -185,6 +189,7 @@ pub struct Handle {
     pool: Pool,
     counters: Arc<[Arc<Counters>]>,
     program: Option<Arc<XdpCounters>>,
+    view: Option<FastView>,
     registry: Arc<Registry>,
     trace: Arc<Trace>,
     layout: IdLayout,
@@ -194,6 +199,11 @@ impl Handle {
     /// What the node has counted so far.
     pub fn totals(&self) -> Totals {
         Totals::of(self.counters.iter().map(|counters| &**counters), self.program.as_deref())
+    }
+
+    /// What is to be seen of its fast path, if it has one.
+    pub fn fast_path(&self) -> Option<&FastView> {
+        self.view.as_ref()
     }
 
     /// Whom the operator watches.
@@ -258,6 +268,11 @@ impl Handle {
         refused.len()
     }
 
+    /// Lets all peers hear from us, because our own address has changed.
+    pub fn announce(&self) {
+        self.workers.iter().for_each(|worker| worker.post(ToWorker::Announce));
+    }
+
     /// Begins no more handshakes.
     pub fn drain(&self) {
         self.pool.drain();
@@ -274,6 +289,14 @@ pub struct Running {
 }
 
 impl Running {
+    /// The error to end with once the node may not go on as it is; never if it may.
+    pub async fn lost(&self) -> anyhow::Error {
+        match self.handle.fast_path() {
+            Some(view) => view.link.clone().lost().await,
+            None => std::future::pending().await,
+        }
+    }
+
     /// A way to the threads for whoever looks into the node.
     pub fn handle(&self) -> Handle {
         self.handle.clone()
@@ -298,6 +321,13 @@ impl Running {
         for handshakes in self.handshakes {
             if handshakes.join().is_err() {
                 error!("a handshake thread has panicked");
+            }
+        }
+        if let Some(view) = handle.fast_path() {
+            let XskReport { frames, missing, held, .. } = view.sockets.report();
+            match missing + held {
+                0 => info!(frames, "no AF_XDP frame is missing"),
+                _ => error!(frames, missing, held, "AF_XDP frames are missing: please report this"),
             }
         }
         let totals = handle.totals();

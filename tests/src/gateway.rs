@@ -29,6 +29,8 @@ pub struct GatewayConfig {
     pub clients: &'static str,
     /// More tables, behind all others.
     pub tables: String,
+    /// What starts it: a program and arguments, to which the gateway's own command is added.
+    pub wrapper: &'static [&'static str],
     /// Arguments besides those that the lab adds.
     pub arguments: &'static [&'static str],
     /// Names and addresses.
@@ -100,7 +102,15 @@ impl GatewayConfig {
 
     /// The command that starts a gateway in the lab.
     pub fn command(&self, lab: &Lab) -> Result<Command> {
-        let mut command = lab.gateway.command(program("xdtls")?);
+        let xdtls = program("xdtls")?;
+        let mut command = match self.wrapper {
+            [] => lab.gateway.command(xdtls),
+            [first, others @ ..] => {
+                let mut command = lab.gateway.command(first);
+                command.args(others).arg(xdtls);
+                command
+            }
+        };
         command.args(["gateway", "--config"]).arg(self.write(lab)?).args(self.arguments);
         Ok(command)
     }

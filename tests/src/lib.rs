@@ -18,6 +18,7 @@ mod lab;
 mod node;
 pub mod pki;
 mod programs;
+pub mod soak;
 mod status;
 mod wait;
 

@@ -5,20 +5,34 @@ use clap::Subcommand;
 
 use crate::flood::become_bench;
 
-/// What can be measured.
+/// What can be measured; each has a `--help` of its own.
 #[derive(Subcommand)]
+#[command(disable_help_flag = true)]
 pub(crate) enum Bench {
-    /// A gateway under floods, in namespaces of its own; `--help` tells all about it
-    #[command(disable_help_flag = true)]
-    Flood {
-        /// Arguments of the measurement
-        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-        args: Vec<String>,
-    },
+    /// A gateway under floods
+    Flood(Arguments),
+    /// What sealing and opening a record costs, beside ring alone and OpenSSL
+    Record(Arguments),
+    /// What very many associations cost
+    Associations(Arguments),
+}
+
+/// Arguments of a measurement.
+#[derive(clap::Args)]
+#[command(disable_help_flag = true)]
+pub(crate) struct Arguments {
+    /// What the measurement is told
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    args: Vec<String>,
 }
 
 /// Builds and measures.
 pub(crate) fn run(what: &Bench) -> Result<()> {
-    let Bench::Flood { args } = what;
-    become_bench("measure", args)
+    let (subcommand, Arguments { args }) = match what {
+        // The generator alone has the name already.
+        Bench::Flood(arguments) => ("measure", arguments),
+        Bench::Record(arguments) => ("record", arguments),
+        Bench::Associations(arguments) => ("associations", arguments),
+    };
+    become_bench(subcommand, args)
 }

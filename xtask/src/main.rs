@@ -18,6 +18,7 @@ mod flood;
 mod fuzz;
 mod rust_src;
 mod setup;
+mod soak;
 mod summary;
 mod test;
 mod tidy;
@@ -40,7 +41,7 @@ enum Xtask {
     },
     /// Write the pages that are made from code: manual, completions, drops, metrics
     Docs,
-    /// Measure: `bench flood` is the gateway under floods, and what it is compared with
+    /// Measure xdtls beside what it is compared with; docs/benchmarks.md has what came out
     Bench {
         /// What to measure
         #[command(subcommand)]
@@ -55,6 +56,13 @@ enum Xtask {
     },
     /// Let libFuzzer look for inputs that break a promise
     Fuzz(fuzz::Options),
+    /// Let traffic, churn and faults run together for minutes; `--help` tells all about it
+    #[command(disable_help_flag = true)]
+    Soak {
+        /// Arguments of the soak
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
     /// Run every check: tidiness, format, lints, documentation, dependencies, tests
     Ci,
 }
@@ -79,6 +87,7 @@ fn run(command: Xtask) -> Result<ExitCode> {
         Xtask::Docs => docs::run()?,
         Xtask::Bench { what } => bench::run(&what)?,
         Xtask::Flood { args } => flood::run(&args)?,
+        Xtask::Soak { args } => soak::run(&args)?,
         Xtask::Ci => return ci::run(),
     }
     Ok(ExitCode::SUCCESS)

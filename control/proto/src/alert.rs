@@ -29,7 +29,10 @@ pub(crate) const fn of_refusal(refusal: Refusal) -> u8 {
     match refusal {
         Refusal::Revoked => CERTIFICATE_REVOKED,
         Refusal::Expired => CERTIFICATE_EXPIRED,
-        Refusal::RevocationUnknown | Refusal::PskGone | Refusal::NoRule => ACCESS_DENIED,
+        Refusal::RevocationUnknown
+        | Refusal::PskGone
+        | Refusal::NoRule
+        | Refusal::ReplacesAnother => ACCESS_DENIED,
     }
 }
 

@@ -15,6 +15,8 @@ pub mod ids;
 pub mod key_cache;
 pub mod keys;
 pub mod name_pattern;
+pub mod overlay;
+pub mod paths;
 pub mod policy;
 pub mod prf;
 pub mod record_plane;

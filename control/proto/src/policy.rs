@@ -134,6 +134,8 @@ pub enum Refusal {
     PskGone,
     /// No rule is for this peer.
     NoRule,
+    /// It wants to replace an association that is another peer's.
+    ReplacesAnother,
 }
 
 impl Refusal {
@@ -145,6 +147,7 @@ impl Refusal {
             Self::Expired => "its certificate has expired",
             Self::PskGone => "its pre-shared key is not valid any more",
             Self::NoRule => "no rule admits it",
+            Self::ReplacesAnother => "it is not whose association was to be replaced",
         }
     }
 

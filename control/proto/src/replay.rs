@@ -3,6 +3,11 @@
 //! never shifts. One word more than the window needs, so that a half-filled newest word costs no
 //! old sequence number.
 //!
+//! Where nothing is missing below the newest sequence number there is no bitmap, only that number.
+//! The bitmap is made when a record is missing, and goes away when all of the window has been seen
+//! again: so once for each time that records are lost or overtake each other, never for a record in
+//! order.
+//!
 //! The order is: [`ReplayWindow::check`], open the record, and only if it is authentic
 //! [`ReplayWindow::commit`]. "The receive window is updated only if the MAC verification succeeds."
 
@@ -18,42 +23,54 @@ const WORDS: u64 = WINDOW / WORD_BITS + 1;
 #[derive(Clone, Debug)]
 pub struct ReplayWindow {
     newest: u64,
-    /// The bit of `sequence` is bit `sequence % 64` of word `sequence / 64 % WORDS`. Bits of the
-    /// newest word above `newest` are clear.
-    seen: [u64; WORDS as usize],
+    /// `None` if everything up to `newest` has been seen.
+    gaps: Option<Box<Seen>>,
 }
+
+/// The bit of `sequence` is bit `sequence % 64` of word `sequence / 64 % WORDS`. Bits of the newest
+/// word above the newest sequence number are clear.
+#[derive(Clone, Debug)]
+struct Seen([u64; WORDS as usize]);
 
 impl ReplayWindow {
     /// A window in which `sequence`, the peer's Finished, and everything below it has been seen.
     pub const fn starting_after(sequence: u64) -> Self {
-        let mut seen = [u64::MAX; WORDS as usize];
-        seen[word(sequence)] = u64::MAX >> (WORD_BITS - 1 - sequence % WORD_BITS);
-        Self { newest: sequence, seen }
+        Self { newest: sequence, gaps: None }
     }
 
     /// Whether a record with this sequence number may be opened: [`DropReason::Replayed`] if one
     /// has been received, [`DropReason::TooOld`] if the window no longer knows.
-    pub const fn check(&self, sequence: u64) -> Result<(), DropReason> {
+    pub fn check(&self, sequence: u64) -> Result<(), DropReason> {
         if self.is_newest(sequence) {
-            Ok(())
-        } else if self.newest - sequence >= WINDOW {
-            Err(DropReason::TooOld)
-        } else if self.seen[word(sequence)] & bit(sequence) != 0 {
-            Err(DropReason::Replayed)
-        } else {
-            Ok(())
+            return Ok(());
+        }
+        if self.newest - sequence >= WINDOW {
+            return Err(DropReason::TooOld);
+        }
+        match &self.gaps {
+            Some(seen) if !seen.contains(sequence) => Ok(()),
+            _ => Err(DropReason::Replayed),
         }
     }
 
     /// Marks a sequence number that passed [`ReplayWindow::check`] and whose record is authentic.
     pub fn commit(&mut self, sequence: u64) {
-        if self.is_newest(sequence) {
-            self.advance(sequence);
-        } else if self.newest - sequence >= WINDOW {
-            // Its bit belongs to a newer sequence number by now.
-            return;
+        if self.gaps.is_none() && sequence == self.newest + 1 {
+            self.newest = sequence;
+        } else if self.is_newest(sequence) {
+            let seen = self.gaps.get_or_insert_with(|| Box::new(Seen::up_to(self.newest)));
+            seen.advance(self.newest, sequence);
+            self.newest = sequence;
+            seen.insert(sequence);
+            // Looked at once in a word's length, which bounds what the look costs.
+            if sequence % WORD_BITS == WORD_BITS - 1 && seen.is_full(sequence) {
+                self.gaps = None;
+            }
+        } else if self.newest - sequence < WINDOW
+            && let Some(seen) = &mut self.gaps
+        {
+            seen.insert(sequence);
         }
-        self.seen[word(sequence)] |= bit(sequence);
     }
 
     /// Whether a record with this sequence number would be newer than all received before: only
@@ -67,12 +84,39 @@ impl ReplayWindow {
         self.newest
     }
 
-    fn advance(&mut self, newest: u64) {
-        let blocks = newest / WORD_BITS - self.newest / WORD_BITS;
+    /// Reads what a check needs.
+    pub(crate) fn touch(&self) -> u64 {
+        self.newest ^ self.gaps.as_ref().map_or(0, |seen| seen.0[word(self.newest)])
+    }
+}
+
+impl Seen {
+    /// Everything up to `newest`.
+    const fn up_to(newest: u64) -> Self {
+        let mut seen = [u64::MAX; WORDS as usize];
+        seen[word(newest)] = u64::MAX >> (WORD_BITS - 1 - newest % WORD_BITS);
+        Self(seen)
+    }
+
+    const fn contains(&self, sequence: u64) -> bool {
+        self.0[word(sequence)] & bit(sequence) != 0
+    }
+
+    const fn insert(&mut self, sequence: u64) {
+        self.0[word(sequence)] |= bit(sequence);
+    }
+
+    fn advance(&mut self, from: u64, to: u64) {
+        let blocks = to / WORD_BITS - from / WORD_BITS;
         for back in 0..blocks.min(WORDS) {
-            self.seen[word(newest - back * WORD_BITS)] = 0;
+            self.0[word(to - back * WORD_BITS)] = 0;
         }
-        self.newest = newest;
+    }
+
+    /// Whether nothing of the window below `newest`, the last of its word, is missing.
+    fn is_full(&self, newest: u64) -> bool {
+        let words = (newest / WORD_BITS + 1).min(WINDOW / WORD_BITS);
+        (0..words).all(|back| self.0[word(newest - back * WORD_BITS)] == u64::MAX)
     }
 }
 
@@ -215,7 +259,37 @@ mod tests {
     }
 
     #[test]
-    fn memory_is_the_bitmap_and_one_number() {
-        assert_eq!(size_of::<ReplayWindow>(), (1024 + 64) / 8 + 8);
+    fn a_bitmap_is_there_only_while_something_is_missing() {
+        let mut window = ReplayWindow::starting_after(40);
+        (41..3000).for_each(|sequence| window.commit(sequence));
+        assert!(window.gaps.is_none());
+        // 3000 is lost; 3002 overtakes 3001.
+        [3002, 3001].into_iter().for_each(|sequence| window.commit(sequence));
+        for sequence in 3003..3000 + WINDOW {
+            window.commit(sequence);
+            assert!(window.gaps.is_some() && window.check(3000).is_ok());
+        }
+        (3000 + WINDOW..3000 + WINDOW + 2 * WORD_BITS).for_each(|newer| window.commit(newer));
+        assert!(window.gaps.is_none());
+        assert_eq!(window.check(3000), TOO_OLD);
+        assert_eq!(window.check(3001 + WINDOW), REPLAYED);
+    }
+
+    #[test]
+    fn what_was_overtaken_fills_the_bitmap_from_the_beginning_too() {
+        let mut window = ReplayWindow::starting_after(0);
+        for pair in 0..WORD_BITS {
+            window.commit(2 * pair + 2);
+            window.commit(2 * pair + 1);
+        }
+        assert!(window.gaps.is_some());
+        (2 * WORD_BITS + 1..4 * WORD_BITS).for_each(|sequence| window.commit(sequence));
+        assert!(window.gaps.is_none());
+        assert!((0..4 * WORD_BITS).all(|sequence| window.check(sequence) == REPLAYED));
+    }
+
+    #[test]
+    fn memory_in_order_is_two_numbers() {
+        assert_eq!(size_of::<ReplayWindow>(), 16);
     }
 }

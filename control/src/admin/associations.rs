@@ -26,8 +26,10 @@ pub struct Association {
     pub id: String,
     /// The peer's id.
     pub peer_id: String,
-    /// The peer's address.
+    /// The peer's address, where it is known to receive.
     pub address: SocketAddr,
+    /// Where its newest record has come from, if that is elsewhere and not validated yet.
+    pub new_address: Option<SocketAddr>,
     /// The names of the peer's certificate, or `psk:` and the identity of its pre-shared key.
     pub identity: String,
     /// Where its plaintext goes, where that is a backend.
@@ -60,6 +62,7 @@ impl Association {
             peer_id: view.peer.to_string(),
             address: canonical(view.endpoint.remote),
             identity: shortened(entry.identity.to_string()),
+            new_address: view.new_path.map(|path| canonical(path.remote)),
             backend: backend.map(str::to_owned),
             suite: entry.suite.name().to_owned(),
             age_s: entry.since.elapsed().as_secs(),

@@ -15,6 +15,7 @@ use super::protocol::{AccessChange, MAX_LISTED, Request, Response};
 use super::server::Answer;
 use super::status::{About, BackendStatus, LimitStatus, Status};
 use crate::access::ListName;
+use crate::datapath::link::LinkState;
 use crate::inside::health::Health;
 use crate::node::Handle;
 use crate::registry::Entry;
@@ -86,13 +87,18 @@ impl Node {
             limit("half_open", totals.half_open, bounds.half_open),
             bounds.backend_flows.and_then(|bound| limit("backend_flows", flows, bound)),
         ];
+        let fast_path = self.handle.fast_path();
+        let interface = fast_path.map(|view| view.link.status());
+        let gone = interface.as_ref().filter(|link| link.state == LinkState::Gone);
         Status {
-            about: self.about.clone(),
+            about: gone.map_or_else(|| self.about.clone(), |link| self.about.without(link)),
             ready: self.is_ready(),
             uptime_s: self.started.elapsed().as_secs(),
             totals,
+            af_xdp: fast_path.map(|view| view.sockets.report()),
             backends,
             limits: limits.into_iter().flatten().collect(),
+            interface,
         }
     }
 

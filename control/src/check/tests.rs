@@ -225,11 +225,13 @@ async fn the_interface_is_compared_with_the_path() {
     let folder = folder();
     let text = TEXT.replace("[[identity]]", "interface = \"eth7\"\n[[identity]]");
     let interface = |mtu, xdp_program| Interface {
+        up: true,
         name: "eth7".to_owned(),
         index: 7,
         queues: 1,
         mtu,
         kind: None,
+        driver: None,
         xdp_program,
     };
     let with = async |found: Result<Interface, String>| {
@@ -244,7 +246,7 @@ async fn the_interface_is_compared_with_the_path() {
     no problems, 2 warnings
     ");
     assert_snapshot!(with(Ok(interface(9000, None))).await, @r"
-    WARNING  gateway.interface: an MTU of 9000 is more than AF_XDP takes here (3506)
+    WARNING  gateway.interface: an MTU of 9000 is more than XDP takes here (3506)
              -> ip link set eth7 mtu 3506
     no problems, 1 warning
     ");

@@ -191,7 +191,7 @@ pub struct Limits {
     pub drain: Duration,
     /// `hello_replies`, `hello_replies_per_source`, `slow_hellos`: what each CPU may do in a second
     /// for senders that have not shown a cookie: 0, which is no limit, to 10000000.
-    /// Default: 2000000, 10000, 1000.
+    /// Default: 10000000, 10000, 1000.
     pub front: FrontLimits,
 }
 
@@ -211,7 +211,7 @@ impl Default for Limits {
             backend_flows: 65_536,
             drain: Duration::ZERO,
             front: FrontLimits {
-                replies: 2_000_000,
+                replies: 10_000_000,
                 replies_per_source: 10_000,
                 slow_hellos: 1_000,
             },

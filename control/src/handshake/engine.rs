@@ -119,6 +119,11 @@ impl OpensslEngine {
         };
     }
 
+    /// Whether its timer, which goes by the time of day, would run out much too late.
+    fn is_stuck(&self) -> bool {
+        ffi::time_left(self.stream.ssl()).is_some_and(|left| left > ffi::MAX_TIMEOUT)
+    }
+
     fn failed(&self, errors: &ErrorStack) -> Progress {
         let mut reason = words(errors);
         let verified = self.stream.ssl().verify_result();
@@ -141,6 +146,9 @@ impl Engine for OpensslEngine {
     fn handle_timeout(&mut self, _now: Instant) {
         if self.progress == Progress::Pending {
             let progress = match ffi::handle_timeout(&mut self.stream) {
+                Ok(()) if self.is_stuck() => {
+                    Progress::Failed(Internal.because("the time of day was set back"))
+                }
                 Ok(()) => Progress::Pending,
                 Err(errors) => self.failed(&errors),
             };
@@ -150,7 +158,8 @@ impl Engine for OpensslEngine {
 
     fn deadline(&self, now: Instant) -> Option<Instant> {
         let pending = self.progress == Progress::Pending;
-        pending.then(|| ffi::time_left(self.stream.ssl())).flatten().map(|left| now + left)
+        let left = pending.then(|| ffi::time_left(self.stream.ssl())).flatten()?;
+        Some(if self.is_stuck() { now } else { now + left })
     }
 
     fn poll_transmit(&mut self) -> Option<Vec<u8>> {

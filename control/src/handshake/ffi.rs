@@ -37,6 +37,9 @@ const INITIAL_TIMEOUT_US: c_uint = 400_000;
 /// callback which returned less would retransmit without end.
 const MAX_TIMEOUT_US: c_uint = 6_400_000;
 
+/// The longest that a timer is set to.
+pub(super) const MAX_TIMEOUT: Duration = Duration::from_micros(MAX_TIMEOUT_US as u64);
+
 /// `BIO_ADDR`, which `openssl-sys` declares only for OpenSSL 3.2 and later.
 #[repr(C)]
 struct BioAddr {
@@ -117,7 +120,8 @@ pub(super) fn listen<S>(stream: &mut SslStream<S>) -> Result<(), ErrorStack> {
     if outcome == 1 { Ok(()) } else { Err(ErrorStack::get()) }
 }
 
-/// How long until [`handle_timeout`] has work; `None` while no flight is waiting for an answer.
+/// How long until [`handle_timeout`] has work; `None` while no flight is waiting for an answer. More
+/// than [`MAX_TIMEOUT`] where the time of day has been set back since.
 pub(super) fn time_left(ssl: &SslRef) -> Option<Duration> {
     let mut left = Timeval::default();
     // SAFETY: this control only reads the object and writes one `struct timeval`, whose layout is

@@ -199,8 +199,7 @@ impl Inside for Forward {
     }
 
     fn receive(&mut self, token: Token, batch: &mut Batch) -> io::Result<()> {
-        let flow = u32::try_from(token).ok().and_then(LocalId::new);
-        match flow.and_then(|id| self.flows.get(&id)) {
+        match self.association_at(token).and_then(|id| self.flows.get(&id)) {
             // ICMP said so: the backend has not taken what was sent earlier.
             Some(flow) => flow.channel.receive(batch).inspect_err(|_| {
                 self.surroundings.counters.dropped(DropReason::InsideSend);
@@ -217,9 +216,13 @@ impl Inside for Forward {
         _from: SocketAddr,
         _datagram: &[u8],
     ) -> Option<LocalId> {
-        let id = u32::try_from(token).ok().and_then(LocalId::new)?;
+        let id = self.association_at(token)?;
         self.flows.get_mut(&id)?.active_at = now;
         Some(id)
+    }
+
+    fn association_at(&self, token: Token) -> Option<LocalId> {
+        u32::try_from(token).ok().and_then(LocalId::new)
     }
 
     fn reconfigure(&mut self, limits: FlowLimits) {

@@ -64,6 +64,11 @@ pub trait Inside {
         datagram: &[u8],
     ) -> Option<LocalId>;
 
+    /// Whose datagrams alone come in at a socket, if they are one association's.
+    fn association_at(&self, _token: Token) -> Option<LocalId> {
+        None
+    }
+
     /// The next datagram that was queued until its association was established.
     fn poll_released(&mut self) -> Option<(LocalId, Vec<u8>)> {
         None

@@ -71,6 +71,8 @@ pub(super) const FAMILIES: &[Family] = &[
         |s| s.totals.hello_verify_requests),
     family!(Counter "xdtls_final_flights_repeated", "Final flights sent again",
         |s| s.totals.final_flights_repeated),
+    family!(Counter "xdtls_paths" ["outcome"],
+        "New addresses of established associations' peers, and what became of them", paths),
     family!(Counter "xdtls_opened_datagrams", "Plaintext datagrams, outside to inside",
         |s| s.totals.opened),
     family!(Counter "xdtls_opened_bytes", "Their bytes", |s| s.totals.opened_bytes),
@@ -119,6 +121,15 @@ fn failures(status: &Status) -> Vec<Sample> {
 fn ended(status: &Status) -> Vec<Sample> {
     let count = |cause: &str| status.totals.associations_ended.get(cause).copied().unwrap_or(0);
     CloseCause::LABELS.iter().map(|cause| sample(cause, count(cause))).collect()
+}
+
+fn paths(status: &Status) -> Vec<Sample> {
+    let totals = &status.totals;
+    vec![
+        sample("new", totals.paths_new),
+        sample("validated", totals.paths_validated),
+        sample("failed", totals.paths_failed),
+    ]
 }
 
 fn outcomes(status: &Status) -> Vec<Sample> {

@@ -124,6 +124,10 @@ impl<I: Inside> Worker<I> {
             let now = Instant::now();
             let mut stop = false;
             self.outside.begin_round();
+            let tokens = ready.iter().map(|event| event.data.u64());
+            for id in tokens.filter_map(|token| self.parts.inside.association_at(token)) {
+                self.parts.shard.expect_to_send(id);
+            }
             for event in &*ready {
                 match event.data.u64() {
                     OUTSIDE => self.receive_outside(now, &mut stop),
@@ -193,6 +197,7 @@ impl<I: Inside> Worker<I> {
         let (front, watch) = (self.front(), self.parts.trace.watch());
         let access = self.parts.access.clone();
         self.with_output(now, |shard, batch, out| {
+            batch.for_each(|datagram| shard.expect(datagram.payload));
             batch.for_each(|datagram| {
                 trace!(from = %datagram.from, length = datagram.payload.len(), "outside");
                 if !access.admits(datagram.from.ip()) {
@@ -214,6 +219,9 @@ impl<I: Inside> Worker<I> {
             let (front, watch) = (self.front(), self.parts.trace.watch());
             self.with_output(now, |shard, _, out| {
                 let way = Way { now, front: front.as_ref(), watch: watch.as_ref(), name: "AF_XDP" };
+                for packet in &packets {
+                    Way::expect_frame(shard, packet.frame.bytes());
+                }
                 for mut packet in packets.drain(..) {
                     way.receive_frame(shard, packet.frame.bytes_mut(), out);
                     out.outside.return_frame(packet.frame);
@@ -278,6 +286,9 @@ impl<I: Inside> Worker<I> {
                             shard.close(now, id, CloseCause::NotAdmitted(refusal), out);
                         }
                     });
+                }
+                ToWorker::Announce => {
+                    self.with_output(now, |shard, _, out| shard.announce(now, out));
                 }
                 ToWorker::Reconfigure(limits) => {
                     self.parts.shard.set_idle_timeout(limits.idle_timeout);

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use tracing::info;
+use tracing::{debug, info};
 use xdtls_common::DropReason;
 use xdtls_common::id::LocalId;
 use xdtls_common::verdict::Phase;
@@ -50,6 +50,11 @@ impl<I: Inside> Output for WorkerOutput<'_, I> {
                     associations.set(id, Phase::Established, peer.value());
                 }
                 self.pool.installed(id);
+                Ok(())
+            }
+            ShardEvent::Path(id, change) => {
+                // A peer can bring this about with each datagram.
+                debug!(association = %id, "{}", change.as_str());
                 Ok(())
             }
             ShardEvent::Rekey(replacement) => {

@@ -58,6 +58,13 @@ impl Way<'_> {
         }
     }
 
+    /// Makes the shard ready for what is in a frame.
+    pub(super) fn expect_frame(shard: &Shard, bytes: &[u8]) {
+        if let Ok((headers, _)) = frame::parse(SliceCursor::new(bytes)) {
+            shard.expect(&bytes[headers.payload_at..]);
+        }
+    }
+
     /// Gives the shard a datagram of the inside.
     pub(super) fn send(
         &self,

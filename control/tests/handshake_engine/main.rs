@@ -9,6 +9,7 @@ mod failing;
 mod faults;
 mod foreign;
 mod lossy;
+mod overlay;
 mod pair;
 mod pki;
 mod psk;

@@ -17,6 +17,8 @@ mod closing;
 mod final_flight;
 mod lab;
 mod mbedtls;
+mod names;
+mod psk;
 mod refusal;
 mod renegotiation;
 mod suite;
@@ -101,6 +103,8 @@ fn tests() -> Vec<Test> {
         final_flight::tests(),
         suite::tests(),
         mbedtls::tests(),
+        names::tests(),
+        psk::tests(),
         refusal::tests(),
         closing::tests(),
         renegotiation::tests(),

@@ -312,9 +312,9 @@ impl<A: AcceptEngine> Responders<A> {
         };
         let route = match self.route(&taken_over.identity, replaces) {
             Ok(route) => route,
-            Err((refusal, failure)) => {
+            Err(refusal) => {
                 self.refuse(local, endpoint, peer, &mut taken_over, refusal);
-                return self.fail(now, local, failure);
+                return self.fail(now, local, refusal.of(&taken_over.identity));
             }
         };
         let installation = Installation {
@@ -332,20 +332,13 @@ impl<A: AcceptEngine> Responders<A> {
 
     /// Where an identity leads. What replaces an association leads where that does, if both are of
     /// one identity and policy still admits it.
-    fn route(
-        &self,
-        identity: &PeerIdentity,
-        replaces: Option<LocalId>,
-    ) -> Result<u16, (Refusal, Failure)> {
-        let route = (self.policy)(identity).map_err(|refusal| (refusal, refusal.of(identity)))?;
+    fn route(&self, identity: &PeerIdentity, replaces: Option<LocalId>) -> Result<u16, Refusal> {
+        let route = (self.policy)(identity)?;
         // If the old association has ended meanwhile, the worker sees to it.
         match replaces.and_then(|old| (self.ancestors)(old)) {
             None => Ok(route),
             Some(ancestor) if *ancestor.identity == *identity => Ok(ancestor.route),
-            Some(_) => {
-                let reason = format!("{identity} is not whose association was to be replaced");
-                Err((Refusal::NoRule, FailureClass::Authentication.because(reason)))
-            }
+            Some(_) => Err(Refusal::ReplacesAnother),
         }
     }
 

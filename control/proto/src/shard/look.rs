@@ -13,8 +13,10 @@ use crate::endpoint::Endpoint;
 pub struct AssociationView {
     /// The peer's name for it.
     pub peer: PeerId,
-    /// Where the peer is.
+    /// Where the peer is known to receive.
     pub endpoint: Endpoint,
+    /// Where its newest record has come from, if that is elsewhere and not validated yet.
+    pub new_path: Option<Endpoint>,
     /// Time since a record was sent or received.
     pub idle: Duration,
     /// What it has carried, and those that it has replaced.
@@ -29,7 +31,8 @@ impl Shard {
         traffic += association.traffic;
         Some(AssociationView {
             peer: association.peer,
-            endpoint: association.endpoint,
+            endpoint: *association.paths.validated(),
+            new_path: association.paths.new_path().copied(),
             idle: now.saturating_duration_since(association.active_at()),
             traffic,
         })

@@ -8,12 +8,14 @@
 mod final_flights;
 mod lineage;
 mod look;
+mod paths;
 mod receive;
 mod rekey;
 mod send;
 mod table;
 mod timers;
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use xdtls_common::DropReason;
@@ -24,6 +26,7 @@ use crate::association::{Association, CloseCause};
 use crate::endpoint::Endpoint;
 use crate::handshakes::{Hello, Installation, Replacement};
 use crate::key_cache::KeyCache;
+use crate::paths::PathChange;
 use crate::rekey::RekeyLimits;
 use final_flights::FinalFlights;
 use lineage::Lineage;
@@ -58,6 +61,8 @@ pub enum ShardEvent {
     OtherShard(u32, Endpoint, Vec<u8>),
     /// The keys are installed; whose they are at the peer.
     Installed(LocalId, PeerId),
+    /// The way to an association's peer has changed.
+    Path(LocalId, PathChange),
     /// An association of ours is to be replaced by one with new keys.
     Rekey(Replacement),
     /// One association has taken the place of another: what belongs to the old one belongs to the
@@ -75,7 +80,7 @@ pub enum ShardEvent {
 /// What judges ClientHellos; only gateways have it.
 pub struct Front {
     /// The secrets of cookies.
-    pub secrets: CookieSecrets,
+    pub secrets: Arc<CookieSecrets>,
     /// Seconds of a coarse monotonic clock.
     pub now_s: u32,
     /// The UDP port that we answer on.
@@ -123,6 +128,12 @@ pub struct ShardCounters {
     pub hello_verify_requests: u64,
     /// Final flights repeated.
     pub final_flights_repeated: u64,
+    /// New addresses of peers that have been challenged, or could not be.
+    pub paths_new: u64,
+    /// New addresses that have answered.
+    pub paths_validated: u64,
+    /// New addresses that were given up.
+    pub paths_failed: u64,
     /// Associations that another has replaced.
     pub replaced: u64,
 }
@@ -191,6 +202,7 @@ impl Shard {
         let flight = std::mem::take(&mut installation.taken_over.final_flight);
         let (peer, replaces) = (installation.peer, installation.replaces);
         let prefix = send::prefix_of(id, peer).encode();
+        let endpoint = installation.endpoint;
         let worn_at = self.worn_at(now, installation.role);
         let mut association = Association::new(now, installation, worn_at);
         self.timers.schedule(id, &mut association, self.config.idle_timeout);
@@ -202,7 +214,7 @@ impl Shard {
             self.replace(now, old, id, out);
         }
         for mut record in held {
-            self.receive_records(now, id, &mut record, out);
+            self.receive_records(now, id, &endpoint, &mut record, out);
         }
         // Held data was sent before our last flight and does not show that it has arrived.
         if !flight.is_empty() && self.table.association(id).is_some() {

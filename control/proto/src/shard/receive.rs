@@ -9,7 +9,6 @@ use xdtls_common::cookie::{HelloPath, Judgement, judge, mapped};
 use xdtls_common::cursor::SliceCursor;
 use xdtls_common::hello_verify::{HELLO_VERIFY_LEN, hello_verify_request};
 use xdtls_common::id::LocalId;
-use xdtls_common::path_message::PathMessage;
 use xdtls_common::prefix::{PREFIX_LEN, Prefix};
 use xdtls_common::record::{RecordHeader, content_type, records};
 use xdtls_common::verdict::{Verdict, verdict};
@@ -29,6 +28,14 @@ const CLIENT_HELLO: u8 = 1;
 const WARN_EVERY: Duration = Duration::from_secs(1);
 
 impl Shard {
+    /// Makes ready for a datagram that [`Shard::receive`] is about to get. Worth doing for a whole
+    /// batch before its first datagram is received; it changes nothing.
+    pub fn expect(&self, datagram: &[u8]) {
+        if let Ok(prefix) = Prefix::parse(&mut SliceCursor::new(datagram)) {
+            self.table.touch(prefix.receiver);
+        }
+    }
+
     /// Takes one datagram as it came. `front` is `None` where nobody may open associations.
     pub fn receive(
         &mut self,
@@ -54,7 +61,7 @@ impl Shard {
                 Ok(())
             }
             (Verdict::Worker, Some(id)) => {
-                self.receive_records(now, id, &mut datagram[PREFIX_LEN..], out);
+                self.receive_records(now, id, &from, &mut datagram[PREFIX_LEN..], out);
                 Ok(())
             }
             _ => self.client_hello(front, from, prefix.sender, &datagram[PREFIX_LEN..], out),
@@ -90,7 +97,7 @@ impl Shard {
             return Err(DropReason::ReplyForbidden);
         }
         let mut cursor = SliceCursor::new(records);
-        match judge(&front.secrets, front.now_s, &path, &hello, &mut cursor) {
+        match judge(&*front.secrets, front.now_s, &path, &hello, &mut cursor) {
             Judgement::Drop(reason) => Err(reason),
             Judgement::Accept => {
                 let datagram = records.to_vec();
@@ -112,6 +119,7 @@ impl Shard {
         &mut self,
         now: Instant,
         id: LocalId,
+        from: &Endpoint,
         datagram: &mut [u8],
         out: &mut impl Output,
     ) {
@@ -121,7 +129,7 @@ impl Shard {
                 return out.count(DropReason::MalformedRecord);
             };
             let record = &mut datagram[at + range.start..at + range.end];
-            if let Err(reason) = self.receive_record(now, id, &header, record, out) {
+            if let Err(reason) = self.receive_record(now, id, from, &header, record, out) {
                 out.count(reason);
             }
             at += range.end;
@@ -132,6 +140,7 @@ impl Shard {
         &mut self,
         now: Instant,
         id: LocalId,
+        from: &Endpoint,
         header: &RecordHeader,
         record: &mut [u8],
         out: &mut impl Output,
@@ -142,29 +151,51 @@ impl Shard {
         let association = self.table.association(id).ok_or(DropReason::Closed)?;
         association.window.check(header.sequence)?;
         let place = self.config.place_of(id);
-        let keys = self.keys.pair(id, place, &association.seal_keys, &association.open_keys);
-        let range = open(&keys.open, header, record)?;
+        let key = self.keys.open(id, place, &association.open_keys);
+        let range = open(key, header, record)?;
+        let newest = association.window.is_newest(header.sequence);
         association.window.commit(header.sequence);
         association.heard(now);
-        let extension = association.extension;
-        let plaintext = &record[range];
         let inherits = match header.content_type {
             content_type::HANDSHAKE => false,
             content_type::ALERT => association.confirm(false),
             _ => association.confirm(true),
         };
+        let challenges = association.extension;
+        let path = association.paths.heard(now, from, record.len(), newest, challenges);
         if inherits && !self.inherit(now, id, out) {
             return Err(DropReason::Closed);
         }
-        match header.content_type {
+        let outcome = self.receive_content(now, id, from, header.content_type, &record[range], out);
+        // The record may have ended the association.
+        if let Some(change) = path
+            && self.table.association(id).is_some()
+        {
+            self.path_changed(now, id, change, out);
+        }
+        outcome
+    }
+
+    /// Acts on what an authentic record carries.
+    fn receive_content(
+        &mut self,
+        now: Instant,
+        id: LocalId,
+        from: &Endpoint,
+        content_type: u8,
+        plaintext: &[u8],
+        out: &mut impl Output,
+    ) -> Result<(), DropReason> {
+        let association = self.table.association(id).ok_or(DropReason::Closed)?;
+        match content_type {
             content_type::APPLICATION_DATA => {
                 self.data(now, id, plaintext, out);
                 Ok(())
             }
             content_type::ALERT => self.alert(now, id, plaintext, out),
             content_type::HANDSHAKE => self.handshake(now, id, plaintext, out),
-            content_type::RETURN_ROUTABILITY_CHECK if extension => {
-                self.path_message(now, id, plaintext, out)
+            content_type::RETURN_ROUTABILITY_CHECK if association.extension => {
+                self.path_message(now, id, from, plaintext, out)
             }
             _ => Err(DropReason::WrongRecordType),
         }
@@ -235,7 +266,9 @@ impl Shard {
             Some(_) => {
                 let flight = self.flights.repeat(now, id).ok_or(DropReason::StaleHandshake)?;
                 for datagram in flight? {
-                    let room = out.datagram(&association.endpoint, datagram.len());
+                    let to = *association.paths.current();
+                    association.paths.allow(&to, datagram.len())?;
+                    let room = out.datagram(&to, datagram.len());
                     room.ok_or(DropReason::OutsideSend)?.copy_from_slice(datagram);
                 }
                 self.counters.final_flights_repeated += 1;
@@ -243,22 +276,5 @@ impl Shard {
             }
             None => Err(DropReason::MalformedContent),
         }
-    }
-
-    fn path_message(
-        &mut self,
-        now: Instant,
-        id: LocalId,
-        plaintext: &[u8],
-        out: &mut impl Output,
-    ) -> Result<(), DropReason> {
-        match PathMessage::parse(plaintext).map_err(|_| DropReason::MalformedContent)? {
-            PathMessage::Challenge(cookie) => {
-                self.send_path_message(now, id, PathMessage::Response(cookie), out);
-            }
-            // That it is authentic is all that a probe asks for.
-            PathMessage::Response(_) | PathMessage::Drop(_) => {}
-        }
-        Ok(())
     }
 }

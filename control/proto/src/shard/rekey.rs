@@ -53,13 +53,13 @@ impl Shard {
         match association.role {
             Role::Client if has_room => {
                 association.rekey_begins();
-                let (peer, endpoint) = (association.peer, association.endpoint);
+                let (peer, endpoint) = (association.peer, *association.paths.current());
                 out.event(ShardEvent::Rekey(Replacement { old: id, peer, endpoint }));
             }
             Role::Client => association.rekey_later(now + ASK_EVERY),
             Role::Server => {
                 association.rekey_later(now + ASK_EVERY);
-                self.send_own(now, id, content_type::HANDSHAKE, &HELLO_REQUEST, out);
+                self.send_own(now, id, None, (content_type::HANDSHAKE, &HELLO_REQUEST), out);
             }
         }
     }

@@ -10,7 +10,7 @@ use xdtls_common::record::content_type;
 
 use super::{Output, Shard};
 use crate::association::CloseCause;
-use crate::endpoint::max_payload;
+use crate::endpoint::{Endpoint, max_payload};
 use crate::record_plane::seal;
 
 pub(super) fn prefix_of(local: LocalId, peer: PeerId) -> Prefix {
@@ -18,9 +18,15 @@ pub(super) fn prefix_of(local: LocalId, peer: PeerId) -> Prefix {
 }
 
 impl Shard {
+    /// Makes ready for a datagram of this association that [`Shard::send`] is about to get, as
+    /// [`Shard::expect`] does.
+    pub fn expect_to_send(&self, id: LocalId) {
+        self.table.touch(id.value());
+    }
+
     /// Seals one plaintext datagram and puts it into the transmit buffer, or counts why not.
     pub fn send(&mut self, now: Instant, id: LocalId, plaintext: &[u8], out: &mut impl Output) {
-        match self.try_send(now, id, content_type::APPLICATION_DATA, plaintext, out) {
+        match self.try_send(now, id, None, content_type::APPLICATION_DATA, plaintext, out) {
             Ok(worn) => {
                 self.counters.sealed += 1;
                 self.counters.sealed_bytes += plaintext.len() as u64;
@@ -32,11 +38,13 @@ impl Shard {
         }
     }
 
-    /// Whether something is to be done about the association's keys.
+    /// Seals one record and sends it to `to`, or to where everything goes. Whether something is to be
+    /// done about the association's keys.
     fn try_send(
         &mut self,
         now: Instant,
         id: LocalId,
+        to: Option<Endpoint>,
         content_type: u8,
         plaintext: &[u8],
         out: &mut impl Output,
@@ -48,19 +56,20 @@ impl Shard {
         }
         let overhead = association.seal_keys.aead().record_overhead();
         let length = PREFIX_LEN + overhead + plaintext.len();
-        let remote = association.endpoint.remote;
-        if length > usize::from(max_payload(self.config.path_mtu, remote)) {
+        let to = to.unwrap_or(*association.paths.current());
+        if length > usize::from(max_payload(self.config.path_mtu, to.remote)) {
             return Err(DropReason::TooBig);
         }
+        association.paths.allow(&to, length)?;
         let counters = association.seal_state.take()?;
-        let room = out.datagram(&association.endpoint, length).ok_or(DropReason::OutsideSend)?;
+        let room = out.datagram(&to, length).ok_or(DropReason::OutsideSend)?;
         let (prefix, record) = room.split_at_mut(PREFIX_LEN);
         prefix.copy_from_slice(&prefix_of(id, association.peer).encode());
         let start = association.seal_keys.aead().plaintext_offset();
         record[start..start + plaintext.len()].copy_from_slice(plaintext);
         let place = self.config.place_of(id);
-        let keys = self.keys.pair(id, place, &association.seal_keys, &association.open_keys);
-        seal(&keys.seal, counters, content_type, record, plaintext.len());
+        let key = self.keys.seal(id, place, &association.seal_keys);
+        seal(key, counters, content_type, record, plaintext.len());
         if content_type != content_type::APPLICATION_DATA {
             return Ok(false);
         }
@@ -76,11 +85,11 @@ impl Shard {
         &mut self,
         now: Instant,
         id: LocalId,
-        content_type: u8,
-        body: &[u8],
+        to: Option<Endpoint>,
+        (content_type, body): (u8, &[u8]),
         out: &mut impl Output,
     ) {
-        if let Err(reason) = self.try_send(now, id, content_type, body, out) {
+        if let Err(reason) = self.try_send(now, id, to, content_type, body, out) {
             out.count(reason);
         }
     }
@@ -92,7 +101,7 @@ impl Shard {
         alert: [u8; 2],
         out: &mut impl Output,
     ) {
-        self.send_own(now, id, content_type::ALERT, &alert, out);
+        self.send_own(now, id, None, (content_type::ALERT, &alert), out);
     }
 
     /// Tells the peer that an association ends, if there is one.
@@ -112,16 +121,18 @@ impl Shard {
         &mut self,
         now: Instant,
         id: LocalId,
+        to: Option<Endpoint>,
         message: PathMessage,
         out: &mut impl Output,
     ) {
-        self.send_own(now, id, content_type::RETURN_ROUTABILITY_CHECK, &message.encode(), out);
+        let record = (content_type::RETURN_ROUTABILITY_CHECK, &message.encode()[..]);
+        self.send_own(now, id, to, record, out);
     }
 
     /// Asks a silent peer for any answer.
     pub(super) fn send_probe(&mut self, now: Instant, id: LocalId, out: &mut impl Output) {
-        let cookie = u64::from((self.random)()) << 32 | u64::from((self.random)());
-        self.send_path_message(now, id, PathMessage::Challenge(cookie.to_be_bytes()), out);
+        let challenge = PathMessage::Challenge(self.draw_cookie());
+        self.send_path_message(now, id, None, challenge, out);
         if let Some(association) = self.table.association(id) {
             association.probed();
         }

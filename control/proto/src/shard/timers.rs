@@ -2,9 +2,10 @@
 //!
 //! The queue holds at most one live entry for each association. Traffic does not touch it: an entry
 //! that comes up early looks at its association and is put back with the deadline as it is by then.
+//! Entries that come up within the same [`GRAIN`] stand together, so that one of a million costs
+//! neither more time than one of few nor more memory than its id.
 
-use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use xdtls_common::id::LocalId;
@@ -12,14 +13,19 @@ use xdtls_common::id::LocalId;
 use super::{Output, Shard};
 use crate::association::{Association, Due};
 
+/// How much later than its deadline an entry may come up.
+const GRAIN: Duration = Duration::from_millis(100);
+
 /// The queue.
 #[derive(Default)]
 pub(crate) struct Timers {
-    queue: BinaryHeap<Reverse<(Instant, LocalId)>>,
+    /// Times are whole grains after this one, the first that there was.
+    base: Option<Instant>,
+    queue: BTreeMap<Instant, Vec<LocalId>>,
 }
 
 impl Timers {
-    /// Makes sure that an entry comes up no later than the association's deadline.
+    /// Makes sure that an entry comes up when the association's deadline has passed.
     pub(crate) fn schedule(
         &mut self,
         id: LocalId,
@@ -27,19 +33,32 @@ impl Timers {
         idle_timeout: Option<Duration>,
     ) {
         let Some(deadline) = association.deadline(idle_timeout) else { return };
-        if association.scheduled.is_none_or(|scheduled| deadline < scheduled) {
-            association.scheduled = Some(deadline);
-            self.queue.push(Reverse((deadline, id)));
+        // An entry comes up in time if it does so in the grain of the deadline.
+        if association.scheduled.is_none_or(|scheduled| deadline + GRAIN <= scheduled) {
+            let time = self.grain_after(deadline);
+            association.scheduled = Some(time);
+            self.queue.entry(time).or_default().push(id);
         }
     }
 
+    fn grain_after(&mut self, deadline: Instant) -> Instant {
+        let base = *self.base.get_or_insert(deadline);
+        let grains = deadline.saturating_duration_since(base).as_nanos().div_ceil(GRAIN.as_nanos());
+        base + GRAIN * u32::try_from(grains).unwrap_or(u32::MAX)
+    }
+
     fn next(&self) -> Option<Instant> {
-        self.queue.peek().map(|Reverse((time, _))| *time)
+        self.queue.first_key_value().map(|(time, _)| *time)
     }
 
     fn pop_expired(&mut self, now: Instant) -> Option<(Instant, LocalId)> {
-        self.next().filter(|time| *time <= now)?;
-        self.queue.pop().map(|Reverse(entry)| entry)
+        let mut first = self.queue.first_entry().filter(|entry| *entry.key() <= now)?;
+        let time = *first.key();
+        let id = first.get_mut().pop();
+        if first.get().is_empty() {
+            first.remove();
+        }
+        id.map(|id| (time, id))
     }
 }
 
@@ -64,6 +83,7 @@ impl Shard {
                     continue;
                 }
                 Due::Probe => self.send_probe(now, id, out),
+                Due::Path => self.look_after_path(now, id, out),
                 Due::Nothing => {}
             }
             if let Some(association) = self.table.association(id) {

@@ -18,5 +18,6 @@ mod records;
 mod rekey;
 mod rekey_refused;
 mod retries;
+mod roaming;
 mod silence;
 mod takeover;

@@ -140,7 +140,8 @@ fn idle_associations_are_closed_after_the_configured_time() {
     send(&mut world, GATEWAY);
     world.run_ms(59_999);
     assert!(world.nodes.iter().all(|node| node.established() == 1));
-    world.run_ms(1);
+    // Deadlines are looked at every 100 ms.
+    world.run_ms(100);
     let idle = (world.id(GATEWAY), CloseCause::Idle);
     assert_eq!(world.nodes[GATEWAY].journal.closed, [idle]);
     world.run_ms(10);

@@ -4,6 +4,7 @@
 //! for. What fails names its seed.
 
 mod model;
+mod reach;
 mod scene;
 mod weather;
 
@@ -50,18 +51,23 @@ fn whatever_happens_the_world_does_what_the_model_says() {
     let mut delivered = 0;
     let mut established = 0;
     let mut lost = 0;
+    let (mut moved, mut stayed) = (0, 0);
     for seed in seeds.clone() {
         let _named = Named(seed);
         let scene = play(Rng::new(seed));
         delivered += scene.model.delivered;
         lost += scene.model.undelivered();
         established += scene.model.established;
+        moved += scene.moved();
+        stayed += scene.moved_in_vain();
     }
     println!(
-        "{} seeds: {established} associations, {delivered} datagrams delivered, {lost} lost",
+        "{} seeds: {established} associations, {delivered} datagrams delivered, {lost} lost, \
+         {moved} moves, {stayed} in vain",
         seeds.end - seeds.start
     );
     assert!(established > 0 && delivered > 0 && lost > 0, "nothing has happened");
+    assert!(one.is_some() || moved > 0 && stayed > 0, "nobody has moved");
 }
 
 #[test]

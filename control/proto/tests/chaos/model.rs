@@ -13,6 +13,7 @@ use xdtls_common::prefix::PREFIX_LEN;
 use xdtls_common::record::HEADER_LEN;
 use xdtls_proto::association::CloseCause;
 
+use super::reach::Reach;
 use crate::support::messages::HELLO_VERIFY_REQUEST;
 use crate::support::network::Packet;
 use crate::support::world::{GATEWAY, World};
@@ -44,6 +45,7 @@ pub(super) struct Model {
     /// How much of each journal has been looked at.
     read: BTreeMap<usize, Read>,
     wishes: BTreeMap<usize, usize>,
+    reach: Reach,
 }
 
 #[derive(Clone, Copy, Default)]
@@ -97,10 +99,14 @@ impl Model {
 
     /// Compares the world with what may be.
     pub(super) fn check(&mut self, world: &mut World) {
+        let arrived = std::mem::take(&mut world.arrived);
+        // What leaves may be the answer to what has come.
+        arrived.iter().for_each(|packet| self.reach.comes(world, packet));
         for (_, packet) in std::mem::take(&mut world.network.sent) {
+            self.reach.leaves(world, &packet);
             self.leaves(world, &packet);
         }
-        for packet in std::mem::take(&mut world.arrived) {
+        for packet in arrived {
             if packet.to == world.nodes[GATEWAY].address {
                 self.comes(&packet);
             }
@@ -112,6 +118,7 @@ impl Model {
             self.check_deliveries(world, node);
             self.check_closings(world, node);
             self.check_bounds(world, node);
+            self.reach.check(world, node);
         }
     }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use xdtls_common::id::LocalId;
 use xdtls_common::prefix::Prefix;
+use xdtls_proto::paths::PathChange;
 use xdtls_proto::suite::CipherSuite;
 
 use super::model::Model;
@@ -139,6 +140,21 @@ impl Scene {
                 return;
             }
         }
+    }
+
+    /// How many new addresses of peers were found to be theirs.
+    pub(super) fn moved(&self) -> usize {
+        self.path_changes(&[PathChange::Validated])
+    }
+
+    /// How many were not.
+    pub(super) fn moved_in_vain(&self) -> usize {
+        self.path_changes(&[PathChange::Failed, PathChange::Back])
+    }
+
+    fn path_changes(&self, wanted: &[PathChange]) -> usize {
+        let changes = self.world.nodes.iter().flat_map(|node| &node.journal.paths);
+        changes.filter(|change| wanted.contains(change)).count()
     }
 
     fn clients(&self) -> std::ops::Range<usize> {

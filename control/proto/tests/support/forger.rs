@@ -1,5 +1,7 @@
 //! Whoever knows all keys: seals any record of any association in either direction.
 
+use std::net::SocketAddr;
+
 use xdtls_common::cursor::SliceCursor;
 use xdtls_common::id::{LocalId, PeerId};
 use xdtls_common::prefix::{PREFIX_LEN, Prefix};
@@ -18,6 +20,8 @@ use super::network::Network;
 pub(crate) struct Known {
     pub(crate) local: LocalId,
     pub(crate) peer: PeerId,
+    /// Where the peer was during the handshake.
+    pub(crate) remote: SocketAddr,
     pub(crate) token: Option<u64>,
     pub(crate) replaces: Option<LocalId>,
     pub(crate) route: u16,
@@ -81,6 +85,7 @@ impl Known {
         Self {
             local: installation.local,
             peer: installation.peer,
+            remote: installation.endpoint.remote,
             token: installation.token,
             replaces: installation.replaces,
             route: installation.route,
@@ -112,15 +117,25 @@ impl Known {
 
     /// Type, sequence number and plaintext of each record in a datagram for this end that opens.
     pub(crate) fn open(&self, datagram: &[u8]) -> Vec<(u8, u64, Vec<u8>)> {
-        let key = ExpandedKey::new(&self.open_keys);
-        let datagram = &datagram[PREFIX_LEN..];
-        let opened = records(datagram).flatten().filter_map(|(header, range)| {
-            let mut record = datagram[range].to_vec();
-            let plaintext = open(&key, &header, &mut record).ok()?;
-            Some((header.content_type, header.sequence, record[plaintext].to_vec()))
-        });
-        opened.collect()
+        open_all(&self.open_keys, datagram)
     }
+
+    /// Type and plaintext of each record in a datagram that this end has sealed.
+    pub(crate) fn reveal(&self, datagram: &[u8]) -> Vec<(u8, Vec<u8>)> {
+        let opened = open_all(&self.sealer.0, datagram).into_iter();
+        opened.map(|(content_type, _, plaintext)| (content_type, plaintext)).collect()
+    }
+}
+
+fn open_all(keys: &DirectionKeys, datagram: &[u8]) -> Vec<(u8, u64, Vec<u8>)> {
+    let key = ExpandedKey::new(keys);
+    let datagram = &datagram[PREFIX_LEN..];
+    let opened = records(datagram).flatten().filter_map(|(header, range)| {
+        let mut record = datagram[range].to_vec();
+        let plaintext = open(&key, &header, &mut record).ok()?;
+        Some((header.content_type, header.sequence, record[plaintext].to_vec()))
+    });
+    opened.collect()
 }
 
 fn copy(keys: &DirectionKeys) -> DirectionKeys {

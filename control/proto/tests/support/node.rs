@@ -12,6 +12,7 @@ use xdtls_proto::association::CloseCause;
 use xdtls_proto::handshakes::initiators::Initiators;
 use xdtls_proto::handshakes::responders::Responders;
 use xdtls_proto::handshakes::{Ended, Handshakes, OverloadChange, Start};
+use xdtls_proto::paths::PathChange;
 use xdtls_proto::shard::Shard;
 
 use super::ancestry::Ancestry;
@@ -51,6 +52,8 @@ pub(crate) struct Journal {
     pub(crate) plaintext: Vec<(LocalId, Vec<u8>)>,
     pub(crate) closed: Vec<(LocalId, CloseCause)>,
     pub(crate) ended: Vec<Ended>,
+    /// How ways to peers have changed.
+    pub(crate) paths: Vec<PathChange>,
     pub(crate) overload: Vec<OverloadChange>,
     /// Associations that were given to a worker, in order.
     pub(crate) known: Vec<Known>,
@@ -153,6 +156,13 @@ impl Node {
 
     pub(crate) fn send(&mut self, now: Instant, id: LocalId, plaintext: &[u8]) {
         self.with_shard(now, self.owner(id), |shard, out| shard.send(now, id, plaintext, out));
+    }
+
+    /// Every peer is to hear from this node.
+    pub(crate) fn announce(&mut self, now: Instant) {
+        for index in 0..self.shards.len() {
+            self.with_shard(now, index, |shard, out| shard.announce(now, out));
+        }
     }
 
     pub(crate) fn close(&mut self, now: Instant, id: LocalId) {

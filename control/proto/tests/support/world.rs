@@ -4,9 +4,13 @@
 mod hellos;
 mod setup;
 
+use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use xdtls_common::cookie::CookieSecrets;
 use xdtls_common::id::LocalId;
 use xdtls_proto::endpoint::Endpoint;
 use xdtls_proto::handshakes::{Limits, Start};
@@ -39,6 +43,8 @@ pub(crate) struct World {
     pub(crate) network: Network,
     /// Datagrams that have arrived somewhere, altered as they were.
     pub(crate) arrived: Vec<Packet>,
+    /// Cookie secrets by the period of the newest.
+    rings: RefCell<BTreeMap<u32, Arc<CookieSecrets>>>,
     setup: Setup,
     start: Instant,
     rng: Rng,

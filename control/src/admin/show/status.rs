@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{Lines, group, grouped, line, time};
 use crate::admin::{LimitStatus, Status};
+use crate::datapath::link::LinkStatus;
 
 /// A status in groups, what is asked first at the top.
 pub fn status(status: &Status) -> String {
@@ -32,6 +33,13 @@ fn node(status: &Status) -> Lines {
         let copy = if zero_copy { "zero-copy" } else { "copy mode" };
         lines.push(line("xdp mode", format!("{mode}, {copy}")));
     }
+    if let Some(LinkStatus { name, state, mtu, queues }) = &status.interface {
+        let state = state.as_str();
+        lines.push(line(
+            "interface",
+            format!("{name} is {state}, MTU {mtu}, {queues} receive queues"),
+        ));
+    }
     lines.push(line(
         "workers",
         format!("{}, handshakes {}", about.workers, about.handshake_workers),
@@ -53,6 +61,12 @@ fn associations(status: &Status) -> Lines {
         line("rekeyed", grouped(totals.rekeyed)),
         line("ended", with_kinds(&totals.associations_ended)),
     ];
+    if totals.paths_new > 0 {
+        let (validated, failed) = (grouped(totals.paths_validated), grouped(totals.paths_failed));
+        let outcomes =
+            format!("{} ({validated} validated, {failed} given up)", grouped(totals.paths_new));
+        lines.push(line("new addresses", outcomes));
+    }
     if totals.overload > 0 {
         lines.push(line("overload", "yes: new handshakes give way".to_owned()));
     }
@@ -79,6 +93,10 @@ fn traffic(status: &Status) -> Lines {
     if status.about.xdp_mode.is_some() {
         let (received, sent) = (grouped(totals.fast_path), grouped(totals.fast_path_sent));
         lines.push(line("by AF_XDP", format!("{received} datagrams received, {sent} sent")));
+    }
+    if let Some(af_xdp) = &status.af_xdp {
+        let (full, other) = (grouped(af_xdp.rx_ring_full), grouped(af_xdp.rx_dropped));
+        lines.push(line("AF_XDP lost", format!("{full} at full rings, {other} otherwise")));
     }
     let too_big = totals.drops.get("too_big").copied().unwrap_or(0);
     let largest = status.about.max_plaintext;

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Instant;
 
 use xdtls_common::DropReason;
@@ -91,7 +92,7 @@ impl End {
     }
 
     pub(super) fn receive(&mut self, now: Instant, packet: &Packet) {
-        let secrets = CookieSecrets([[1, 2]; SECRETS]);
+        let secrets = Arc::new(CookieSecrets::new([[1, 2]; SECRETS]));
         let front = Front { secrets, now_s: 1000, local_port: self.address.port() };
         let from = Endpoint { remote: packet.from, local: Some(self.address.ip()) };
         let mut bytes = packet.bytes.clone();
@@ -184,6 +185,7 @@ impl End {
                 self.journal.closed.push(id);
                 self.machine.release(now, id);
             }
+            ShardEvent::Path(_, change) => panic!("nobody moves: {change:?}"),
             ShardEvent::OtherShard(..) => panic!("there is one shard"),
             ShardEvent::Rekey(_) | ShardEvent::Replaced { .. } => panic!("no key is worn"),
         }

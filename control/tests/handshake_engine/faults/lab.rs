@@ -1,10 +1,11 @@
 //! A gateway, a client whose datagrams meet a fault, and a neighbour whose datagrams do not.
 //!
-//! OpenSSL keeps its own clock, so that labs live on the real one. A lab that waits does nothing,
-//! so that many wait at the same time, in one thread.
+//! Labs share a [`Clock`], because OpenSSL has but one. A lab that waits does nothing, so that many
+//! wait at the same time, in one thread.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use xdtls::handshake::OpensslConnector;
@@ -14,6 +15,7 @@ use xdtls_proto::handshakes::initiators::Initiators;
 use xdtls_proto::handshakes::responders::Responders;
 use xdtls_proto::ids::IdAllocator;
 
+use super::clock::Clock;
 use super::end::{CAPACITY, End, Packet};
 use super::mode::Makers;
 use crate::pair::MAX_DATAGRAM;
@@ -30,15 +32,21 @@ pub(super) struct Lab {
     pub(super) neighbour: End,
     /// Every datagram that the client and the gateway have sent each other, lost or not.
     pub(super) sent: Vec<Packet>,
+    clock: Rc<Clock>,
     meddler: Meddler,
     in_flight: VecDeque<Packet>,
-    /// How far the lab's clock is before the real one.
+    /// How far the lab is ahead of the clock.
     ahead: Duration,
 }
 
 impl Lab {
     /// `patience` is how long the clients' wishes last.
-    pub(super) fn new(makers: Makers, patience: Duration, meddler: Meddler) -> Self {
+    pub(super) fn new(
+        clock: &Rc<Clock>,
+        makers: Makers,
+        patience: Duration,
+        meddler: Meddler,
+    ) -> Self {
         let layout = IdLayout::for_capacity(CAPACITY, 1).unwrap();
         let ids = || IdAllocator::new(layout, 0..CAPACITY);
         let limits = |deadline| Limits {
@@ -69,6 +77,7 @@ impl Lab {
             neighbour: client("198.51.100.2:5000", makers.neighbour),
             gateway: End::new("192.0.2.1:4433".parse().unwrap(), Box::new(responders)),
             sent: Vec::new(),
+            clock: clock.clone(),
             meddler,
             in_flight: VecDeque::new(),
             ahead: Duration::ZERO,
@@ -76,7 +85,7 @@ impl Lab {
     }
 
     pub(super) fn now(&self) -> Instant {
-        Instant::now() + self.ahead
+        self.clock.now() + self.ahead
     }
 
     /// Lets both clients open an association.
@@ -103,7 +112,7 @@ impl Lab {
         Some(next.saturating_duration_since(self.now()))
     }
 
-    /// Puts the lab's clock forward; OpenSSL's stays.
+    /// Puts the lab forward; OpenSSL's clock stays.
     pub(super) fn skip(&mut self, duration: Duration) {
         self.ahead += duration;
         self.turn();
@@ -169,7 +178,7 @@ pub(super) fn run(labs: &mut [Lab]) {
         } else if !due {
             let waiting = labs.iter().filter(|lab| !lab.over());
             match waiting.filter_map(Lab::wait).min() {
-                Some(wait) => std::thread::sleep(wait + Duration::from_millis(1)),
+                Some(wait) => labs[0].clock.pass(wait),
                 None => return,
             }
         }

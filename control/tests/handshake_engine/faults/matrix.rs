@@ -1,8 +1,11 @@
 //! Each datagram of a handshake × each fault: the association comes about all the same, and nobody
 //! else's handshake notices.
 
+use std::rc::Rc;
+
 use xdtls_proto::ids::QUARANTINE;
 
+use super::clock::Clock;
 use super::end::Packet;
 use super::fault::{Fault, Striker};
 use super::lab::{DEADLINE, Lab, run};
@@ -13,7 +16,9 @@ use crate::pki::KeyType;
 /// What the client and the gateway send each other in a handshake that nothing disturbs.
 fn undisturbed(world: &World, mode: &Mode) -> Vec<Packet> {
     let shake = || {
-        let mut labs = [Lab::new((mode.makers)(world), DEADLINE, Box::new(|packet| vec![packet]))];
+        let clock = Rc::new(Clock::real());
+        let meddler = Box::new(|packet| vec![packet]);
+        let mut labs = [Lab::new(&clock, (mode.makers)(world), DEADLINE, meddler)];
         run(&mut labs);
         labs
     };
@@ -66,13 +71,14 @@ fn every_fault_of_every_datagram_leaves_both_clients_with_an_association(mode: &
     let handshake = undisturbed(&world, mode);
     let mut hellos = messages(&handshake).into_iter().filter(|(kind, _)| *kind == SERVER_HELLO);
     let (_, server_hello) = hellos.next().unwrap();
+    let clock = Rc::new(Clock::real());
     let cases: Vec<_> = (0..handshake.len())
         .flat_map(|at| Fault::ALL.into_iter().map(move |fault| (at, fault)))
         .collect();
     let lab = |(at, fault): &(usize, Fault)| {
         let mut striker = Striker::new(*fault, *at, server_hello.clone());
         let meddler = Box::new(move |packet| striker.strike(packet));
-        Lab::new((mode.makers)(&world), DEADLINE, meddler)
+        Lab::new(&clock, (mode.makers)(&world), DEADLINE, meddler)
     };
     let mut labs: Vec<_> = cases.iter().map(lab).collect();
     run(&mut labs);

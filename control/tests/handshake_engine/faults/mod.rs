@@ -1,6 +1,8 @@
 //! Handshakes of real engines, with everything around them but sockets, over a network that does to
 //! each of their datagrams whatever a network or a forger can do.
 
+mod accounting;
+mod clock;
 mod end;
 mod fault;
 mod lab;

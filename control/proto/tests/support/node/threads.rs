@@ -106,6 +106,7 @@ impl Node {
             ShardEvent::Hello(hello) => ToHandshakes::Begin(now, Start::Answer(hello)),
             ShardEvent::Handshake(id, from, datagram) => ToHandshakes::Datagram(id, from, datagram),
             ShardEvent::Installed(id, _) => ToHandshakes::Installed(now, id),
+            ShardEvent::Path(_, change) => return self.journal.paths.push(change),
             ShardEvent::Rekey(wish) => ToHandshakes::Begin(now, Start::Replace(wish)),
             ShardEvent::Replaced { old, new } => {
                 return self.journal.replaced.push((old, new));

@@ -1,5 +1,6 @@
 //! How worlds and their nodes are made.
 
+use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -84,6 +85,7 @@ impl World {
             foreign: Vec::new(),
             network,
             arrived: Vec::new(),
+            rings: RefCell::default(),
             setup,
             start: now,
             rng,
