@@ -302,11 +302,13 @@ impl<I: Inside> Worker<I> {
         self.parts.workers[self.parts.shard.index()].ring();
     }
 
-    /// Closes an association for the operator; `false` if there is none.
+    /// Closes an association for the operator, or what has taken its place; `false` if there is none.
     fn close(&mut self, now: Instant, id: LocalId) -> bool {
         let known = self.parts.shard.look(now, id).is_some();
         if known {
-            self.with_output(now, |shard, _, out| shard.close(now, id, CloseCause::Operator, out));
+            let newest = self.parts.shard.newest(id);
+            let cause = CloseCause::Operator;
+            self.with_output(now, |shard, _, out| shard.close(now, newest, cause, out));
         }
         known
     }
