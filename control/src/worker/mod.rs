@@ -278,7 +278,9 @@ impl<I: Inside> Worker<I> {
                     let _ = answer.send(views);
                 }
                 ToWorker::Close(id, answer) => {
-                    let _ = answer.send(self.close(now, id, CloseCause::Operator));
+                    // What has taken its place is the same to the operator.
+                    let newest = self.parts.shard.newest(id);
+                    let _ = answer.send(self.close(now, newest, CloseCause::Operator));
                 }
                 ToWorker::Supersede(id) => {
                     self.close(now, id, CloseCause::Superseded);

@@ -13,6 +13,7 @@ mod overlay;
 mod pair;
 mod pki;
 mod psk;
+mod resumption;
 mod revocation;
 mod takeover;
 
