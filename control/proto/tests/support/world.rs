@@ -5,7 +5,6 @@ mod hellos;
 mod setup;
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -43,8 +42,8 @@ pub(crate) struct World {
     pub(crate) network: Network,
     /// Datagrams that have arrived somewhere, altered as they were.
     pub(crate) arrived: Vec<Packet>,
-    /// Cookie secrets by the period of the newest.
-    rings: RefCell<BTreeMap<u32, Arc<CookieSecrets>>>,
+    /// The cookie secrets, and the period of the newest.
+    ring: RefCell<Option<(u32, Arc<CookieSecrets>)>>,
     setup: Setup,
     start: Instant,
     rng: Rng,

@@ -26,18 +26,22 @@ impl World {
         Front { secrets: self.secrets(now_s / PERIOD_S + 1), now_s, local_port }
     }
 
-    /// The ring whose newest secret is that of this period. It is drawn once.
+    /// The ring whose newest secret is that of this period. It is drawn once in a period.
     fn secrets(&self, newest: u32) -> Arc<CookieSecrets> {
-        let mut rings = self.rings.borrow_mut();
-        let ring = rings.entry(newest).or_insert_with(|| {
-            let mut ring = [[0; 2]; SECRETS];
-            for period in newest + 1 - SECRETS as u32..=newest {
-                let mut secret = Rng::new(self.setup.seed ^ u64::from(period) << 32);
-                ring[period as usize % SECRETS] = [secret.next(), secret.next()];
-            }
-            Arc::new(CookieSecrets::new(ring))
-        });
-        Arc::clone(ring)
+        let mut kept = self.ring.borrow_mut();
+        if let Some((period, ring)) = &*kept
+            && *period == newest
+        {
+            return Arc::clone(ring);
+        }
+        let mut seeds = [[0; 2]; SECRETS];
+        for period in newest + 1 - SECRETS as u32..=newest {
+            let mut seed = Rng::new(self.setup.seed ^ u64::from(period) << 32);
+            seeds[period as usize % SECRETS] = [seed.next(), seed.next()];
+        }
+        let ring = Arc::new(CookieSecrets::new(seeds));
+        *kept = Some((newest, Arc::clone(&ring)));
+        ring
     }
 
     /// A datagram with a ClientHello of message number 1 and a good cookie.
