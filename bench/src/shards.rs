@@ -61,6 +61,7 @@ pub fn installation(
         replaces: None,
         route: 0,
         role,
+        opener: [7; 32],
         taken_over: TakenOver {
             suite,
             seal_state: SealState::after(seal_keys.aead(), sequence, nonce),
@@ -72,6 +73,7 @@ pub fn installation(
             extension: true,
             rekey_key: RekeyKey::derive(suite, &[7; 48], &random, &random),
             replaces: false,
+            client_random: random,
             identity,
         },
     }

@@ -60,6 +60,8 @@ pub struct TakenOver {
     pub rekey_key: RekeyKey,
     /// Who the peer is.
     pub identity: PeerIdentity,
+    /// The ClientHello's random.
+    pub client_random: [u8; 32],
 }
 
 impl<E: Engine> Exchange<E> {
@@ -220,6 +222,7 @@ impl<E: Engine> Exchange<E> {
             replaces: finished.replaces,
             rekey_key,
             identity: finished.identity,
+            client_random: finished.client_random,
         })
     }
 }

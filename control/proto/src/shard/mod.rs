@@ -9,6 +9,7 @@ mod final_flights;
 mod lineage;
 mod look;
 mod paths;
+mod proofs;
 mod receive;
 mod rekey;
 mod send;
@@ -32,6 +33,7 @@ use final_flights::FinalFlights;
 use lineage::Lineage;
 pub use lineage::PREDECESSORS_MAX;
 pub use look::AssociationView;
+use proofs::Proofs;
 use table::Table;
 use timers::Timers;
 
@@ -61,6 +63,8 @@ pub enum ShardEvent {
     OtherShard(u32, Endpoint, Vec<u8>),
     /// The keys are installed; whose they are at the peer.
     Installed(LocalId, PeerId),
+    /// The peer has answered a challenge of [`Shard::prove`].
+    Proven(LocalId),
     /// The way to an association's peer has changed.
     Path(LocalId, PathChange),
     /// An association of ours is to be replaced by one with new keys.
@@ -145,6 +149,7 @@ pub struct Shard {
     keys: KeyCache,
     flights: FinalFlights,
     timers: Timers,
+    proofs: Proofs,
     lineage: Lineage,
     random: crate::handshakes::Random,
     counters: ShardCounters,
@@ -158,6 +163,7 @@ impl Shard {
             keys: KeyCache::new(config.cached_keys),
             flights: FinalFlights::default(),
             timers: Timers::default(),
+            proofs: Proofs::default(),
             lineage: Lineage::default(),
             random,
             counters: ShardCounters::default(),
@@ -244,6 +250,7 @@ impl Shard {
         self.table.rest(id);
         self.keys.forget(id, self.config.place_of(id));
         self.flights.forget(id);
+        self.proofs.forget(id);
         out.event(ShardEvent::Closed(id, cause));
         let (to_replace, replaced) = self.lineage.forget(id);
         if let Some(old) = to_replace {
