@@ -61,6 +61,7 @@ pub fn installation(
         replaces: None,
         route: 0,
         role,
+        opener: [7; 32],
         taken_over: TakenOver {
             suite,
             seal_state: SealState::after(seal_keys.aead(), sequence, nonce),
@@ -74,6 +75,7 @@ pub fn installation(
             replaces: false,
             answerer: None,
             resumed: false,
+            client_random: random,
             identity,
         },
     }

@@ -60,6 +60,8 @@ drop_reasons! {
     SlowHelloLimit = "slow_hello_limit",
     /// A ClientHello with a good cookie whose handshake has already ended.
     HandshakeReplayed = "handshake_replayed",
+    /// The ClientHello of a peer that we are opening to: of the two, ours goes first.
+    HelloCrossed = "hello_crossed",
     /// The ClientHello does not offer the extended master secret.
     ExtendedMasterSecretMissing = "extended_master_secret_missing",
     /// The ClientHello's rekey token is not that of an association which exists.

@@ -49,6 +49,8 @@ remedies! {
     SlowHelloLimit,
     /// A repeated ClientHello that came late. Nothing.
     HandshakeReplayed,
+    /// Both ends of a link have opened at once. Nothing.
+    HelloCrossed,
     /// The client's DTLS library is too old or has RFC 7627 turned off: update it.
     ExtendedMasterSecretMissing,
     /// A client that wants to replace an association which has just ended, or which this gateway has

@@ -144,10 +144,10 @@ async fn start(
         deadline: Defaults::default().handshake_deadline,
         max_datagram: usize::from(arguments.path_mtu - HEADERS_LEN),
     };
-    let handshakes = wiring.start_handshakes(&channel, program.as_ref(), |ids, ancestors| {
+    let handshakes = wiring.start_handshakes(&channel, program.as_ref(), |ids, registry| {
         Initiators::new(connector.clone(), ids, limits.clone(), random::source())
             .with_addresses(gateways.iter().copied())
-            .with_ancestors(ancestors)
+            .with_ancestors(registry.ancestors())
     })?;
 
     let poll = poll_descriptor()?;

@@ -13,6 +13,7 @@ use crate::config::{self, Config, RulePeer};
 use crate::handshake::{
     AcceptorOptions, Identity, OpensslAcceptor, PskTable, Trust, authority_keys, read_file,
 };
+use crate::peer::LinkParts;
 use crate::wall_clock;
 
 /// What handshakes need, of one moment.
@@ -21,6 +22,8 @@ pub(crate) struct Credentials {
     pub(crate) admission: Arc<Admission>,
     /// Pre-shared keys, if there are any.
     pub(crate) psk: Option<Arc<PskTable>>,
+    /// What opens to peers.
+    pub(crate) links: LinkParts,
 }
 
 impl Credentials {
@@ -31,11 +34,11 @@ impl Credentials {
     /// Which file cannot be used, and why.
     pub(crate) fn read(config: &Config) -> Result<Self> {
         let clients = &config.clients;
-        let identities: Vec<_> = config.identities.iter().map(identity).collect::<Result<_>>()?;
+        let certificates: Vec<_> = config.identities.iter().map(identity).collect::<Result<_>>()?;
         let trust = clients.ca.as_deref().map(|ca| trust(ca, &clients.crl)).transpose()?;
         let psk = clients.psk_file.as_deref().map(PskTable::read).transpose()?.map(Arc::new);
         let acceptor = OpensslAcceptor::with(&AcceptorOptions {
-            identities: &identities,
+            identities: &certificates,
             require_server_name: config.gateway.require_server_name,
             trust: trust.as_ref(),
             psk: psk.clone(),
@@ -46,8 +49,10 @@ impl Credentials {
         let revocations = trust.as_ref().map(Trust::revocation_lists).transpose()?.flatten();
         let identities = psk.iter().flat_map(|table| table.identities().map(str::to_owned));
         let psk_identities = identities.collect();
-        let admission = Admission { policy: policy(config)?, revocations, psk_identities };
-        Ok(Self { acceptor, admission: Arc::new(admission), psk })
+        let parts = LinkParts::new(config, &certificates, trust.as_ref())?;
+        let (policy, links) = (policy(config)?, parts.links(config));
+        let admission = Arc::new(Admission { policy, revocations, psk_identities, links });
+        Ok(Self { acceptor, admission, psk, links: parts })
     }
 
     /// The PSK identities whose key is another now, or gone.

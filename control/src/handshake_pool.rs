@@ -20,7 +20,7 @@ use xdtls_proto::association::CloseCause;
 use xdtls_proto::endpoint::Endpoint;
 use xdtls_proto::failure::Failure;
 use xdtls_proto::handshakes::initiators::Initiators;
-use xdtls_proto::handshakes::responders::Responders;
+use xdtls_proto::handshakes::peers::{OpenerSettings, Peers};
 use xdtls_proto::handshakes::{
     Action, Ended, Handshakes, Hello, Installation, Limits, OverloadChange, Replacement,
     RoutePolicy, Start, source_of,
@@ -41,7 +41,8 @@ const NICE: i32 = 10;
 
 /// Messages that are read before the timers are looked at.
 const MESSAGES: usize = 256;
-/// What a gateway's handshakes may be given anew while they run.
+
+/// What a node's handshakes may be given anew while they run.
 pub struct Settings {
     /// Certificates and trust.
     pub acceptor: OpensslAcceptor,
@@ -49,6 +50,8 @@ pub struct Settings {
     pub limits: Limits,
     /// Rules.
     pub policy: RoutePolicy,
+    /// The same for what its links open.
+    pub openers: OpenerSettings<OpensslConnector>,
 }
 
 /// A machine of handshakes that a thread drives.
@@ -61,11 +64,15 @@ pub trait Machine: Handshakes + Send + 'static {
 
     /// How many sessions can be continued now; all threads of a node count the same ones.
     fn sessions(&self) -> usize;
+
+    /// Gives up what was asked for with this number.
+    fn cancel(&mut self, now: Instant, token: u64);
 }
 
-impl Machine for Responders<OpensslAcceptor> {
+impl Machine for Peers<OpensslAcceptor, OpensslConnector> {
     fn reconfigure(&mut self, settings: Settings) {
-        Self::reconfigure(self, settings.acceptor, settings.limits, settings.policy);
+        let Settings { acceptor, limits, policy, openers } = settings;
+        Self::reconfigure(self, acceptor, &limits, policy, openers);
     }
 
     fn drain(&mut self) {
@@ -74,6 +81,10 @@ impl Machine for Responders<OpensslAcceptor> {
 
     fn sessions(&self) -> usize {
         self.acceptor().sessions()
+    }
+
+    fn cancel(&mut self, now: Instant, token: u64) {
+        Self::cancel(self, now, token);
     }
 }
 
@@ -86,6 +97,8 @@ impl Machine for Initiators<OpensslConnector> {
     fn sessions(&self) -> usize {
         0
     }
+
+    fn cancel(&mut self, _now: Instant, _token: u64) {}
 }
 
 /// The way to all handshake threads.
@@ -139,11 +152,18 @@ impl Pool {
         self.by_source.hash_one(source_of(source)) as usize % self.threads.len()
     }
 
-    /// Begins a handshake that we open.
-    pub fn open(&self, gateway: Endpoint, token: u64) {
-        let thread = token as usize % self.threads.len();
-        let start = Start::Open(gateway, token);
+    /// Begins a handshake that we open, on the thread that would answer this peer: it sees where
+    /// both ends open at once.
+    pub fn open(&self, peer: Endpoint, token: u64) {
+        let thread = self.thread_of(peer.remote.ip());
+        let start = Start::Open(peer, token);
         self.threads[thread].post(ToHandshakes::Begin(Instant::now(), start));
+    }
+
+    /// Gives up what was asked for with this number.
+    pub fn cancel(&self, peer: Endpoint, token: u64) {
+        let thread = self.thread_of(peer.remote.ip());
+        self.threads[thread].post(ToHandshakes::Cancel(token));
     }
 
     /// Begins a handshake for an association in the place of one of ours.
@@ -290,6 +310,7 @@ impl Surroundings {
             ToHandshakes::Datagram(id, from, datagram) => {
                 machine.datagram(Instant::now(), id, from, datagram);
             }
+            ToHandshakes::Cancel(token) => machine.cancel(Instant::now(), token),
             ToHandshakes::Installed(at, id) => machine.acknowledge(at, id),
             ToHandshakes::Closed(id, cause) => {
                 let now = Instant::now();

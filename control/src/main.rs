@@ -42,7 +42,8 @@ fn run(command: Command) -> Result<Exit> {
         .context("cannot start the runtime")?;
     match command {
         Command::Gateway(arguments) => runtime.block_on(gateway::run(arguments))?,
-        Command::Connect(arguments) => runtime.block_on(connect::run(arguments))?,
+        Command::Peer(arguments) => runtime.block_on(gateway::run_peer(arguments))?,
+        Command::Connect(arguments) => runtime.block_on(connect::run(*arguments))?,
         Command::DevCerts(options) => {
             let written = dev_certs::write(&options)?;
             print!("{}", dev_certs::summary(&options, &written));

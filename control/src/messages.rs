@@ -12,6 +12,7 @@ use xdtls_proto::rekey::RekeyLimits;
 use xdtls_proto::shard::AssociationView;
 
 use crate::handshake_pool::Settings;
+use crate::inside::LinkOrder;
 use crate::inside::forward::FlowLimits;
 
 /// What others ask of a worker.
@@ -36,6 +37,12 @@ pub enum ToWorker {
     Close(LocalId, oneshot::Sender<bool>),
     /// Close these associations, whose peers are not admitted any more.
     Dismiss(Vec<(LocalId, Refusal)>),
+    /// Close an association: another of its link goes on in its place.
+    Supersede(LocalId),
+    /// Challenge the peer of an association.
+    Prove(LocalId),
+    /// Something about a link's port.
+    Link(usize, LinkOrder),
     /// Let all peers hear from us: our own address has changed.
     Announce,
     /// Limits of what exists already have changed.
@@ -59,6 +66,8 @@ pub struct WorkerLimits {
 pub enum ToHandshakes {
     /// Begin a handshake, which was asked for at this time.
     Begin(Instant, Start),
+    /// Give up what was asked for with this number, if nothing has come of it yet.
+    Cancel(u64),
     /// A datagram of a half-open association.
     Datagram(LocalId, Endpoint, Vec<u8>),
     /// A worker has installed the keys at this time.

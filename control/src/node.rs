@@ -10,7 +10,7 @@ use tracing::{error, info};
 use xdtls_common::id::{IdLayout, LocalId};
 use xdtls_proto::ids::IdAllocator;
 use xdtls_proto::policy::Admission;
-use xdtls_proto::rekey::{AncestorLookup, RekeyLimits};
+use xdtls_proto::rekey::RekeyLimits;
 use xdtls_proto::shard::{AssociationView, ShardConfig};
 
 use crate::counters::{Counters, Place, Totals};
@@ -122,7 +122,7 @@ impl Wiring {
         &mut self,
         channel: &Channel,
         program: Option<&Program>,
-        mut machine: impl FnMut(IdAllocator, AncestorLookup) -> M,
+        mut machine: impl FnMut(IdAllocator, &Arc<Registry>) -> M,
     ) -> io::Result<Vec<JoinHandle<()>>> {
         let mailboxes = std::mem::take(&mut self.handshake_mail);
         let mut threads = Vec::new();
@@ -138,7 +138,7 @@ impl Wiring {
                 trace: self.trace.clone(),
             };
             let name = format!("handshakes-{index}");
-            let machine = machine(ids, self.registry.ancestors());
+            let machine = machine(ids, &self.registry);
             threads.push(handshake_pool::spawn(name, machine, mailbox, surroundings)?);
         }
         Ok(threads)

@@ -92,6 +92,7 @@ impl Reload {
             acceptor: credentials.acceptor.clone(),
             limits: gateway::limits(&config, self.shape),
             policy: route_policy(credentials.admission.clone()),
+            openers: credentials.opener_settings(),
         };
         let limits = WorkerLimits {
             idle_timeout: config.limits.idle_timeout,
@@ -149,6 +150,7 @@ fn pin(config: &mut Config, running: &Config) -> Result<Vec<String>, String> {
         limits.front.replies_per_source = "limits.hello_replies_per_source",
         limits.front.slow_hellos = "limits.slow_hellos",
         backends = "backend",
+        peers = "peer",
         admin.socket = "admin.socket",
         metrics.listen = "metrics.listen",
         process.user = "process.user",
@@ -227,6 +229,7 @@ mod tests {
             clients,
             limits,
             backends: _,
+            peers: _,
             rules: _,
             forward,
             access,

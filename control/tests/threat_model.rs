@@ -1,21 +1,22 @@
 //! The threat model names a test for each of its claims; here each of these tests is looked for.
 
-use std::fs;
 use std::path::Path;
+use std::{fs, io};
 
 /// What a claim says where no test can show it.
 const NO_TEST: &str = "no test:";
 
 /// All Rust text below a folder, but for build results.
-fn rust_below(folder: &Path, text: &mut String) {
-    for entry in fs::read_dir(folder).unwrap().flatten() {
+fn rust_below(folder: &Path, text: &mut String) -> io::Result<()> {
+    for entry in fs::read_dir(folder)?.flatten() {
         let path = entry.path();
         if path.is_dir() && !path.ends_with("target") {
-            rust_below(&path, text);
+            rust_below(&path, text)?;
         } else if path.extension().is_some_and(|extension| extension == "rs") {
-            text.push_str(&fs::read_to_string(&path).unwrap());
+            text.push_str(&fs::read_to_string(&path)?);
         }
     }
+    Ok(())
 }
 
 /// The last cell of each row of a table whose head says that it names tests.
@@ -42,7 +43,7 @@ fn every_claim_of_the_threat_model_names_a_test_that_exists() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     let page = fs::read_to_string(root.join("docs/threat-model.md")).unwrap();
     let mut rust = String::new();
-    rust_below(root, &mut rust);
+    rust_below(root, &mut rust).unwrap();
     let claims = claims(&page);
     assert!(claims.len() > 30, "{} claims", claims.len());
     for claim in claims {

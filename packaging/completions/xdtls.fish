@@ -64,9 +64,13 @@ json\t'For programs'"
 complete -c xdtls -n "__fish_xdtls_using_subcommand gateway" -s h -l help -d 'Print help'
 complete -c xdtls -n "__fish_xdtls_using_subcommand connect" -l gateway -d 'UDP address of the gateway; an IPv6 address stands in brackets' -r
 complete -c xdtls -n "__fish_xdtls_using_subcommand connect" -l listen -d 'Local UDP address that takes datagrams; each sender gets an association of its own' -r
-complete -c xdtls -n "__fish_xdtls_using_subcommand connect" -l certificate -d 'Certificate of this client: PEM, the leaf first, then its chain' -r -F
-complete -c xdtls -n "__fish_xdtls_using_subcommand connect" -l key -d 'Private key of the certificate: PEM' -r -F
+complete -c xdtls -n "__fish_xdtls_using_subcommand connect" -l certificate -d 'Certificate of this client: PEM, the leaf first, then its chain; with several, the first that the gateway accepts is shown' -r -F
+complete -c xdtls -n "__fish_xdtls_using_subcommand connect" -l key -d 'Private key of the certificate, PEM or DER: one for each, in the same order' -r -F
+complete -c xdtls -n "__fish_xdtls_using_subcommand connect" -l key-passphrase-file -d 'File with the passphrase of the keys that are encrypted' -r -F
 complete -c xdtls -n "__fish_xdtls_using_subcommand connect" -l ca -d 'CA certificates that the gateway\'s certificate must chain to: PEM' -r -F
+complete -c xdtls -n "__fish_xdtls_using_subcommand connect" -l crl -d 'List of revoked certificates, PEM or DER; with any, every CA of the gateway\'s certificate needs one' -r -F
+complete -c xdtls -n "__fish_xdtls_using_subcommand connect" -l psk-identity -d 'Identity of a pre-shared key, to be used instead of certificates' -r
+complete -c xdtls -n "__fish_xdtls_using_subcommand connect" -l psk-file -d 'File with lines IDENTITY:KEY, the key in hexadecimal' -r -F
 complete -c xdtls -n "__fish_xdtls_using_subcommand connect" -l server-name -d 'Name that the gateway\'s certificate must have [default: HOST]' -r
 complete -c xdtls -n "__fish_xdtls_using_subcommand connect" -l idle-timeout -d 'Time without datagrams after which an association ends, from 1s to 24h' -r
 complete -c xdtls -n "__fish_xdtls_using_subcommand connect" -l max-associations -d 'Local programs, and so associations, at once, at most 2048' -r
@@ -85,6 +89,7 @@ debug\t''
 trace\t''"
 complete -c xdtls -n "__fish_xdtls_using_subcommand connect" -l log-format -d 'Form of the log: human, or json for programs, one object a line' -r -f -a "human\t'For people'
 json\t'For programs'"
+complete -c xdtls -n "__fish_xdtls_using_subcommand connect" -l allow-no-forward-secrecy -d 'Let a pre-shared key do alone, if the gateway has it so: who learns it later can read what is said now'
 complete -c xdtls -n "__fish_xdtls_using_subcommand connect" -s h -l help -d 'Print help'
 complete -c xdtls -n "__fish_xdtls_using_subcommand check" -l config -d 'Configuration file of a gateway' -r -F
 complete -c xdtls -n "__fish_xdtls_using_subcommand check" -l log -d 'How much to log: off, error, warn, info, debug or trace' -r -f -a "off\t''

@@ -10,7 +10,7 @@ use xdtls::counters::{Counters, Place};
 use xdtls::datapath::xdp::{Associations as Known, Program, Steered};
 use xdtls::inside::forward::{Backend, FlowLimits, Forward};
 use xdtls::inside::health::BackendHealth;
-use xdtls::inside::{Inside, Surroundings};
+use xdtls::inside::{Arrival, Inside, Surroundings};
 use xdtls::registry::{Entry, Registry};
 use xdtls_common::cursor::SliceCursor;
 use xdtls_common::id::{IdLayout, LocalId, PeerId};
@@ -137,7 +137,7 @@ impl Population {
                 self.shard.reserve(id, Some(peer));
                 self.known.set(id, Phase::HalfOpen, peer.value());
                 self.registry.insert(id, Entry::new(now, &installation), 0);
-                self.forward.established(now, id, installation.route, None);
+                self.forward.established(now, &Arrival::of(&installation));
                 self.shard.install(now, installation, &mut self.wire);
                 self.known.set(id, Phase::Established, peer.value());
             }

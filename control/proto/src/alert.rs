@@ -32,6 +32,7 @@ pub(crate) const fn of_refusal(refusal: Refusal) -> u8 {
         Refusal::RevocationUnknown
         | Refusal::PskGone
         | Refusal::NoRule
+        | Refusal::OurOwn
         | Refusal::ReplacesAnother => ACCESS_DENIED,
     }
 }

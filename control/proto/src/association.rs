@@ -52,6 +52,8 @@ pub enum CloseCause {
     KeysWorn,
     /// The operator closed it.
     Operator,
+    /// Another association of the same link has taken its place.
+    Superseded,
     /// Another has taken its place, and nothing comes for it any more.
     Replaced,
     /// Its peer is not admitted any more.
@@ -60,7 +62,7 @@ pub enum CloseCause {
 
 impl CloseCause {
     /// What metrics call the causes, in the order of [`CloseCause::as_index`].
-    pub const LABELS: [&'static str; 11] = [
+    pub const LABELS: [&'static str; 12] = [
         "local",
         "peer_closed",
         "peer_alert",
@@ -70,6 +72,7 @@ impl CloseCause {
         "keys_worn",
         "operator",
         "replaced",
+        "superseded",
         "revoked",
         "not_admitted",
     ];
@@ -86,8 +89,9 @@ impl CloseCause {
             Self::KeysWorn => 6,
             Self::Operator => 7,
             Self::Replaced => 8,
-            Self::NotAdmitted(Refusal::Revoked) => 9,
-            Self::NotAdmitted(_) => 10,
+            Self::Superseded => 9,
+            Self::NotAdmitted(Refusal::Revoked) => 10,
+            Self::NotAdmitted(_) => 11,
         }
     }
 
@@ -109,6 +113,7 @@ impl CloseCause {
             Self::Idle => "idle for the configured time",
             Self::Unheard => "never used by its client",
             Self::Operator => "closed by the operator",
+            Self::Superseded => "another association of its link goes on in its place",
             Self::Replaced => "replaced by another some time ago",
             Self::NotAdmitted(refusal) => refusal.as_str(),
             Self::KeysWorn => "the keys have sealed as many records as is safe",
@@ -172,6 +177,8 @@ pub(crate) struct Association {
     heir: bool,
     /// Whether another has replaced it.
     pub(crate) replaced: bool,
+    /// Whether it is a link's: then both ends notice silence.
+    of_link: bool,
     rekey: RekeyState,
     /// How often a wish for its replacement has failed.
     failed_rekeys: u8,
@@ -190,8 +197,6 @@ pub(crate) struct Association {
     rekey_at: Instant,
     /// The deadline for which the shard's queue holds an entry.
     pub(crate) scheduled: Option<Instant>,
-    /// When the last "no renegotiation" was sent.
-    pub(crate) warned_at: Option<Instant>,
     pub(crate) traffic: Traffic,
 }
 
@@ -206,6 +211,7 @@ impl Association {
             extension: taken_over.extension,
             confirmed: false,
             heir: false,
+            of_link: false,
             replaced: false,
             rekey: RekeyState::Fresh,
             failed_rekeys: 0,
@@ -219,7 +225,6 @@ impl Association {
             ends_at: (role == Role::Server).then_some(now + UNHEARD_AFTER),
             rekey_at,
             scheduled: None,
-            warned_at: None,
             traffic: Traffic::default(),
         }
     }
@@ -243,6 +248,16 @@ impl Association {
             self.unanswered_since = None;
             self.probes = 0;
         }
+    }
+
+    /// Whether it is a link's.
+    pub(crate) fn is_of_link(&self) -> bool {
+        self.of_link
+    }
+
+    /// From now on silence of the peer is noticed, whichever end has opened.
+    pub(crate) fn watch_peer(&mut self) {
+        self.of_link = true;
     }
 
     /// A record has come that nobody writes before the handshake is complete at its end; `in_use` if
@@ -341,9 +356,10 @@ impl Association {
         self.failed_rekeys
     }
 
-    /// Whether silence of the peer is noticed; the side that opened the association does.
+    /// Whether silence of the peer is noticed; the side that opened the association does, and both
+    /// sides of a link.
     fn watches_peer(&self) -> bool {
-        self.extension && self.role == Role::Client && !self.replaced
+        self.extension && (self.role == Role::Client || self.of_link) && !self.replaced
     }
 
     /// When [`Association::due`] may say something else than nothing.

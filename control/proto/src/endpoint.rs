@@ -55,3 +55,40 @@ pub fn max_payload(path_mtu: u16, remote: SocketAddr) -> u16 {
     let ipv4 = remote.ip().to_canonical().is_ipv4();
     path_mtu.saturating_sub(if ipv4 { IPV4_UDP_LEN } else { IPV6_UDP_LEN })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(remote: &str) -> Endpoint {
+        Endpoint { remote: remote.parse().unwrap(), local: None }
+    }
+
+    #[test]
+    fn one_peer_has_many_names() {
+        for (one, other, same) in [
+            ("192.0.2.1:5", "[::ffff:192.0.2.1]:5", true),
+            ("[fe80::1%2]:5", "[fe80::1]:5", true),
+            ("192.0.2.1:5", "192.0.2.1:6", false),
+            ("192.0.2.1:5", "192.0.2.2:5", false),
+            ("[2001:db8::1]:5", "[2001:db8::2]:5", false),
+        ] {
+            assert_eq!(at(one).is_of_same_peer(&at(other)), same, "{one} {other}");
+            assert_eq!(at(other).is_of_same_peer(&at(one)), same, "{other} {one}");
+        }
+    }
+
+    #[test]
+    fn a_new_address_is_named_as_the_socket_of_the_old_one_takes_it() {
+        for (old, new, named) in [
+            ("192.0.2.1:5", "192.0.2.2:6", "192.0.2.2:6"),
+            ("[::ffff:192.0.2.1]:5", "192.0.2.2:6", "[::ffff:192.0.2.2]:6"),
+            ("[2001:db8::1]:5", "192.0.2.2:6", "[::ffff:192.0.2.2]:6"),
+            ("[2001:db8::1]:5", "[2001:db8::2]:6", "[2001:db8::2]:6"),
+            ("[fe80::1%2]:5", "[fe80::2]:6", "[fe80::2%2]:6"),
+            ("[fe80::1%2]:5", "[fe80::2%3]:6", "[fe80::2%3]:6"),
+        ] {
+            assert_eq!(at(old).name(at(new).remote), at(named).remote, "{old} {new}");
+        }
+    }
+}

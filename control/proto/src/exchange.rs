@@ -65,6 +65,8 @@ pub struct TakenOver {
     pub rekey_key: RekeyKey,
     /// Who the peer is.
     pub identity: PeerIdentity,
+    /// The ClientHello's random.
+    pub client_random: [u8; 32],
 }
 
 impl<E: Engine> Exchange<E> {
@@ -227,6 +229,7 @@ impl<E: Engine> Exchange<E> {
             resumed: finished.resumed,
             rekey_key,
             identity: finished.identity,
+            client_random: finished.client_random,
         })
     }
 }

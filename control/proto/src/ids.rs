@@ -1,4 +1,5 @@
-//! The allocator of local ids, one for both roles.
+//! The allocator of local ids, one for both roles: a node that answers and opens gives a clone to
+//! either, and all clones share the slots.
 //!
 //! A slot that was given back rests for [`QUARANTINE`] before it is used again, so that datagrams
 //! still under way for the old association meet an unknown id and not a stranger's.
@@ -6,6 +7,7 @@
 use std::collections::VecDeque;
 use std::iter::StepBy;
 use std::ops::Range;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use xdtls_common::id::{IdLayout, LocalId};
@@ -21,15 +23,33 @@ struct Lane {
     rested: VecDeque<LocalId>,
 }
 
-/// Allocates the ids of a range of slots.
+/// Allocates the ids of a range of slots. A clone is another way to the same slots.
+#[derive(Clone)]
 pub struct IdAllocator {
     layout: IdLayout,
     slots: u32,
+    shared: Arc<Mutex<Slots>>,
+}
+
+/// Which slots can be had.
+struct Slots {
     lanes: Box<[Lane]>,
     /// The shard whose turn it is.
     next: usize,
     /// Slots that were given back: until when they rest, and the id that is not to come again.
     resting: VecDeque<(Instant, LocalId)>,
+}
+
+impl Slots {
+    fn take_turn(&mut self) -> u32 {
+        let shard = self.next;
+        self.next = (shard + 1) % self.lanes.len();
+        shard as u32
+    }
+
+    fn rested(&mut self, shard: u32) -> &mut VecDeque<LocalId> {
+        &mut self.lanes[shard as usize].rested
+    }
 }
 
 impl IdAllocator {
@@ -46,29 +66,29 @@ impl IdAllocator {
             let fresh = (first..slots.end.max(first)).step_by(shards as usize);
             Lane { fresh, rested: VecDeque::new() }
         };
-        Self {
-            layout,
-            slots: slots.len() as u32,
-            lanes: (0..shards).map(lane).collect(),
-            next: 0,
-            resting: VecDeque::new(),
-        }
+        let lanes = (0..shards).map(lane).collect();
+        let shared = Slots { lanes, next: 0, resting: VecDeque::new() };
+        Self { layout, slots: slots.len() as u32, shared: Arc::new(Mutex::new(shared)) }
+    }
+
+    /// All clones belong to one thread, so that nobody ever waits here.
+    fn lock(&self) -> MutexGuard<'_, Slots> {
+        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A new id, of each shard in turn, or `None` when no slot is free. Those that rest are free
     /// once [`IdAllocator::poll_rested`] has yielded them. `random` is called for 32 random bits.
     pub fn allocate(&mut self, mut random: impl FnMut() -> u32) -> Option<LocalId> {
-        let lanes = self.lanes.len();
-        (0..lanes).find_map(|_| {
-            let shard = self.next;
-            self.next = (shard + 1) % lanes;
-            self.allocate_in(shard as u32, &mut random)
+        (0..self.layout.shards()).find_map(|_| {
+            let shard = self.lock().take_turn();
+            self.allocate_in(shard, &mut random)
         })
     }
 
     /// A new id of one shard, or `None` when it has no free slot here.
     pub fn allocate_in(&mut self, shard: u32, random: impl FnMut() -> u32) -> Option<LocalId> {
-        let lane = self.lanes.get_mut(shard as usize)?;
+        let mut slots = self.lock();
+        let lane = slots.lanes.get_mut(shard as usize)?;
         if let Some(slot) = lane.fresh.next() {
             return Some(self.draw(slot, 0, random));
         }
@@ -84,33 +104,30 @@ impl IdAllocator {
 
     /// Gives an id back.
     pub fn release(&mut self, now: Instant, id: LocalId) {
-        self.resting.push_back((now + QUARANTINE, id));
+        self.lock().resting.push_back((now + QUARANTINE, id));
     }
 
     /// Gives an id back that no peer has seen: its slot needs no rest.
     pub fn release_unused(&mut self, id: LocalId) {
-        self.rested(id).push_front(id);
-    }
-
-    fn rested(&mut self, id: LocalId) -> &mut VecDeque<LocalId> {
-        let shard = self.shard_of(id) as usize;
-        &mut self.lanes[shard].rested
+        let shard = self.shard_of(id);
+        self.lock().rested(shard).push_front(id);
     }
 
     /// An id whose slot has rested: nobody needs to know it any more.
     pub fn poll_rested(&mut self, now: Instant) -> Option<LocalId> {
-        let (until, id) = *self.resting.front()?;
+        let mut slots = self.lock();
+        let (until, id) = *slots.resting.front()?;
         if now < until {
             return None;
         }
-        self.resting.pop_front();
-        self.rested(id).push_back(id);
+        slots.resting.pop_front();
+        slots.rested(self.shard_of(id)).push_back(id);
         Some(id)
     }
 
     /// When [`IdAllocator::poll_rested`] has something to say.
     pub fn deadline(&self) -> Option<Instant> {
-        self.resting.front().map(|(until, _)| *until)
+        self.lock().resting.front().map(|(until, _)| *until)
     }
 
     /// A random generation that is neither 0, which could make the id 0, nor the previous one.
@@ -169,6 +186,20 @@ mod tests {
         assert_eq!(ids.allocate(&mut random), None);
         ids.release_unused(chosen[2]);
         assert_eq!(ids.allocate(&mut random).map(|id| layout.slot_of(id.value())), Some(10));
+    }
+
+    #[test]
+    fn clones_share_the_slots() {
+        let layout = IdLayout::for_capacity(2, 1).unwrap();
+        let mut answers = IdAllocator::new(layout, 0..2);
+        let mut opens = answers.clone();
+        let mut random = counter();
+        let ids = [answers.allocate(&mut random), opens.allocate(&mut random)].map(Option::unwrap);
+        assert_ne!(layout.slot_of(ids[0].value()), layout.slot_of(ids[1].value()));
+        assert_eq!(answers.allocate(&mut random), None);
+        opens.release_unused(ids[0]);
+        let again = answers.allocate(&mut random).unwrap();
+        assert_eq!(layout.slot_of(again.value()), layout.slot_of(ids[0].value()));
     }
 
     #[test]

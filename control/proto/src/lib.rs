@@ -5,6 +5,7 @@
 
 pub mod alert;
 pub mod association;
+pub mod convergence;
 pub mod endpoint;
 pub mod engine;
 pub mod exchange;

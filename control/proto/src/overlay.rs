@@ -339,6 +339,8 @@ impl<H: Handshakes> Driver<H> {
             ShardEvent::Replaced { old, new } => {
                 self.out.events.push_back(Event::Replaced { old, new });
             }
+            // Nobody asks for proofs here.
+            ShardEvent::Proven(_) => {}
             ShardEvent::Path(id, change) => self.out.events.push_back(Event::Path(id, change)),
             ShardEvent::Closed(id, cause) => {
                 self.out.events.push_back(Event::Closed(id, cause));

@@ -91,6 +91,43 @@ pub struct Rule {
     pub backend: u16,
 }
 
+/// Who is at the other end of a link.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LinkPeer {
+    /// The name in its certificate; ASCII case does not matter.
+    pub certificate_name: String,
+    /// SHA-256 of its SubjectPublicKeyInfo, where only one key will do.
+    pub key_sha256: Option<[u8; 32]>,
+}
+
+impl LinkPeer {
+    fn has_name_of(&self, identity: &PeerIdentity) -> bool {
+        identity.names.iter().any(|name| name.eq_ignore_ascii_case(&self.certificate_name))
+    }
+}
+
+/// The links to other nodes. Whoever has the name of one's peer leads there or nowhere.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Links {
+    /// SHA-256 of the SubjectPublicKeyInfo that this node shows on links.
+    pub own_key: [u8; 32],
+    /// Where the first link leads; the others follow.
+    pub first_route: u16,
+    /// Who is at their other ends.
+    pub peers: Vec<LinkPeer>,
+}
+
+impl Links {
+    fn route(&self, identity: &PeerIdentity) -> Option<Result<u16, Refusal>> {
+        let link = self.peers.iter().position(|peer| peer.has_name_of(identity))?;
+        if identity.spki_sha256 == self.own_key {
+            return Some(Err(Refusal::OurOwn));
+        }
+        let is_peer = self.peers[link].key_sha256.is_none_or(|key| key == identity.spki_sha256);
+        Some(is_peer.then_some(self.first_route + link as u16).ok_or(Refusal::NoRule))
+    }
+}
+
 /// Rules in order, and what becomes of identities that none matches.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Policy {
@@ -136,6 +173,8 @@ pub enum Refusal {
     NoRule,
     /// It wants to replace an association that is another peer's.
     ReplacesAnother,
+    /// It is this node itself, or has a copy of its key.
+    OurOwn,
 }
 
 impl Refusal {
@@ -147,6 +186,7 @@ impl Refusal {
             Self::Expired => "its certificate has expired",
             Self::PskGone => "its pre-shared key is not valid any more",
             Self::NoRule => "no rule admits it",
+            Self::OurOwn => "it shows our own key: this address leads back to this node",
             Self::ReplacesAnother => "it is not whose association was to be replaced",
         }
     }
@@ -155,6 +195,7 @@ impl Refusal {
     pub fn of(self, identity: &PeerIdentity) -> Failure {
         match self {
             Self::NoRule => FailureClass::Policy.because(format!("no rule admits {identity}")),
+            Self::OurOwn => FailureClass::Policy.because(self.as_str()),
             _ => FailureClass::Authentication.because(format!("{identity}: {}", self.as_str())),
         }
     }
@@ -169,6 +210,8 @@ pub struct Admission {
     pub revocations: Option<RevocationLists>,
     /// The pre-shared keys that there are, by identity.
     pub psk_identities: HashSet<String>,
+    /// The links to peers, which come before the rules.
+    pub links: Links,
 }
 
 impl Admission {
@@ -186,7 +229,8 @@ impl Admission {
             }
             None => self.ask_lists(now_s, &identity.chain)?,
         }
-        self.policy.route(identity).ok_or(Refusal::NoRule)
+        let to_link = self.links.route(identity);
+        to_link.unwrap_or_else(|| self.policy.route(identity).ok_or(Refusal::NoRule))
     }
 
     fn ask_lists(&self, now_s: i64, chain: &[CertificateId]) -> Result<(), Refusal> {
@@ -296,6 +340,7 @@ mod tests {
             policy: Policy { rules: Vec::new(), default_backend: Some(4) },
             revocations,
             psk_identities: ["known".to_owned()].into(),
+            links: Links::default(),
         };
         let lists = admission(Some([([7; 32], list)].into()));
         let of = |chain: &[CertificateId]| PeerIdentity {

@@ -10,9 +10,10 @@ use std::path::Path;
 use rustix::process::{Resource, getrlimit};
 use zeroize::Zeroizing;
 
-use crate::config::{self, Config, RulePeer};
+use crate::config::{self, Config, Peer, RulePeer};
 use crate::datapath::interface::Interface;
 use crate::handshake::{Identity, first_line};
+use crate::peer::leads_back;
 use crate::wall_clock;
 
 /// Everything that is judged, besides the configuration itself.
@@ -34,6 +35,10 @@ pub struct Facts {
     pub listen: Result<(), String>,
     /// `[[backend]]`, in the configuration's order.
     pub backends: Vec<Reach>,
+    /// `[[peer]]`, in the configuration's order.
+    pub peers: Vec<LinkFacts>,
+    /// SHA-256 of the SubjectPublicKeyInfo that links are opened with, if it can be read.
+    pub own_key: Option<[u8; 32]>,
     /// The interface that is named, if one is.
     pub interface: Option<Result<Interface, String>>,
     /// Open files that this process may have; `None` is no limit.
@@ -102,6 +107,15 @@ pub struct Reach {
     pub foreign_sources: Vec<(IpAddr, String)>,
 }
 
+/// What the machine says of a link.
+#[derive(Clone, Debug)]
+pub struct LinkFacts {
+    /// Whether its address is this node's own.
+    pub leads_back: bool,
+    /// Whether the address for local programs is ours.
+    pub listen: Result<(), String>,
+}
+
 impl Facts {
     /// Looks at everything that `config` names. Opens sockets for a moment, sends nothing.
     pub async fn gather(config: &Config) -> Self {
@@ -128,6 +142,8 @@ impl Facts {
             rule_authorities: rule_authorities.collect(),
             listen: bindable(config.gateway.listen.ip()),
             backends: config.backends.iter().map(reach).collect(),
+            peers: config.peers.iter().map(|peer| link(peer, config.gateway.listen)).collect(),
+            own_key: own_key(config),
             interface,
             files_max: getrlimit(Resource::Nofile).maximum,
             ephemeral_ports: ephemeral_ports(),
@@ -143,6 +159,20 @@ fn read(path: &Path) -> Result<Vec<u8>, String> {
 /// Whether sockets can be bound to an address; the port is left to the kernel.
 fn bindable(address: IpAddr) -> Result<(), String> {
     UdpSocket::bind((address, 0)).map(drop).map_err(|error| error.to_string())
+}
+
+fn link(peer: &Peer, outside: SocketAddr) -> LinkFacts {
+    LinkFacts {
+        leads_back: peer.address.is_some_and(|address| leads_back(address, outside)),
+        listen: bindable(peer.listen.ip()),
+    }
+}
+
+/// What is wrong with the files is found elsewhere.
+fn own_key(config: &Config) -> Option<[u8; 32]> {
+    let config::Identity { certificate, key, key_passphrase_file, .. } =
+        config.identities.first()?;
+    Identity::read(certificate, key, key_passphrase_file.as_deref()).ok()?.key_sha256().ok()
 }
 
 fn reach(backend: &crate::config::Backend) -> Reach {

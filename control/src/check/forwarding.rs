@@ -62,6 +62,9 @@ fn judge_rules(config: &Config, findings: &mut Findings) {
         }
     }
     match (config.rules.len(), config.forward.default_backend) {
+        (0, None) if config.backends.is_empty() => {
+            findings.ok("forward", "no clients are let in, only peers");
+        }
         (0, None) => findings.problem(
             "forward",
             "every client will be refused: there is neither a rule nor a default backend",

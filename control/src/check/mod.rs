@@ -15,6 +15,7 @@ mod facts;
 mod forwarding;
 mod names;
 mod network;
+mod peers;
 
 pub use facts::Facts;
 
@@ -39,6 +40,7 @@ pub fn judge(config: &Config, facts: &Facts) -> Findings {
     findings.append(clients::judge(config, facts));
     findings.append(network::judge(config, facts));
     findings.append(forwarding::judge(config, facts));
+    findings.append(peers::judge(config, facts));
     findings
 }
 

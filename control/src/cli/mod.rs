@@ -98,11 +98,14 @@ fn after_help() -> String {
 
 /// What the program does.
 #[derive(Clone, Debug, Subcommand)]
+#[allow(clippy::large_enum_variant, reason = "there is one, which is read once")]
 pub enum Command {
     /// End DTLS associations and forward their datagrams to backends
     Gateway(Gateway),
+    /// Be a gateway that also keeps links to peers, which either end may open
+    Peer(Peer),
     /// Carry local UDP flows to a gateway, each in an association of its own
-    Connect(Connect),
+    Connect(Box<Connect>),
     /// Find what is wrong with a configuration, without starting anything
     Check(Check),
     /// Find what keeps XDP from a network interface, or slows it down
@@ -154,6 +157,27 @@ The whole configuration is checked before anything starts; each fault is reporte
 Examples:
   xdtls gateway --config /etc/xdtls/gateway.toml
   xdtls gateway --config gateway.toml --datapath socket --log debug";
+
+/// `xdtls peer`
+#[derive(Args, Clone, Debug)]
+#[command(after_help = PEER_EXAMPLES)]
+pub struct Peer {
+    /// Configuration file: a gateway's, with [[peer]] tables
+    #[arg(long, value_name = "FILE")]
+    pub config: PathBuf,
+
+    /// How packets travel; overrides the configuration.
+    #[command(flatten)]
+    pub datapath: DatapathArgs,
+}
+
+const PEER_EXAMPLES: &str = "\
+What local programs send to a link's `listen` comes out at the peer's `deliver`, and back. Both ends
+may open at once; one association is left. A link without `address` waits for its peer to open.
+
+Examples:
+  xdtls peer --config /etc/xdtls/peer.toml
+  xdtls check --config peer.toml";
 
 /// `xdtls connect`
 #[derive(Args, Clone, Debug)]

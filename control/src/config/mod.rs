@@ -48,7 +48,7 @@ pub const REKEY_TIME: RangeInclusive<Duration> =
 pub const FLOW_IDLE_TIMEOUT: RangeInclusive<Duration> =
     Duration::from_secs(1)..=Duration::from_secs(24 * 3600);
 
-/// A checked configuration of `xdtls gateway`.
+/// A checked configuration of `xdtls gateway` or `xdtls peer`.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Config {
     /// `[gateway]`
@@ -59,8 +59,11 @@ pub struct Config {
     pub clients: Clients,
     /// `[limits]`
     pub limits: Limits,
-    /// `[[backend]]`: at least one, with different names, in the file's order.
+    /// `[[backend]]`: at least one where there are no peers, with different names, in the file's
+    /// order.
     pub backends: Vec<Backend>,
+    /// `[[peer]]`: links to other nodes, in the file's order. Only `xdtls peer` has any.
+    pub peers: Vec<Peer>,
     /// `[[rule]]`: the first that matches decides. May be empty.
     pub rules: Vec<Rule>,
     /// `[forward]`
@@ -231,6 +234,24 @@ pub struct Backend {
     pub source_addresses: Vec<IpAddr>,
 }
 
+/// `[[peer]]`: a link to another node that may be opened by either.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Peer {
+    /// Name for logs and statistics. Required; no other peer or backend has it.
+    pub name: String,
+    /// The DNS name, or common name, of the peer's certificate. Required; no other peer has it.
+    pub certificate_name: String,
+    /// SHA-256 of the SubjectPublicKeyInfo of the peer's certificate. Default: any key of a
+    /// certificate with the name.
+    pub key_sha256: Option<[u8; 32]>,
+    /// Where the peer listens. Default: only the peer opens.
+    pub address: Option<SocketAddr>,
+    /// UDP address of this host: what local programs send there comes out at the peer. Required.
+    pub listen: SocketAddr,
+    /// The local program that gets what comes from the peer. Required; of the same family.
+    pub deliver: SocketAddr,
+}
+
 /// `[[rule]]`: sends certain clients to a backend.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Rule {
@@ -285,9 +306,20 @@ mod tests {
 
     const EXAMPLE: &str = include_str!("../../../docs/examples/gateway.toml");
 
+    /// All files that the example names, commented out or not.
+    const FILES: [&str; 7] = [
+        "gateway.pem",
+        "gateway.key",
+        "gateway.pass",
+        "ca.pem",
+        "ca.crl",
+        "psk.txt",
+        "sensors-ca.pem",
+    ];
+
     fn parse(text: &str) -> Config {
         let folder = tempfile::tempdir().unwrap();
-        for name in ["gateway.pem", "gateway.key", "ca.pem"] {
+        for name in FILES {
             std::fs::write(folder.path().join(name), "").unwrap();
         }
         Config::parse(text, &folder.path().join("gateway.toml")).unwrap()
@@ -305,6 +337,22 @@ mod tests {
     }
 
     #[test]
+    fn the_example_of_a_peer_is_read_as_it_says() {
+        const PEER: &str = include_str!("../../../docs/examples/peer.toml");
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["hamburg.pem", "hamburg.key", "ca.pem"] {
+            std::fs::write(folder.path().join(name), "").unwrap();
+        }
+        let uncommented = PEER.replace("#key_sha256", "key_sha256");
+        for (text, key) in [(PEER, None), (&*uncommented, Some([0; 32]))] {
+            let config = Config::parse(text, &folder.path().join("peer.toml")).unwrap();
+            let [peer] = &config.peers[..] else { panic!("{:?}", config.peers) };
+            assert_eq!((peer.name.as_str(), peer.key_sha256), ("berlin", key));
+            assert!(config.backends.is_empty());
+        }
+    }
+
+    #[test]
     fn the_example_shows_the_defaults() {
         // Keys are commented out without a space, prose has one.
         let uncommented = EXAMPLE.lines().map(|line| match line.strip_prefix('#') {
@@ -313,6 +361,10 @@ mod tests {
         });
         let config = parse(&uncommented.collect::<Vec<_>>().join("\n"));
         assert_eq!(config.limits, Limits::default());
+        assert!(!config.gateway.require_server_name && !config.clients.allow_no_forward_secrecy);
+        assert_eq!((config.clients.crl.len(), config.identities[0].server_names.len()), (1, 2));
+        assert!(config.clients.psk_file.is_some());
+        assert_eq!(config.rules.len(), 7, "one of each kind");
         assert_eq!(config.gateway.path_mtu, 1500);
         let interface = Some("eth0".to_owned());
         let datapath = DatapathOptions { interface, ..DatapathOptions::default() };

@@ -71,20 +71,10 @@ fn server_names(list: &Value<'_>) -> Option<Vec<NamePattern>> {
     }))
 }
 
-/// Whether there are to be pre-shared keys, too.
-pub(super) fn clients(mut table: Section<'_>) -> (bool, Option<Clients>) {
-    let psk_file = table.value("psk_file", "\"psk.txt\"");
-    let has_psk = psk_file.is_some();
-    (has_psk, read_clients(table, optional(psk_file, Value::file), has_psk))
-}
-
-fn read_clients(
-    mut table: Section<'_>,
-    psk_file: Option<Option<PathBuf>>,
-    has_psk: bool,
-) -> Option<Clients> {
+pub(super) fn clients(mut table: Section<'_>) -> Option<Clients> {
+    let psk_file = optional(table.value("psk_file", "\"psk.txt\""), Value::file);
     let ca = match table.value("ca", "\"ca.pem\"") {
-        None if !has_psk => table.required("ca", "\"ca.pem\"").and(None),
+        None if !table.has("psk_file") => table.required("ca", "\"ca.pem\"").and(None),
         value => optional(value, Value::file),
     };
     let crl = match table.value("crl", "[\"ca.crl\"]") {

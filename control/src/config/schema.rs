@@ -3,6 +3,8 @@
 //! Each function reads all of its keys before it gives up on a missing one: every fault of the
 //! file is to be found in one run. `None` means that a fault has been reported.
 
+mod links;
+
 use std::collections::HashMap;
 use std::fmt::Display;
 use std::net::{IpAddr, SocketAddr};
@@ -43,10 +45,13 @@ const SOCKET_PATH_BYTES_MAX: usize = 107;
 
 pub(super) fn config(mut root: Section<'_>) -> Option<Config> {
     let gateway = gateway(root.table("gateway"));
-    let (has_psk, clients) = peers::clients(root.table("clients"));
-    let identities = peers::identities(&mut root, has_psk);
+    let clients = root.table("clients");
+    let identities = peers::identities(&mut root, clients.has("psk_file"));
+    let clients = peers::clients(clients);
     let limits = limits(root.table("limits"));
-    let (names, backends) = backends(&mut root);
+    let peer_tables = root.tables("peer");
+    let (names, backends) = backends(&mut root, peer_tables.is_empty());
+    let peers = links::peers(peer_tables, &names, gateway.as_ref().map(|gateway| gateway.listen));
     let rules = peers::rules(&mut root, &names);
     let forward = forward(root.table("forward"), &names);
     let access = access(root.table("access"));
@@ -60,6 +65,7 @@ pub(super) fn config(mut root: Section<'_>) -> Option<Config> {
         clients: clients?,
         limits,
         backends: backends?,
+        peers: peers?,
         rules: rules?,
         forward: forward?,
         access: access?,
@@ -209,9 +215,9 @@ fn front_limits(table: &mut Section<'_>, default: FrontLimits) -> FrontLimits {
 
 /// The names too, in the backends' order: what refers to a name is judged even if its backend has
 /// another fault.
-fn backends(root: &mut Section<'_>) -> (Vec<String>, Option<Vec<Backend>>) {
+fn backends(root: &mut Section<'_>, required: bool) -> (Vec<String>, Option<Vec<Backend>>) {
     let tables = root.tables("backend");
-    if tables.is_empty() {
+    if tables.is_empty() && required {
         root.missing("backend", "add a [[backend]] table with `name` and `address`".to_owned());
     }
     let mut lines = HashMap::new();

@@ -12,6 +12,7 @@ use xdtls_proto::name_pattern::NamePattern;
 use zeroize::Zeroizing;
 
 use super::context::ContextError;
+use super::trust::spki_sha256;
 use super::{ffi, key, peer};
 
 /// A certificate with its key.
@@ -51,6 +52,16 @@ impl Identity {
     /// Why not.
     pub fn verify(&self) -> Result<(), ContextError> {
         Loaded::new(self).map(drop)
+    }
+
+    /// SHA-256 of the certificate's SubjectPublicKeyInfo.
+    ///
+    /// # Errors
+    ///
+    /// When there is no certificate that can be read.
+    pub fn key_sha256(&self) -> Result<[u8; 32], ContextError> {
+        let (certificate, _) = certificates("certificate chain", &self.certificate_chain_pem)?;
+        Ok(spki_sha256(&certificate)?)
     }
 }
 

@@ -52,11 +52,11 @@ fn verified_again(ssl: &SslRef, leaf: &X509) -> Result<Vec<X509>, Failure> {
     })
 }
 
-fn identity_of(leaf: &X509, chain: &Vec<X509>) -> Result<PeerIdentity, ErrorStack> {
+fn identity_of(leaf: &X509, chain: &[X509]) -> Result<PeerIdentity, ErrorStack> {
     let alternatives = leaf.subject_alt_names();
     let all = |text: fn(&GeneralNameRef) -> Option<&str>| {
         let names = alternatives.iter().flatten().filter_map(text).map(str::to_owned);
-        names.filter(is_printable).collect::<Vec<_>>()
+        names.filter(|name| is_printable(name)).collect::<Vec<_>>()
     };
     Ok(PeerIdentity {
         names: names_of(leaf),
@@ -83,7 +83,7 @@ fn address(name: &GeneralNameRef) -> Option<IpAddr> {
 }
 
 /// Names go into logs and status lines, so none with control characters counts.
-fn is_printable(name: &String) -> bool {
+fn is_printable(name: &str) -> bool {
     !name.is_empty() && !name.chars().any(char::is_control)
 }
 
@@ -91,11 +91,11 @@ fn is_printable(name: &String) -> bool {
 pub(crate) fn names_of(certificate: &X509Ref) -> Vec<String> {
     let alternatives = certificate.subject_alt_names();
     let dns = alternatives.iter().flatten().filter_map(|name| name.dnsname().map(str::to_owned));
-    let names: Vec<_> = dns.filter(is_printable).collect();
+    let names: Vec<_> = dns.filter(|name| is_printable(name)).collect();
     if !names.is_empty() {
         return names;
     }
     let common_names = certificate.subject_name().entries_by_nid(Nid::COMMONNAME);
     let text = common_names.filter_map(|entry| entry.data().to_string().ok());
-    text.filter(is_printable).collect()
+    text.filter(|name| is_printable(name)).collect()
 }

@@ -151,7 +151,7 @@ impl Trust {
 /// What is wrong with them.
 pub fn authority_keys(pem: &[u8]) -> Result<Vec<[u8; 32]>, ContextError> {
     let trust = Trust::new(pem)?;
-    let keys = trust.authorities.iter().map(|it| spki_sha256(it)).collect::<Result<_, _>>()?;
+    let keys = trust.authorities.iter().map(spki_sha256).collect::<Result<_, _>>()?;
     Ok(keys)
 }
 

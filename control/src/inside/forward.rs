@@ -17,7 +17,7 @@ use xdtls_common::id::LocalId;
 use xdtls_proto::association::CloseCause;
 
 use super::health::{BackendHealth, Health};
-use super::{Inside, Surroundings, Token, watch, watch_as};
+use super::{Arrival, Inside, Surroundings, Token, watch, watch_as};
 use crate::datapath::segments::{Run, Segments};
 use crate::datapath::socket::{Batch, Channel};
 
@@ -149,8 +149,8 @@ fn send(
 }
 
 impl Inside for Forward {
-    fn established(&mut self, _now: Instant, id: LocalId, route: u16, _request: Option<u64>) {
-        self.routes.insert(id, route);
+    fn established(&mut self, _now: Instant, arrival: &Arrival) {
+        self.routes.insert(arrival.id, arrival.route);
     }
 
     fn failed(&mut self, _request: u64, _reason: &str) {}

@@ -12,7 +12,7 @@ use xdtls_common::DropReason;
 use xdtls_common::id::LocalId;
 use xdtls_proto::association::CloseCause;
 
-use super::{Inside, Request, Surroundings, Token, watch};
+use super::{Arrival, Inside, Request, Surroundings, Token, watch};
 use crate::datapath::segments::{Run, Segments};
 use crate::datapath::socket::{Batch, Channel};
 
@@ -105,8 +105,9 @@ fn send(port: &Channel, surroundings: &Surroundings, run: &Run<'_, SocketAddr>) 
 }
 
 impl Inside for Local {
-    fn established(&mut self, _now: Instant, id: LocalId, _route: u16, request: Option<u64>) {
-        let from = request.and_then(|request| self.by_request.remove(&request));
+    fn established(&mut self, _now: Instant, arrival: &Arrival) {
+        let id = arrival.id;
+        let from = arrival.request.and_then(|request| self.by_request.remove(&request));
         let program = from.and_then(|from| Some((from, self.programs.get_mut(&from)?)));
         // A program that is gone by now does not need its association any more.
         let Some((from, program)) = program else {

@@ -52,6 +52,7 @@ impl<O: Output> Output for Watched<'_, O> {
             ShardEvent::Handshake(..) => "to the handshakes".to_owned(),
             ShardEvent::OtherShard(shard, ..) => format!("to worker-{shard}"),
             ShardEvent::Installed(id, _) => format!("{id} is established"),
+            ShardEvent::Proven(_) => "the peer has proved that it is there".to_owned(),
             ShardEvent::Path(_, change) => change.as_str().to_owned(),
             ShardEvent::Closed(id, cause) => format!("{id} has ended: {}", cause.as_str()),
         });

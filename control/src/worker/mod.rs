@@ -31,7 +31,7 @@ use crate::datapath::next_hops::NextHops;
 use crate::datapath::socket::{Batch, Channel};
 use crate::datapath::xdp::Associations;
 use crate::handshake_pool::Pool;
-use crate::inside::{Inside, Request, Token, watch};
+use crate::inside::{Arrival, Inside, Request, Token, watch};
 use crate::mailbox::{Mailbox, Postbox};
 use crate::messages::ToWorker;
 use crate::trace::Trace;
@@ -278,7 +278,17 @@ impl<I: Inside> Worker<I> {
                     let _ = answer.send(views);
                 }
                 ToWorker::Close(id, answer) => {
-                    let _ = answer.send(self.close(now, id));
+                    let _ = answer.send(self.close(now, id, CloseCause::Operator));
+                }
+                ToWorker::Supersede(id) => {
+                    self.close(now, id, CloseCause::Superseded);
+                }
+                ToWorker::Prove(id) => self.with_output(now, |shard, _, out| {
+                    shard.prove(now, id, out);
+                }),
+                ToWorker::Link(link, order) => {
+                    self.parts.inside.link(link, order);
+                    self.send_released(now);
                 }
                 ToWorker::Dismiss(refused) => {
                     self.with_output(now, |shard, _, out| {
@@ -302,25 +312,30 @@ impl<I: Inside> Worker<I> {
         self.parts.workers[self.parts.shard.index()].ring();
     }
 
-    /// Closes an association for the operator, or what has taken its place; `false` if there is none.
-    fn close(&mut self, now: Instant, id: LocalId) -> bool {
-        let known = self.parts.shard.look(now, id).is_some();
+    /// Closes an association; `false` if there is none. The operator means what has taken its place,
+    /// too.
+    fn close(&mut self, now: Instant, id: LocalId, cause: CloseCause) -> bool {
+        let shard = &mut self.parts.shard;
+        let known = shard.look(now, id).is_some();
+        let id = if cause == CloseCause::Operator { shard.newest(id) } else { id };
         if known {
-            let newest = self.parts.shard.newest(id);
-            let cause = CloseCause::Operator;
-            self.with_output(now, |shard, _, out| shard.close(now, newest, cause, out));
+            self.with_output(now, |shard, _, out| shard.close(now, id, cause, out));
         }
         known
     }
 
     fn install(&mut self, now: Instant, installation: Installation) {
-        let (id, route, token) = (installation.local, installation.route, installation.token);
         // What is to replace another is none of the inside's business until it does.
         if installation.replaces.is_none() {
-            self.parts.inside.established(now, id, route, token);
+            self.parts.inside.established(now, &Arrival::of(&installation));
         }
+        self.with_output(now, |shard, _, out| shard.install(now, installation, out));
+        self.send_released(now);
+    }
+
+    /// Sends what has waited at the inside for an association.
+    fn send_released(&mut self, now: Instant) {
         self.with_output(now, |shard, _, out| {
-            shard.install(now, installation, out);
             while let Some((id, datagram)) = out.inside.poll_released() {
                 shard.send(now, id, &datagram, out);
             }

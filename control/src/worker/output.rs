@@ -52,6 +52,10 @@ impl<I: Inside> Output for WorkerOutput<'_, I> {
                 self.pool.installed(id);
                 Ok(())
             }
+            ShardEvent::Proven(id) => {
+                self.inside.proven(id);
+                Ok(())
+            }
             ShardEvent::Path(id, change) => {
                 // A peer can bring this about with each datagram.
                 debug!(association = %id, "{}", change.as_str());

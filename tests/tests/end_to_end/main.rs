@@ -14,6 +14,7 @@ mod loss;
 mod names;
 mod operating;
 mod page;
+mod peers;
 mod psk;
 mod rekey;
 mod revocation;
@@ -64,6 +65,8 @@ macro_rules! tests {
 
 fn all() -> Vec<Test> {
     let mut tests = tests![
+        peers::a_killed_peer_comes_back
+        peers::two_that_start_at_once_end_with_one_association
         lifetime::a_killed_gateway_is_noticed_and_reconnected_to
         host::a_gateway_killed_at_any_moment_gets_its_clients_back
         identity::strangers_and_wrong_names_are_reported_and_disturb_nobody
@@ -103,6 +106,8 @@ fn all() -> Vec<Test> {
         adversity::garbage_is_counted_and_disturbs_nobody
         host::a_full_disk_costs_only_log_lines
         host::a_gateway_that_was_stopped_goes_on
+        peers::a_peer_is_a_gateway_too
+        peers::strangers_and_the_node_itself_are_no_peers
         surroundings::no_thread_keeps_privileges
         surroundings::the_gateway_becomes_another_user
     ]
@@ -195,6 +200,8 @@ fn of_sockets() -> Vec<Test> {
         surroundings::a_service_manager_is_told
     ]
     .to_vec();
+    let [page] = tests![page::the_identities_page_works_as_written];
+    tests.push(Test { needs: Some("openssl"), ..page });
     let [unit] = tests![service::systemd_accepts_the_unit];
     tests.push(Test { needs: Some("systemd-analyze"), ..unit });
     tests

@@ -7,6 +7,7 @@
 //! Finished is out, it takes four.
 
 use std::collections::{HashMap, VecDeque};
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use xdtls_common::DropReason;
@@ -18,16 +19,17 @@ use xdtls_common::record::{HEADER_LEN, RecordHeader, content_type};
 
 use super::deadlines::Deadlines;
 use super::{
-    Action, Ended, Handshakes, Installation, Limits, Random, Replacement, Start, prefixed,
-    timed_out,
+    Action, Ended, Handshakes, Installation, Limits, Random, Replacement, RoutePolicy, Start,
+    jittered, prefixed, refusal, timed_out,
 };
 use crate::endpoint::Endpoint;
-use crate::engine::{ConnectEngine, Progress};
+use crate::engine::{ConnectEngine, PeerIdentity, Progress};
 use crate::exchange::Exchange;
 use crate::failure::{Failure, FailureClass};
 use crate::filter::Filter;
 use crate::ids::IdAllocator;
 use crate::keys::Role;
+use crate::policy::Refusal;
 use crate::rekey::{AncestorLookup, Replaces};
 
 /// Retransmissions without anything new from a server that has answered, before the next attempt.
@@ -56,12 +58,15 @@ struct Wish {
     since: Instant,
     failed_attempts: u32,
     last_failure: Option<Failure>,
+    /// Whether it has been put off once already.
+    deferred: bool,
 }
 
 impl Wish {
     fn new(now: Instant, endpoint: Endpoint) -> Self {
         let (token, replaces, failed_attempts, last_failure) = (None, None, 0, None);
-        Self { endpoint, token, replaces, since: now, failed_attempts, last_failure }
+        let deferred = false;
+        Self { endpoint, token, replaces, since: now, failed_attempts, last_failure, deferred }
     }
 }
 
@@ -85,6 +90,12 @@ struct Opening<E> {
     stage: Stage<E>,
 }
 
+impl<E> Opening<E> {
+    fn is_installing(&self) -> bool {
+        matches!(self.stage, Stage::Installing)
+    }
+}
+
 /// Handshakes that we open.
 pub struct Initiators<C: ConnectEngine> {
     connector: C,
@@ -96,6 +107,9 @@ pub struct Initiators<C: ConnectEngine> {
     actions: VecDeque<Action>,
     /// Addresses of the same peer, tried in turn; the one that has answered last is the first.
     addresses: VecDeque<Endpoint>,
+    policy: Option<RoutePolicy>,
+    /// SHA-256 of our own SubjectPublicKeyInfo, where we might meet ourselves.
+    own_key: Option<[u8; 32]>,
     ancestors: AncestorLookup,
 }
 
@@ -111,7 +125,81 @@ impl<C: ConnectEngine> Initiators<C> {
             deadlines: Deadlines::default(),
             actions: VecDeque::new(),
             addresses: VecDeque::new(),
+            policy: None,
+            own_key: None,
             ancestors: Box::new(|_| None),
+        }
+    }
+
+    /// Asks `policy` where the responder's identity leads; without, everything that the engine has
+    /// verified leads to route 0.
+    pub fn with_policy(mut self, policy: RoutePolicy) -> Self {
+        self.policy = Some(policy);
+        self
+    }
+
+    /// Refuses a responder with this key: the address leads back to this node.
+    pub(super) fn with_own_key(mut self, spki_sha256: [u8; 32]) -> Self {
+        self.own_key = Some(spki_sha256);
+        self
+    }
+
+    /// Lets attempts that begin from now on use another engine and ask another policy.
+    pub(super) fn reconfigure(
+        &mut self,
+        connector: C,
+        limits: Limits,
+        policy: RoutePolicy,
+        own_key: [u8; 32],
+    ) {
+        self.connector = connector;
+        self.limits = limits;
+        self.policy = Some(policy);
+        self.own_key = Some(own_key);
+    }
+
+    /// When the oldest wish for something new was made that nothing has come of yet.
+    pub(super) fn opening_since(&self) -> Option<Instant> {
+        let new = |opening: &&Opening<_>| opening.wish.replaces.is_none();
+        let open = self.opening.values().filter(new).filter(|opening| !opening.is_installing());
+        open.map(|opening| opening.wish.since).min()
+    }
+
+    /// Whether a datagram for this id is ours.
+    pub(super) fn knows(&self, local: LocalId) -> bool {
+        self.opening.contains_key(&local)
+    }
+
+    /// Whether this is an address of the peer.
+    pub(super) fn leads_to(&self, remote: SocketAddr) -> bool {
+        let canonical = |address: SocketAddr| (address.ip().to_canonical(), address.port());
+        self.addresses.iter().any(|endpoint| canonical(endpoint.remote) == canonical(remote))
+    }
+
+    /// Puts off what no responder has answered yet until `until`: no wish more than once, whoever
+    /// asks how often, and none beyond its deadline.
+    pub(super) fn defer(&mut self, now: Instant, until: Instant) {
+        let may_wait = |opening: &Opening<C::Engine>| {
+            let unanswered = matches!(opening.stage, Stage::Exchanging { server: None, .. });
+            unanswered && opening.wish.replaces.is_none() && !opening.wish.deferred
+        };
+        let ids = self.opening.iter().filter(|(_, opening)| may_wait(opening)).map(|(id, _)| *id);
+        for local in ids.collect::<Vec<_>>() {
+            let Some(mut wish) = self.discard(now, local) else { continue };
+            wish.deferred = true;
+            let end = wish.since + self.limits.deadline;
+            self.schedule(now, wish, until.min(end));
+        }
+    }
+
+    /// Gives up a wish, without a word to whoever has made it. What is complete stays.
+    pub(super) fn cancel(&mut self, now: Instant, token: u64) {
+        let wished = |opening: &Opening<C::Engine>| {
+            opening.wish.token == Some(token) && !opening.is_installing()
+        };
+        let ids = self.opening.iter().filter(|(_, opening)| wished(opening)).map(|(id, _)| *id);
+        for local in ids.collect::<Vec<_>>() {
+            self.discard(now, local);
         }
     }
 
@@ -309,14 +397,24 @@ impl<C: ConnectEngine> Initiators<C> {
         });
         match completed {
             Err(failure) => self.retry(now, local, failure),
-            Ok((taken_over, peer)) => {
+            Ok((mut taken_over, peer)) => {
+                let admitted = admit(&taken_over.identity, self.own_key, self.policy.as_ref());
+                let route = match admitted {
+                    Ok(route) => route,
+                    Err(refused) => {
+                        let to = opening.wish.endpoint;
+                        self.actions.extend(refusal(local, to, peer, &mut taken_over, refused));
+                        return self.give_up(now, local, refused.of(&taken_over.identity));
+                    }
+                };
                 let installation = Installation {
                     local,
                     peer,
                     endpoint: opening.wish.endpoint,
                     token: opening.wish.token,
                     replaces,
-                    route: 0,
+                    route,
+                    opener: self.own_key.unwrap_or_default(),
                     role: Role::Client,
                     taken_over,
                 };
@@ -427,10 +525,16 @@ impl<C: ConnectEngine> Handshakes for Initiators<C> {
     }
 }
 
-/// Between half of `delay` and one and a half, as 32 random bits will have it: clients that lost
-/// their gateway at one moment must not all come back at one moment.
-fn jittered(delay: Duration, random: u32) -> Duration {
-    delay / 2 + delay.mul_f64(f64::from(random) / f64::from(u32::MAX))
+/// Where a responder leads that has proved who it is.
+fn admit(
+    identity: &PeerIdentity,
+    own_key: Option<[u8; 32]>,
+    policy: Option<&RoutePolicy>,
+) -> Result<u16, Refusal> {
+    if own_key == Some(identity.spki_sha256) {
+        return Err(Refusal::OurOwn);
+    }
+    policy.map_or(Ok(0), |policy| policy(identity))
 }
 
 /// An attempt that brought nothing new. The alert may explain the whole failure, as a

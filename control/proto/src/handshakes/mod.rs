@@ -1,5 +1,6 @@
-//! Half-open associations: those that we answer ([`responders`]) and those that we open
-//! ([`initiators`]). A role belongs to the type and cannot change.
+//! Half-open associations: those that we answer ([`responders`]), those that we open
+//! ([`initiators`]), and a node that does both ([`peers`]). A role belongs to the type and cannot
+//! change.
 //!
 //! Both are driven the same way: datagrams, acknowledgements and the clock go in through methods;
 //! [`Action`]s come out of a queue, in the order in which they have to be carried out.
@@ -8,6 +9,7 @@ mod deadlines;
 mod hello_set;
 pub mod initiators;
 mod overload;
+pub mod peers;
 pub mod responders;
 mod sources;
 mod waiting;
@@ -22,6 +24,7 @@ use xdtls_common::DropReason;
 use xdtls_common::id::{LocalId, PeerId};
 use xdtls_common::prefix::Prefix;
 
+use crate::alert;
 use crate::endpoint::Endpoint;
 use crate::engine::PeerIdentity;
 use crate::exchange::TakenOver;
@@ -148,8 +151,10 @@ pub struct Installation {
     pub token: Option<u64>,
     /// The association of the same shard that it replaces as soon as the peer has used it.
     pub replaces: Option<LocalId>,
-    /// The backend that the peer's identity leads to; 0 if we opened it.
+    /// The backend that the peer's identity leads to; 0 if we opened it and no policy was asked.
     pub route: u16,
+    /// SHA-256 of the SubjectPublicKeyInfo of the end that opened it, where that is of interest.
+    pub opener: [u8; 32],
     /// Which end we are.
     pub role: Role,
     /// Keys, counters and what was held.
@@ -182,6 +187,19 @@ fn prefixed(sender: u32, receiver: u32, records: &[u8]) -> Vec<u8> {
     [&Prefix { sender, receiver }.encode()[..], records].concat()
 }
 
+/// Tells an authenticated peer that it is not admitted.
+fn refusal(
+    local: LocalId,
+    to: Endpoint,
+    peer: PeerId,
+    taken_over: &mut TakenOver,
+    refused: Refusal,
+) -> Option<Action> {
+    let (keys, state) = (&taken_over.seal_keys, &mut taken_over.seal_state);
+    let record = alert::sealed(keys, state, [alert::FATAL, alert::of_refusal(refused)])?;
+    Some(Action::Transmit(to, prefixed(local.value(), peer.value(), &record)))
+}
+
 /// A handshake that ran out of time.
 fn timed_out(since: Instant, now: Instant, alert_seen: Option<u8>) -> Failure {
     let took = now.duration_since(since).as_secs_f32();
@@ -191,4 +209,10 @@ fn timed_out(since: Instant, now: Instant, alert_seen: Option<u8>) -> Failure {
             "no end of the handshake within {took:.1} s; an unauthenticated alert {alert} was seen"
         ),
     })
+}
+
+/// Between half of `delay` and one and a half, as 32 random bits will have it: clients that lost
+/// their gateway at one moment must not all come back at one moment.
+pub(crate) fn jittered(delay: Duration, random: u32) -> Duration {
+    delay / 2 + delay.mul_f64(f64::from(random) / f64::from(u32::MAX))
 }

@@ -20,12 +20,12 @@ use super::sources::{Sources, source_of};
 use super::waiting::Waiting;
 use super::{
     Action, Ended, Handshakes, Hello, Installation, Limits, Random, Replacement, RoutePolicy,
-    Start, prefixed, timed_out,
+    Start, prefixed, refusal, timed_out,
 };
 use crate::alert;
 use crate::endpoint::Endpoint;
 use crate::engine::{AcceptEngine, PeerIdentity, Progress};
-use crate::exchange::{Exchange, TakenOver};
+use crate::exchange::Exchange;
 use crate::failure::{Failure, FailureClass};
 use crate::filter::Filter;
 use crate::ids::IdAllocator;
@@ -110,6 +110,11 @@ impl<A: AcceptEngine> Responders<A> {
     /// What makes the engines of handshakes that begin now.
     pub fn acceptor(&self) -> &A {
         &self.acceptor
+    }
+
+    /// Counts what others have dropped for us.
+    pub(super) fn count(&mut self, reason: DropReason) {
+        self.actions.push_back(Action::Count(reason));
     }
 
     /// Begins no more handshakes; those under way go on.
@@ -312,9 +317,9 @@ impl<A: AcceptEngine> Responders<A> {
         };
         let route = match self.route(&taken_over.identity, replaces) {
             Ok(route) => route,
-            Err(refusal) => {
-                self.refuse(local, endpoint, peer, &mut taken_over, refusal);
-                return self.fail(now, local, refusal.of(&taken_over.identity));
+            Err(refused) => {
+                self.actions.extend(refusal(local, endpoint, peer, &mut taken_over, refused));
+                return self.fail(now, local, refused.of(&taken_over.identity));
             }
         };
         let installation = Installation {
@@ -324,6 +329,7 @@ impl<A: AcceptEngine> Responders<A> {
             token: None,
             replaces,
             route,
+            opener: taken_over.identity.spki_sha256,
             role: Role::Server,
             taken_over,
         };
@@ -339,25 +345,6 @@ impl<A: AcceptEngine> Responders<A> {
             None => Ok(route),
             Some(ancestor) if *ancestor.identity == *identity => Ok(ancestor.route),
             Some(_) => Err(Refusal::ReplacesAnother),
-        }
-    }
-
-    /// Tells an authenticated peer that it is not admitted.
-    fn refuse(
-        &mut self,
-        local: LocalId,
-        to: Endpoint,
-        peer: PeerId,
-        taken_over: &mut TakenOver,
-        refusal: Refusal,
-    ) {
-        if let Some(record) = alert::sealed(
-            &taken_over.seal_keys,
-            &mut taken_over.seal_state,
-            [alert::FATAL, alert::of_refusal(refusal)],
-        ) {
-            let datagram = prefixed(local.value(), peer.value(), &record);
-            self.actions.push_back(Action::Transmit(to, datagram));
         }
     }
 

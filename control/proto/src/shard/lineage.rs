@@ -147,8 +147,12 @@ impl Shard {
         }
         if let Some(association) = self.table.association(old) {
             association.replace(now);
+            let of_link = association.is_of_link();
             self.lineage.link(old, new, association.traffic);
             self.timers.schedule(old, association, self.config.idle_timeout);
+            if let Some(heir) = self.table.association(new).filter(|_| of_link) {
+                heir.watch_peer();
+            }
         }
         self.counters.replaced += 1;
         out.event(ShardEvent::Replaced { old, new });

@@ -9,12 +9,14 @@ mod final_flights;
 mod lineage;
 mod look;
 mod paths;
+mod proofs;
 mod receive;
 mod rekey;
 mod send;
 mod table;
 mod timers;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -32,6 +34,7 @@ use final_flights::FinalFlights;
 use lineage::Lineage;
 pub use lineage::PREDECESSORS_MAX;
 pub use look::AssociationView;
+use proofs::Proofs;
 use table::Table;
 use timers::Timers;
 
@@ -61,6 +64,8 @@ pub enum ShardEvent {
     OtherShard(u32, Endpoint, Vec<u8>),
     /// The keys are installed; whose they are at the peer.
     Installed(LocalId, PeerId),
+    /// The peer has answered a challenge of [`Shard::prove`].
+    Proven(LocalId),
     /// The way to an association's peer has changed.
     Path(LocalId, PathChange),
     /// An association of ours is to be replaced by one with new keys.
@@ -145,7 +150,10 @@ pub struct Shard {
     keys: KeyCache,
     flights: FinalFlights,
     timers: Timers,
+    proofs: Proofs,
     lineage: Lineage,
+    /// When a "no renegotiation" was sent last, for the few that have asked for it.
+    warned: HashMap<LocalId, Instant>,
     random: crate::handshakes::Random,
     counters: ShardCounters,
 }
@@ -158,7 +166,9 @@ impl Shard {
             keys: KeyCache::new(config.cached_keys),
             flights: FinalFlights::default(),
             timers: Timers::default(),
+            proofs: Proofs::default(),
             lineage: Lineage::default(),
+            warned: HashMap::new(),
             random,
             counters: ShardCounters::default(),
             config,
@@ -244,6 +254,10 @@ impl Shard {
         self.table.rest(id);
         self.keys.forget(id, self.config.place_of(id));
         self.flights.forget(id);
+        if !self.warned.is_empty() {
+            self.warned.remove(&id);
+        }
+        self.proofs.forget(id);
         out.event(ShardEvent::Closed(id, cause));
         let (to_replace, replaced) = self.lineage.forget(id);
         if let Some(old) = to_replace {

@@ -87,6 +87,9 @@ impl Shard {
                 association.paths.give_up();
                 self.path_changed(now, id, PathChange::Failed, out);
             }
+            PathMessage::Response(cookie) if self.proofs.answered(id, cookie) => {
+                out.event(ShardEvent::Proven(id));
+            }
             // That it is authentic is all that a probe of liveness asks for.
             PathMessage::Response(_) | PathMessage::Drop(_) => {}
         }

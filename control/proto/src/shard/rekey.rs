@@ -53,7 +53,7 @@ impl Shard {
         match association.role {
             Role::Client if has_room => {
                 association.rekey_begins();
-                let (peer, endpoint) = (association.peer, *association.paths.current());
+                let (peer, endpoint) = (association.peer, *association.paths.validated());
                 out.event(ShardEvent::Rekey(Replacement { old: id, peer, endpoint }));
             }
             Role::Client => association.rekey_later(now + ASK_EVERY),

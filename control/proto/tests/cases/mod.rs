@@ -13,6 +13,7 @@ mod lossy;
 mod orphans;
 mod overload;
 mod own_messages;
+mod peers;
 mod rebinding;
 mod records;
 mod rekey;

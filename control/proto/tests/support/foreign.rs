@@ -84,6 +84,7 @@ impl Foreign {
             token: None,
             replaces: None,
             route: 0,
+            opener: [0; 32],
             role: Role::Client,
             taken_over: exchange.take_over().unwrap(),
         })

@@ -7,6 +7,7 @@ use xdtls_common::id::{LocalId, PeerId};
 use xdtls_common::prefix::{PREFIX_LEN, Prefix};
 use xdtls_common::record::content_type::HANDSHAKE;
 use xdtls_common::record::{HEADER_LEN, RecordHeader, records};
+use xdtls_proto::convergence::Rank;
 use xdtls_proto::handshakes::Installation;
 use xdtls_proto::keys::{DirectionKeys, KeyPair, Role};
 use xdtls_proto::record_plane::{ExpandedKey, SealState, open, seal};
@@ -29,6 +30,7 @@ pub(crate) struct Known {
     pub(crate) suite: CipherSuite,
     pub(crate) extension: bool,
     pub(crate) names: Vec<String>,
+    rank: Rank,
     pub(crate) held: usize,
     /// The last flight, if this end sent it, in datagrams without prefix.
     pub(crate) final_flight: Vec<Vec<u8>>,
@@ -93,11 +95,17 @@ impl Known {
             suite: taken_over.suite,
             extension: taken_over.extension,
             names: taken_over.identity.names.clone(),
+            rank: Rank { opener: installation.opener, client_random: taken_over.client_random },
             held: taken_over.held.len(),
             final_flight: taken_over.final_flight.clone(),
             sealer: Sealer(copy(&taken_over.seal_keys)),
             open_keys: copy(&taken_over.open_keys),
         }
+    }
+
+    /// Its place among several of one link.
+    pub(crate) fn rank(&self) -> Rank {
+        self.rank
     }
 
     /// An authentic record of this end, without prefix.

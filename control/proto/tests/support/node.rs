@@ -1,5 +1,6 @@
 //! One node: its shards, its handshake machine, and the queues between them.
 
+mod link;
 mod threads;
 
 use std::collections::BTreeMap;
@@ -10,6 +11,7 @@ use xdtls_common::DropReason;
 use xdtls_common::id::{IdLayout, LocalId};
 use xdtls_proto::association::CloseCause;
 use xdtls_proto::handshakes::initiators::Initiators;
+use xdtls_proto::handshakes::peers::Peers;
 use xdtls_proto::handshakes::responders::Responders;
 use xdtls_proto::handshakes::{Ended, Handshakes, OverloadChange, Start};
 use xdtls_proto::paths::PathChange;
@@ -19,11 +21,13 @@ use super::ancestry::Ancestry;
 use super::forger::Known;
 use super::mail::Mail;
 use super::scripted::Scripted;
+pub(crate) use link::LinkSide;
 use threads::{ToHandshakes, ToWorker};
 
 pub(crate) enum Machine {
     Answers(Box<Responders<Scripted>>),
     Opens(Box<Initiators<Scripted>>),
+    Both(Box<Peers<Scripted, Scripted>>),
 }
 
 impl Machine {
@@ -31,6 +35,7 @@ impl Machine {
         match self {
             Self::Answers(machine) => &mut **machine,
             Self::Opens(machine) => &mut **machine,
+            Self::Both(machine) => &mut **machine,
         }
     }
 }
@@ -44,6 +49,8 @@ pub(crate) struct Lag {
     pub(crate) handshakes: Duration,
     /// What a step of a handshake costs the handshake thread.
     pub(crate) step: Duration,
+    /// From a worker's message to the task that keeps the links.
+    pub(crate) link: Duration,
 }
 
 /// What has come out of a node.
@@ -76,6 +83,10 @@ pub(crate) struct Node {
     /// All datagrams come to shard 0, as if nothing chose among the sockets.
     pub(crate) misdirected: bool,
     pub(crate) outbox: Vec<(SocketAddr, Vec<u8>)>,
+    /// What its cookies are made of.
+    pub(crate) secret: u64,
+    /// The only link of a peer.
+    pub(crate) link: Option<LinkSide>,
     pub(crate) ancestry: Ancestry,
     layout: IdLayout,
     to_workers: Vec<Mail<ToWorker>>,
@@ -100,6 +111,8 @@ impl Node {
             journal: Journal::default(),
             misdirected: false,
             outbox: Vec::new(),
+            secret: 0,
+            link: None,
             ancestry,
             layout,
             to_handshakes: Mail::default(),
@@ -146,7 +159,13 @@ impl Node {
         match &self.machine {
             Machine::Answers(machine) => machine.half_open(),
             Machine::Opens(_) => 0,
+            Machine::Both(machine) => machine.half_open(),
         }
+    }
+
+    /// Whether it judges cookies.
+    pub(crate) fn answers(&self) -> bool {
+        !matches!(self.machine, Machine::Opens(_))
     }
 
     /// Messages that wait between the node's threads.

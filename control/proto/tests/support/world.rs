@@ -2,6 +2,7 @@
 //! next.
 
 mod hellos;
+mod peers;
 mod setup;
 
 use std::cell::RefCell;
@@ -22,6 +23,7 @@ use super::network::{Network, Packet};
 use super::node::Node;
 use super::rng::Rng;
 use super::scripted::Script;
+pub(crate) use peers::Peer;
 pub(crate) use setup::Setup;
 
 pub(crate) const GATEWAY: usize = 0;
@@ -44,7 +46,7 @@ pub(crate) struct World {
     /// Datagrams that have arrived somewhere, altered as they were.
     pub(crate) arrived: Vec<Packet>,
     /// Cookie secrets by the period of the newest.
-    rings: RefCell<BTreeMap<u32, Arc<CookieSecrets>>>,
+    rings: RefCell<BTreeMap<(u64, u32), Arc<CookieSecrets>>>,
     setup: Setup,
     start: Instant,
     rng: Rng,
@@ -73,7 +75,7 @@ impl World {
 
     /// Lets a datagram arrive at `node` at once, whoever sent it.
     pub(crate) fn deliver(&mut self, node: usize, from: SocketAddr, datagram: Vec<u8>) {
-        let front = (node == GATEWAY).then(|| self.front());
+        let front = self.nodes[node].answers().then(|| self.front_of(node));
         let to = self.nodes[node].address;
         self.arrived.push(Packet { from, to, bytes: datagram.clone() });
         self.nodes[node].receive(self.now, front.as_ref(), from, datagram);

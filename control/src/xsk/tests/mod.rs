@@ -158,7 +158,7 @@ fn errors_name_the_step_the_place_and_the_gate() {
     assert!(gate(Step::Bind, Errno::BUSY).contains("UMEM"));
     assert!(gate(Step::Bind, Errno::OPNOTSUPP).contains("zero-copy"));
     assert!(
-        gate(Step::RegisterMemory, Errno::NOBUFS).ends_with("LimitMEMLOCK=infinity in the unit)")
+        gate(Step::RegisterMemory, Errno::NOBUFS).ends_with("LimitMEMLOCK=infinity in the unit")
     );
     assert_eq!(gate(Step::Bind, Errno::IO), "");
 }

@@ -185,6 +185,7 @@ impl End {
                 self.journal.closed.push(id);
                 self.machine.release(now, id);
             }
+            ShardEvent::Proven(_) => panic!("nobody has asked for a proof"),
             ShardEvent::Path(_, change) => panic!("nobody moves: {change:?}"),
             ShardEvent::OtherShard(..) => panic!("there is one shard"),
             ShardEvent::Rekey(_) | ShardEvent::Replaced { .. } => panic!("no key is worn"),

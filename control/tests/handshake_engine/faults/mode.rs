@@ -17,7 +17,6 @@ const CERTIFICATE: u8 = 11;
 const SERVER_KEY_EXCHANGE: u8 = 12;
 
 /// What makes the engines of a lab.
-#[derive(Clone)]
 pub(super) struct Makers {
     pub(super) gateway: OpensslAcceptor,
     pub(super) client: OpensslConnector,

@@ -21,18 +21,25 @@ const FIRST_SECOND: u32 = 1000;
 impl World {
     /// What the gateway judges ClientHellos with: a new secret each period.
     pub(crate) fn front(&self) -> Front {
-        let now_s = FIRST_SECOND + (self.now - self.start).as_secs() as u32;
-        let local_port = self.nodes[GATEWAY].address.port();
-        Front { secrets: self.secrets(now_s / PERIOD_S + 1), now_s, local_port }
+        self.front_of(GATEWAY)
     }
 
-    /// The ring whose newest secret is that of this period. It is drawn once.
-    fn secrets(&self, newest: u32) -> Arc<CookieSecrets> {
+    /// The same of any node that answers.
+    pub(crate) fn front_of(&self, node: usize) -> Front {
+        let now_s = FIRST_SECOND + (self.now - self.start).as_secs() as u32;
+        let local_port = self.nodes[node].address.port();
+        let secrets = self.secrets(self.nodes[node].secret, now_s / PERIOD_S + 1);
+        Front { secrets, now_s, local_port }
+    }
+
+    /// The ring whose newest secret is that of this period. It is drawn once and kept for that long.
+    fn secrets(&self, seed: u64, newest: u32) -> Arc<CookieSecrets> {
         let mut rings = self.rings.borrow_mut();
-        let ring = rings.entry(newest).or_insert_with(|| {
+        rings.retain(|(_, period), _| *period == newest);
+        let ring = rings.entry((seed, newest)).or_insert_with(|| {
             let mut ring = [[0; 2]; SECRETS];
             for period in newest + 1 - SECRETS as u32..=newest {
-                let mut secret = Rng::new(self.setup.seed ^ u64::from(period) << 32);
+                let mut secret = Rng::new(seed ^ u64::from(period) << 32);
                 ring[period as usize % SECRETS] = [secret.next(), secret.next()];
             }
             Arc::new(CookieSecrets::new(ring))

@@ -75,11 +75,11 @@ impl Default for Setup {
 }
 
 impl World {
-    /// A gateway and nobody else.
-    pub(crate) fn with_gateway(setup: Setup) -> Self {
+    /// Nobody.
+    pub(super) fn empty(setup: Setup) -> Self {
         let (mut rng, now) = (Rng::new(setup.seed), Instant::now());
         let network = Network::new(rng.fork());
-        let mut world = Self {
+        Self {
             now,
             nodes: Vec::new(),
             foreign: Vec::new(),
@@ -90,7 +90,12 @@ impl World {
             start: now,
             rng,
             opened: 0,
-        };
+        }
+    }
+
+    /// A gateway and nobody else.
+    pub(crate) fn with_gateway(setup: Setup) -> Self {
+        let mut world = Self::empty(setup);
         let capacity = world.setup.capacity;
         let policy = |identity: &PeerIdentity| match identity.names != [NOBODY] {
             true => Ok(ROUTE),
@@ -156,7 +161,7 @@ impl World {
         self.setup.addresses.iter().map(|remote| Endpoint { remote: *remote, local: None })
     }
 
-    fn layout(&self, capacity: u32) -> IdLayout {
+    pub(super) fn layout(&self, capacity: u32) -> IdLayout {
         IdLayout::for_capacity(capacity, self.setup.shards).unwrap()
     }
 
@@ -167,6 +172,19 @@ impl World {
         ancestry: Ancestry,
         (capacity, rekey): (u32, RekeyLimits),
     ) -> usize {
+        let mut node = self.node(address, machine, ancestry, (capacity, rekey));
+        node.secret = self.setup.seed;
+        self.nodes.push(node);
+        self.nodes.len() - 1
+    }
+
+    pub(super) fn node(
+        &mut self,
+        address: SocketAddr,
+        machine: Machine,
+        ancestry: Ancestry,
+        (capacity, rekey): (u32, RekeyLimits),
+    ) -> Node {
         let layout = self.layout(capacity);
         let config = |index| ShardConfig {
             capacity,
@@ -179,8 +197,6 @@ impl World {
         };
         let configs: Vec<_> = (0..self.setup.shards).map(config).collect();
         let shards = configs.into_iter().map(|config| Shard::new(config, self.rng.fork().source()));
-        let node = Node::new(address, layout, machine, ancestry, shards.collect());
-        self.nodes.push(node);
-        self.nodes.len() - 1
+        Node::new(address, layout, machine, ancestry, shards.collect())
     }
 }
