@@ -316,7 +316,9 @@ impl<I: Inside> Worker<I> {
 
     /// Closes an association; `false` if there is none.
     fn close(&mut self, now: Instant, id: LocalId, cause: CloseCause) -> bool {
-        let known = self.parts.shard.look(now, id).is_some();
+        let shard = &mut self.parts.shard;
+        let known = shard.look(now, id).is_some();
+        let id = if cause == CloseCause::Operator { shard.newest(id) } else { id };
         if known {
             self.with_output(now, |shard, _, out| shard.close(now, id, cause, out));
         }
