@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Parser;
-use xdtls_bench::{associations, bound, flood, measure, outcome, record};
+use xdtls_bench::{associations, bound, flood, forward, measure, outcome, record};
 
 /// A packet generator and measurements of xdtls.
 #[derive(Parser)]
@@ -13,6 +13,8 @@ use xdtls_bench::{associations, bound, flood, measure, outcome, record};
 enum Bench {
     Flood(flood::Options),
     Measure(measure::Options),
+    /// Traffic through a gateway, beside other tunnels
+    Forward(outcome::Options),
     /// What very many associations cost
     Associations(outcome::Options),
     #[command(hide = true)]
@@ -38,6 +40,7 @@ fn run(command: Bench) -> Result<()> {
         Bench::Flood(options) => flood::run(&options),
         Bench::Measure(options) => measure::run(&options),
         Bench::Associations(options) => associations::run(&options),
+        Bench::Forward(options) => forward::run(&options),
         Bench::Population(options) => associations::run_population(&options),
         Bench::Record(options) => record::run(&options),
         Bench::Bound(options) => bound::run(&options),

@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 use crate::{cmd, rust_src};
 
 /// The compiler's C side and OpenSSL for the build; the rest are tools that tests drive.
-const DEBIAN_PACKAGES: [&str; 9] = [
+const DEBIAN_PACKAGES: [&str; 10] = [
     "gcc",
     "libc6-dev",
     "pkg-config",
@@ -19,6 +19,7 @@ const DEBIAN_PACKAGES: [&str; 9] = [
     "iproute2",
     "ethtool",
     "systemd",
+    "valgrind",
 ];
 
 /// The last bpf-linker that works with the LLVM of the pinned rustc; later ones want a newer one.

@@ -27,7 +27,9 @@ use xdtls_proto::suite::CipherSuite;
 use super::Measured;
 use super::records::RecordCosts;
 use crate::process_cost::{Memory, memory};
-use crate::shards::{DATAGRAM_MAX, ENDPOINT, Wire, installation, keys_of, shard};
+use xdtls_bench_instructions::shards::{
+    DATAGRAM_MAX, ENDPOINT, Wire, installation, keys_of, shard,
+};
 
 /// What all associations have negotiated.
 pub(super) const SUITE: CipherSuite = CipherSuite::EcdheEcdsaAes128Gcm;
@@ -109,8 +111,9 @@ impl Population {
             state
         };
         let ids = (0..count).map_while(|_| allocator.allocate(&mut random)).collect();
+        let cached_keys = xdtls::node::CACHED_KEYS.min(count as usize);
         Ok(Self {
-            shard: shard(count, layout, Some(IDLE_TIMEOUT)),
+            shard: shard(count, layout, Some(IDLE_TIMEOUT), cached_keys),
             ids,
             wire: Wire::default(),
             registry: Registry::default(),

@@ -11,7 +11,7 @@ use xdtls_proto::record_plane::ExpandedKey;
 
 use super::population::{Peer, Population, SUITE};
 use crate::numbers::{median, ratio};
-use crate::shards::{ENDPOINT, keys_of};
+use xdtls_bench_instructions::shards::{ENDPOINT, keys_of};
 
 /// Records of one batch: as many as a worker takes from its ring at once.
 const BATCH: usize = 64;

@@ -12,7 +12,7 @@ use xdtls_proto::replay::ReplayWindow;
 use xdtls_proto::suite::{Aead, CipherSuite, TAG_LEN};
 
 use super::{BATCH, Contender};
-use crate::shards::{Ends, Wire, keys_of};
+use xdtls_bench_instructions::shards::{Ends, Wire, keys_of};
 
 /// Room for one record: an odd number of cache lines, so that equal places of neighbours do not
 /// compete for the same lines of the cache.
@@ -170,7 +170,7 @@ impl Contender for Shards {
         let before = self.opened.plaintexts;
         let begin = Instant::now();
         for datagram in self.wire.datagrams() {
-            let from = crate::shards::ENDPOINT;
+            let from = xdtls_bench_instructions::shards::ENDPOINT;
             self.ends.far.receive(begin, None, from, datagram, &mut self.opened);
         }
         let took = begin.elapsed();

@@ -11,7 +11,7 @@ use xdtls_proto::suite::{Aead, CipherSuite, TAG_LEN};
 
 use super::{BATCH, Contender};
 use crate::openssl_pair::{Credentials, Pair};
-use crate::shards::keys_of;
+use xdtls_bench_instructions::shards::keys_of;
 
 /// Length of a nonce in bytes.
 const NONCE_LEN: usize = 12;

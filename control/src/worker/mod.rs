@@ -278,9 +278,7 @@ impl<I: Inside> Worker<I> {
                     let _ = answer.send(views);
                 }
                 ToWorker::Close(id, answer) => {
-                    // What has taken its place is the same to the operator.
-                    let newest = self.parts.shard.newest(id);
-                    let _ = answer.send(self.close(now, newest, CloseCause::Operator));
+                    let _ = answer.send(self.close(now, id, CloseCause::Operator));
                 }
                 ToWorker::Supersede(id) => {
                     self.close(now, id, CloseCause::Superseded);
@@ -314,7 +312,8 @@ impl<I: Inside> Worker<I> {
         self.parts.workers[self.parts.shard.index()].ring();
     }
 
-    /// Closes an association; `false` if there is none.
+    /// Closes an association; `false` if there is none. The operator means what has taken its place,
+    /// too.
     fn close(&mut self, now: Instant, id: LocalId, cause: CloseCause) -> bool {
         let shard = &mut self.parts.shard;
         let known = shard.look(now, id).is_some();

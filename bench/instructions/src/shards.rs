@@ -81,8 +81,13 @@ pub fn installation(
     }
 }
 
-/// A shard for `capacity` associations, configured as a worker's is.
-pub fn shard(capacity: u32, layout: IdLayout, idle_timeout: Option<Duration>) -> Shard {
+/// A shard for `capacity` associations, of which so many keep their expanded keys at hand.
+pub fn shard(
+    capacity: u32,
+    layout: IdLayout,
+    idle_timeout: Option<Duration>,
+    cached_keys: usize,
+) -> Shard {
     let config = ShardConfig {
         capacity,
         layout,
@@ -90,7 +95,7 @@ pub fn shard(capacity: u32, layout: IdLayout, idle_timeout: Option<Duration>) ->
         path_mtu: DATAGRAM_MAX as u16,
         idle_timeout,
         rekey: RekeyLimits::default(),
-        cached_keys: xdtls::node::CACHED_KEYS.min(capacity as usize),
+        cached_keys,
     };
     Shard::new(config, Box::new(|| 4))
 }
@@ -116,7 +121,8 @@ impl Ends {
     pub fn new(now: Instant, suite: CipherSuite) -> Option<Self> {
         let layout = IdLayout::for_capacity(1, 1)?;
         let (client, server) = (layout.id(0, 0x11)?, layout.id(0, 0x22)?);
-        let mut ends = Self { near: shard(1, layout, None), far: shard(1, layout, None), client };
+        let mut ends =
+            Self { near: shard(1, layout, None, 1), far: shard(1, layout, None, 1), client };
         let mut out = Wire::default();
         for (shard, local, peer, role) in [
             (&mut ends.near, client, server, Role::Client),

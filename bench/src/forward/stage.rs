@@ -1,0 +1,154 @@
+//! The stage: client, gateway and backend, each in a namespace.
+//!
+//! ```text
+//!   client                    gateway                       backend
+//!   oc 10.9.0.2 ═════════════ og 10.9.0.1   ig 10.9.1.1 ═══ ib 10.9.1.2:9000
+//! ```
+//!
+//! The gateway's program has a CPU of its own, together with the threads that receive for its
+//! interfaces; all else runs on the other. Every frame on a link is as long as on a wire: nothing
+//! is left to hardware that is not there.
+
+use std::cell::RefCell;
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use tempfile::TempDir;
+use xdtls::dev_certs;
+use xdtls_netlab::{Netns, Veth, capture};
+
+use super::{CLIENT_CPU, GATEWAY_CPU};
+use crate::process_cost::cpu_time;
+
+/// Interfaces by namespace, with the CPU that receives for them.
+const INTERFACES: [(&str, usize); 4] =
+    [("oc", CLIENT_CPU), ("og", GATEWAY_CPU), ("ig", GATEWAY_CPU), ("ib", CLIENT_CPU)];
+
+/// What is left to hardware by default.
+const OFFLOADS: [&str; 8] = ["tx", "off", "tso", "off", "gso", "off", "tx-udp-segmentation", "off"];
+
+/// The namespaces and a folder with certificates. All of it goes away with its owner.
+pub(super) struct Stage {
+    pub(super) client: Netns,
+    pub(super) gateway: Netns,
+    pub(super) backend: Netns,
+    folder: TempDir,
+    /// The threads that receive for the gateway's interfaces.
+    receivers: RefCell<Vec<u32>>,
+}
+
+impl Stage {
+    pub(super) fn new() -> Result<Self> {
+        let (client, gateway) = (Netns::new("bench-client")?, Netns::new("bench-gateway")?);
+        let backend = Netns::new("bench-backend")?;
+        Veth::pair(&client, "oc", "10.9.0.2/24", &gateway, "og", "10.9.0.1/24", 1)?;
+        Veth::pair(&gateway, "ig", "10.9.1.1/24", &backend, "ib", "10.9.1.2/24", 1)?;
+        gateway.run("sysctl", &["-qw", "net.ipv4.ip_forward=1"])?;
+        backend.ip(&["route", "add", "10.8.0.0/24", "via", "10.9.1.1"])?;
+        backend.ip(&["route", "add", "10.9.0.0/24", "via", "10.9.1.1"])?;
+        let folder = tempfile::Builder::new().prefix("xdtls-bench-").tempdir()?;
+        dev_certs::write(&dev_certs::Options {
+            out: folder.path().to_owned(),
+            names: Vec::new(),
+            peers: Vec::new(),
+            days: 1,
+            key_type: dev_certs::KeyType::Ecdsa,
+            force: false,
+        })?;
+        let receivers = RefCell::default();
+        let stage = Self { client, gateway, backend, folder, receivers };
+        for (interface, _) in INTERFACES {
+            let arguments = [&["-K", interface][..], &OFFLOADS, &["gro", "on"]].concat();
+            stage.of(interface).run("ethtool", &arguments)?;
+        }
+        stage.give_threads()?;
+        Ok(stage)
+    }
+
+    /// A file of the stage.
+    pub(super) fn file(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn of(&self, interface: &str) -> &Netns {
+        match interface {
+            "oc" => &self.client,
+            "ib" => &self.backend,
+            _ => &self.gateway,
+        }
+    }
+
+    /// Gives each interface a thread that receives for it, on its CPU. To be done again whenever an
+    /// XDP program has been attached or detached.
+    pub(super) fn give_threads(&self) -> Result<()> {
+        self.receivers.borrow_mut().clear();
+        for (interface, cpu) in INTERFACES {
+            let file = format!("/sys/class/net/{interface}/threaded");
+            let set = |value: u32| {
+                self.of(interface).run("sh", &["-c", &format!("echo {value} > {file}")])
+            };
+            set(0)?;
+            let others = napi_threads(interface)?;
+            set(1)?;
+            let mut own = napi_threads(interface)?;
+            own.retain(|pid| !others.contains(pid));
+            ensure!(!own.is_empty(), "{interface} has got no thread to receive");
+            for pid in own {
+                if cpu == GATEWAY_CPU {
+                    self.receivers.borrow_mut().push(pid);
+                }
+                let (cpu, pid) = (cpu.to_string(), pid.to_string());
+                capture(Command::new("taskset").args(["-pc", &cpu, &pid]))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// CPU time so far of these processes and of the threads that receive for the gateway.
+    pub(super) fn gateway_seconds(&self, processes: &[u32]) -> Result<f64> {
+        let receivers = self.receivers.borrow();
+        let spent = processes.iter().chain(receivers.iter()).map(|pid| cpu_time(*pid));
+        Ok(spent.sum::<Result<Duration>>()?.as_secs_f64())
+    }
+
+    /// A command in the gateway, on its CPU.
+    pub(super) fn in_gateway(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
+        on(&self.gateway, GATEWAY_CPU, program)
+    }
+
+    /// A command in the client, on the other CPU.
+    pub(super) fn in_client(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
+        on(&self.client, CLIENT_CPU, program)
+    }
+}
+
+fn on(netns: &Netns, cpu: usize, program: impl AsRef<std::ffi::OsStr>) -> Command {
+    let mut command = netns.command("taskset");
+    command.args(["-c", &cpu.to_string()]).arg(program);
+    command
+}
+
+fn napi_threads(interface: &str) -> Result<Vec<u32>> {
+    let listed = capture(Command::new("ps").args(["-eo", "pid=,comm="]))?;
+    let thread = |line: &str| {
+        let (pid, name) = line.trim().split_once(' ')?;
+        name.trim().strip_prefix(&format!("napi/{interface}-"))?;
+        pid.parse().ok()
+    };
+    Ok(listed.lines().filter_map(thread).collect())
+}
+
+/// Busy time of all CPUs so far, in seconds.
+pub(super) fn busy_seconds() -> Result<f64> {
+    let text = std::fs::read_to_string("/proc/stat")?;
+    let line = text.lines().next().context("/proc/stat is empty")?;
+    let numbers: Vec<f64> =
+        line.split_whitespace().skip(1).filter_map(|word| word.parse().ok()).collect();
+    let [user, nice, system, _idle, _iowait, irq, softirq, ..] = numbers[..] else {
+        anyhow::bail!("/proc/stat begins with {line:?}");
+    };
+    let ticks = rustix::param::clock_ticks_per_second() as f64;
+    Ok((user + nice + system + irq + softirq) / ticks)
+}
