@@ -74,6 +74,8 @@ pub fn installation(
             rekey_key: RekeyKey::derive(suite, &[7; 48], &random, &random),
             replaces: false,
             client_random: random,
+            answerer: None,
+            resumed: false,
             identity,
         },
     }

@@ -50,7 +50,7 @@ drop_reasons! {
     CookieInvalid = "cookie_invalid",
     /// The cookie says that it is older than 120 s.
     CookieExpired = "cookie_expired",
-    /// A ClientHello from an address that must get no reply (wire.md, section 7).
+    /// A ClientHello from an address that must get no reply (wire.md, section 8).
     ReplyForbidden = "reply_forbidden",
     /// More HelloVerifyRequests than one CPU may send.
     ReplyLimit = "reply_limit",

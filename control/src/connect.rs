@@ -50,6 +50,7 @@ pub async fn run(arguments: Connect) -> Result<()> {
         associations: arguments.max_associations,
         half_open: arguments.max_associations,
         backend_flows: None,
+        sessions: None,
     };
     let backends = Backends { named: Vec::new(), health: BackendHealth::of(0) };
     let node = Arc::new(Node::new(about, running.handle(), backends, bounds, None));

@@ -29,6 +29,7 @@ pub struct Counters {
     fast_path: AtomicU64,
     fast_path_sent: AtomicU64,
     half_open: AtomicU64,
+    sessions: AtomicU64,
     overload: AtomicU64,
     handshakes_ok: AtomicU64,
     handshakes_resumed: AtomicU64,
@@ -57,6 +58,7 @@ impl Counters {
             fast_path: AtomicU64::new(0),
             fast_path_sent: AtomicU64::new(0),
             half_open: AtomicU64::new(0),
+            sessions: AtomicU64::new(0),
             overload: AtomicU64::new(0),
             handshakes_ok: AtomicU64::new(0),
             handshakes_resumed: AtomicU64::new(0),
@@ -98,6 +100,11 @@ impl Counters {
     /// Publishes how many associations are half-open.
     pub fn half_open(&self, count: usize) {
         self.half_open.store(count as u64, Ordering::Relaxed);
+    }
+
+    /// Publishes how many sessions can be continued.
+    pub fn sessions(&self, count: usize) {
+        self.sessions.store(count as u64, Ordering::Relaxed);
     }
 
     /// Notes whether a handshake thread is overloaded.
@@ -283,6 +290,8 @@ impl Totals {
         self.fast_path += read(&counters.fast_path);
         self.fast_path_sent += read(&counters.fast_path_sent);
         self.half_open += read(&counters.half_open);
+        // The threads share them.
+        self.sessions = self.sessions.max(read(&counters.sessions));
         self.overload += read(&counters.overload);
         self.handshakes_ok += read(&counters.handshakes_ok);
         self.handshakes_resumed += read(&counters.handshakes_resumed);

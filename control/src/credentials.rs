@@ -43,6 +43,7 @@ impl Credentials {
             trust: trust.as_ref(),
             psk: psk.clone(),
             allow_no_forward_secrecy: clients.allow_no_forward_secrecy,
+            sessions: config.limits.sessions,
         })
         .context("cannot use the configured certificates and keys")?;
         let revocations = trust.as_ref().map(Trust::revocation_lists).transpose()?.flatten();

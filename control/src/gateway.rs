@@ -204,6 +204,7 @@ pub(crate) fn bounds(config: &Config) -> Bounds {
         associations: config.limits.associations,
         half_open: config.limits.half_open,
         backend_flows: Some(config.limits.backend_flows),
+        sessions: Some(config.limits.sessions.sessions).filter(|sessions| *sessions > 0),
     }
 }
 

@@ -64,6 +64,9 @@ pub trait Machine: Handshakes + Send + 'static {
 
     /// Gives up what was asked for with this number.
     fn cancel(&mut self, now: Instant, token: u64);
+
+    /// How many sessions can be continued now; all threads of a node count the same ones.
+    fn sessions(&self) -> usize;
 }
 
 impl Machine for Peers<OpensslAcceptor, OpensslConnector> {
@@ -79,6 +82,10 @@ impl Machine for Peers<OpensslAcceptor, OpensslConnector> {
     fn cancel(&mut self, now: Instant, token: u64) {
         Self::cancel(self, now, token);
     }
+
+    fn sessions(&self) -> usize {
+        self.acceptor().sessions()
+    }
 }
 
 /// A client begins what its local programs ask for, as long as it runs.
@@ -88,6 +95,10 @@ impl Machine for Initiators<OpensslConnector> {
     fn drain(&mut self) {}
 
     fn cancel(&mut self, _now: Instant, _token: u64) {}
+
+    fn sessions(&self) -> usize {
+        0
+    }
 }
 
 /// The way to all handshake threads.
@@ -242,6 +253,7 @@ pub fn spawn(
             machine.handle_timeout(Instant::now());
             surroundings.carry_out_all(&mut machine, None);
             surroundings.counters.half_open(machine.half_open());
+            surroundings.counters.sessions(machine.sessions());
         }
     })
 }
@@ -371,6 +383,9 @@ impl Surroundings {
 
     fn install(&self, now: Instant, installation: Box<Installation>) {
         let (id, entry) = (installation.local, Entry::new(now, &installation));
+        if installation.taken_over.resumed {
+            self.counters.handshake_resumed();
+        }
         // Before it is entered: who judges it from then on posts behind this.
         self.post(id.value(), ToWorker::Install(installation));
         // The rules may have changed since this handshake asked them.

@@ -18,7 +18,7 @@ use xdtls_proto::association::CloseCause;
 use xdtls_proto::engine::PeerIdentity;
 use xdtls_proto::handshakes::Installation;
 use xdtls_proto::policy::{Admission, Refusal};
-use xdtls_proto::rekey::{Ancestor, AncestorLookup};
+use xdtls_proto::rekey::{Ancestor, AncestorLookup, RekeyKey};
 use xdtls_proto::suite::CipherSuite;
 
 /// Associations whose end is remembered.
@@ -33,9 +33,10 @@ pub struct Entry {
     pub identity: Arc<PeerIdentity>,
     /// What seals and opens its records.
     pub suite: CipherSuite,
-    /// What is kept for an association that may replace it; the backend too that both lead to, by
-    /// its place in the configuration.
-    pub ancestor: Ancestor,
+    /// The backend that it leads to, by its place in the configuration.
+    pub route: u16,
+    /// Shows who may replace it.
+    pub rekey_key: RekeyKey,
 }
 
 impl Entry {
@@ -43,8 +44,8 @@ impl Entry {
     pub fn new(now: Instant, installation: &Installation) -> Self {
         let taken_over = &installation.taken_over;
         let identity = Arc::new(taken_over.identity.clone());
-        let (suite, ancestor) = (taken_over.suite, Ancestor::of(installation));
-        Self { since: now, identity, suite, ancestor }
+        let rekey_key = taken_over.rekey_key.clone();
+        Self { since: now, identity, suite: taken_over.suite, route: installation.route, rekey_key }
     }
 }
 
@@ -161,7 +162,11 @@ impl Registry {
     /// Finds what is kept for associations that replace others.
     pub fn ancestors(self: &Arc<Self>) -> AncestorLookup {
         let registry = self.clone();
-        Box::new(move |id| registry.find(id).map(|entry| entry.ancestor))
+        Box::new(move |id| {
+            let inner = registry.lock();
+            let Entry { rekey_key, identity, route, .. } = inner.entries.get(&id)?;
+            Some(Ancestor { key: rekey_key.clone(), identity: identity.clone(), route: *route })
+        })
     }
 
     /// At most `limit` associations behind `after`, by id, and how many there are altogether.
@@ -176,7 +181,6 @@ impl Registry {
 #[cfg(test)]
 mod tests {
     use xdtls_proto::policy::{PeerPattern, Policy, Rule};
-    use xdtls_proto::rekey::RekeyKey;
 
     use super::*;
 
@@ -189,11 +193,10 @@ mod tests {
     }
 
     fn add(registry: &Registry, number: u32, identity: &PeerIdentity) {
-        let suite = CipherSuite::ALL[0];
-        let key = RekeyKey::derive(suite, &[0; 48], &[0; 32], &[0; 32]);
-        let ancestor = Ancestor { key, identity: identity.digest(), route: 0 };
         let identity = Arc::new(identity.clone());
-        let entry = Entry { since: Instant::now(), identity, suite, ancestor };
+        let suite = CipherSuite::ALL[0];
+        let rekey_key = RekeyKey::derive(suite, &[0; 48], &[0; 32], &[0; 32]);
+        let entry = Entry { since: Instant::now(), identity, suite, route: 0, rekey_key };
         assert_eq!(registry.insert(id(number), entry, 0), None);
     }
 

@@ -185,6 +185,8 @@ fn changes(running: &Config, config: &Config) -> Vec<String> {
         limits.handshake_burst_per_source = "limits.handshake_burst_per_source",
         limits.handshake_deadline = "limits.handshake_deadline",
         limits.idle_timeout = "limits.idle_timeout",
+        limits.sessions.sessions = "limits.sessions",
+        limits.sessions.lifetime = "limits.session_lifetime",
         limits.rekey.records = "limits.rekey_after_records",
         limits.rekey.bytes = "limits.rekey_after_bytes",
         limits.rekey.time = "limits.rekey_after_time",
@@ -219,6 +221,7 @@ mod tests {
         use crate::access::AccessRules;
         use crate::config::{Admin, Clients, Forward, Gateway, Limits, Metrics, Process};
         use crate::datapath::options::DatapathOptions;
+        use crate::handshake::SessionLimits;
         use xdtls_proto::rekey::RekeyLimits;
         let Config {
             gateway,
@@ -262,6 +265,7 @@ mod tests {
             handshake_burst_per_source: _,
             handshake_deadline: _,
             idle_timeout: _,
+            sessions: SessionLimits { sessions: _, lifetime: _ },
             rekey: RekeyLimits { records: _, bytes: _, time: _ },
             flow_idle_timeout: _,
             backend_flows: _,

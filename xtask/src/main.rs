@@ -5,6 +5,8 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::Parser;
 
+mod apt;
+mod become_program;
 mod bench;
 mod bpf;
 mod bpf_budget;
@@ -16,6 +18,8 @@ mod demo;
 mod docs;
 mod flood;
 mod fuzz;
+mod lab_parts;
+mod nic;
 mod rust_src;
 mod setup;
 mod soak;
@@ -54,6 +58,34 @@ enum Xtask {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
     },
+    /// Start a gateway on an interface, in the background; `--help` tells all about it
+    #[command(disable_help_flag = true)]
+    Load {
+        /// Arguments of `load`
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
+    /// End the gateway that `load` has started; the interface is as it was
+    #[command(disable_help_flag = true)]
+    Unload {
+        /// Arguments of `unload`
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
+    /// Send packets at a gateway and account for each of them; `--help` tells all about it
+    #[command(disable_help_flag = true)]
+    Pktgen {
+        /// Arguments of the generators
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
+    /// Try everything on emulated network cards with their real drivers, under QEMU
+    #[command(disable_help_flag = true)]
+    Lab {
+        /// Arguments of the lab
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
     /// Let libFuzzer look for inputs that break a promise
     Fuzz(fuzz::Options),
     /// Let traffic, churn and faults run together for minutes; `--help` tells all about it
@@ -88,6 +120,10 @@ fn run(command: Xtask) -> Result<ExitCode> {
         Xtask::Bench { what } => bench::run(&what)?,
         Xtask::Flood { args } => flood::run(&args)?,
         Xtask::Soak { args } => soak::run(&args)?,
+        Xtask::Load { args } => nic::run("load", &args)?,
+        Xtask::Unload { args } => nic::run("unload", &args)?,
+        Xtask::Pktgen { args } => nic::run("pktgen", &args)?,
+        Xtask::Lab { args } => nic::lab(&args)?,
         Xtask::Ci => return ci::run(),
     }
     Ok(ExitCode::SUCCESS)

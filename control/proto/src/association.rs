@@ -197,8 +197,6 @@ pub(crate) struct Association {
     rekey_at: Instant,
     /// The deadline for which the shard's queue holds an entry.
     pub(crate) scheduled: Option<Instant>,
-    /// When the last "no renegotiation" was sent.
-    pub(crate) warned_at: Option<Instant>,
     pub(crate) traffic: Traffic,
 }
 
@@ -227,7 +225,6 @@ impl Association {
             ends_at: (role == Role::Server).then_some(now + UNHEARD_AFTER),
             rekey_at,
             scheduled: None,
-            warned_at: None,
             traffic: Traffic::default(),
         }
     }

@@ -7,7 +7,7 @@
 use std::net::IpAddr;
 use std::time::Instant;
 
-use ring::digest;
+use xdtls_common::id::{LocalId, PeerId};
 use zeroize::Zeroizing;
 
 use crate::failure::Failure;
@@ -53,11 +53,13 @@ pub trait AcceptEngine {
     type Engine: Engine;
 
     /// Starts with the record of a ClientHello whose cookie has been judged good, and whose rekey
-    /// token has, if it carries one: the ServerHello repeats it. `max_datagram` is the largest
-    /// datagram, in bytes without prefix, that the engine may write.
+    /// token has, if it carries one: the ServerHello repeats it, and says that the association will
+    /// be `local` here. `max_datagram` is the largest datagram, in bytes without prefix, that the
+    /// engine may write.
     fn accept(
         &self,
         now: Instant,
+        local: LocalId,
         client_hello: &[u8],
         max_datagram: usize,
     ) -> Result<Self::Engine, Failure>;
@@ -93,6 +95,10 @@ pub struct Finished {
     /// Whether the ServerHello repeats the ClientHello's rekey token: this association is to replace
     /// another.
     pub replaces: bool,
+    /// What the server calls the association, by its ServerHello; a client knows.
+    pub answerer: Option<PeerId>,
+    /// Whether it continues an earlier session.
+    pub resumed: bool,
     /// Who the peer has proved to be.
     pub identity: PeerIdentity,
 }
@@ -130,30 +136,6 @@ pub struct CertificateId {
     pub serial: Vec<u8>,
 }
 
-/// A digest by which identities are compared: the first half of a SHA-256.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct IdentityDigest([u8; 16]);
-
-impl PeerIdentity {
-    /// What stands for this identity where only another is compared with it.
-    pub fn digest(&self) -> IdentityDigest {
-        let mut context = digest::Context::new(&digest::SHA256);
-        context.update(&self.spki_sha256);
-        let addresses: Vec<_> = self.addresses.iter().map(IpAddr::to_string).collect();
-        let psk: Vec<_> = self.psk.iter().cloned().collect();
-        for list in [&self.names, &self.uris, &self.emails, &addresses, &psk] {
-            context.update(&(list.len() as u64).to_be_bytes());
-            for text in list {
-                context.update(&(text.len() as u64).to_be_bytes());
-                context.update(text.as_bytes());
-            }
-        }
-        let mut half = [0; 16];
-        half.copy_from_slice(&context.finish().as_ref()[..16]);
-        IdentityDigest(half)
-    }
-}
-
 impl std::fmt::Display for PeerIdentity {
     /// What people call the peer; for logs.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -164,25 +146,5 @@ impl std::fmt::Display for PeerIdentity {
             (None, Some(names)) => f.write_str(&names.join(", ")),
             (None, None) => f.write_str("a certificate without a name"),
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_digest_tells_identities_apart() {
-        let digest = |names: &[&str], spki: u8| {
-            let names = names.iter().map(|name| (*name).to_owned()).collect();
-            PeerIdentity { names, spki_sha256: [spki; 32], ..PeerIdentity::default() }.digest()
-        };
-        assert_eq!(digest(&["a", "b"], 1), digest(&["a", "b"], 1));
-        for (names, spki) in [(&["a", "b"][..], 2), (&["ab"], 1), (&["a"], 1), (&["b", "a"], 1)] {
-            assert_ne!(digest(names, spki), digest(&["a", "b"], 1), "{names:?} {spki}");
-        }
-        let uri = PeerIdentity { uris: vec!["a".to_owned()], ..PeerIdentity::default() };
-        let psk = PeerIdentity { psk: Some("a".to_owned()), ..PeerIdentity::default() };
-        assert_ne!(uri.digest(), psk.digest(), "one text as another kind of name");
     }
 }

@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 use std::time::Instant;
 
 use xdtls_common::DropReason;
+use xdtls_common::id::PeerId;
 use xdtls_common::record::{HEADER_LEN, RecordHeader, content_type, records};
 
 use crate::engine::{Engine, PeerIdentity, Progress};
@@ -56,6 +57,10 @@ pub struct TakenOver {
     pub extension: bool,
     /// Whether both hellos carry the same rekey token.
     pub replaces: bool,
+    /// What the server calls the association, as Finished vouches for it; a client knows.
+    pub answerer: Option<PeerId>,
+    /// Whether it continues an earlier session.
+    pub resumed: bool,
     /// Shows that an association which is to replace this one belongs to the same two ends.
     pub rekey_key: RekeyKey,
     /// Who the peer is.
@@ -220,6 +225,8 @@ impl<E: Engine> Exchange<E> {
             held: self.held,
             extension: finished.extension,
             replaces: finished.replaces,
+            answerer: finished.answerer,
+            resumed: finished.resumed,
             rekey_key,
             identity: finished.identity,
             client_random: finished.client_random,

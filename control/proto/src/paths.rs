@@ -180,7 +180,8 @@ impl Paths {
         let challenges = new.challenges.as_mut()?;
         *challenges.cookies.get_mut(challenges.sent)? = cookie;
         challenges.sent += 1;
-        challenges.next = now + CHALLENGE_EVERY;
+        // Timers come up somewhat late, which is not to add up.
+        challenges.next = (challenges.next + CHALLENGE_EVERY).max(now);
         Some(new.endpoint)
     }
 

@@ -13,6 +13,7 @@
 //! which is checked too.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use ring::hmac;
@@ -20,7 +21,7 @@ use xdtls_common::extension::TOKEN_LEN;
 use xdtls_common::id::{LocalId, PeerId};
 use zeroize::ZeroizeOnDrop;
 
-use crate::engine::IdentityDigest;
+use crate::engine::PeerIdentity;
 use crate::handshakes::Installation;
 use crate::prf::{MASTER_SECRET_LEN, RANDOM_LEN, prf};
 use crate::suite::CipherSuite;
@@ -109,7 +110,7 @@ pub struct Ancestor {
     /// Its key.
     pub key: RekeyKey,
     /// Who its peer has proved to be.
-    pub identity: IdentityDigest,
+    pub identity: Arc<PeerIdentity>,
     /// The backend that it leads to.
     pub route: u16,
 }
@@ -118,8 +119,8 @@ impl Ancestor {
     /// What to keep of an association that is on its way to its worker.
     pub fn of(installation: &Installation) -> Self {
         let taken_over = &installation.taken_over;
-        let (key, identity) = (taken_over.rekey_key.clone(), taken_over.identity.digest());
-        Self { key, identity, route: installation.route }
+        let identity = Arc::new(taken_over.identity.clone());
+        Self { key: taken_over.rekey_key.clone(), identity, route: installation.route }
     }
 }
 

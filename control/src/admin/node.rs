@@ -31,6 +31,8 @@ pub struct Bounds {
     pub half_open: u32,
     /// Backend flows, where there are backends.
     pub backend_flows: Option<u32>,
+    /// Sessions that can be continued, where any are kept.
+    pub sessions: Option<u32>,
 }
 
 /// The backends of a node and how they are doing.
@@ -86,6 +88,7 @@ impl Node {
             limit("associations", totals.associations, bounds.associations),
             limit("half_open", totals.half_open, bounds.half_open),
             bounds.backend_flows.and_then(|bound| limit("backend_flows", flows, bound)),
+            bounds.sessions.and_then(|bound| limit("sessions", totals.sessions, bound)),
         ];
         let fast_path = self.handle.fast_path();
         let interface = fast_path.map(|view| view.link.status());
@@ -205,7 +208,7 @@ impl Node {
     }
 
     fn describe(&self, id: LocalId, entry: &Entry, view: &AssociationView) -> Association {
-        let backend = self.backends.named.get(usize::from(entry.ancestor.route));
+        let backend = self.backends.named.get(usize::from(entry.route));
         Association::new(id, entry, view, backend.map(|(name, _)| name.as_str()))
     }
 }

@@ -98,6 +98,7 @@ fn after_help() -> String {
 
 /// What the program does.
 #[derive(Clone, Debug, Subcommand)]
+#[allow(clippy::large_enum_variant, reason = "there is one, which is read once")]
 pub enum Command {
     /// End DTLS associations and forward their datagrams to backends
     Gateway(Gateway),

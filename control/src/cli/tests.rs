@@ -64,6 +64,11 @@ fn help_of_associations_list() {
 }
 
 #[test]
+fn help_of_peer() {
+    assert_snapshot!(help("xdtls peer --help"));
+}
+
+#[test]
 fn help_of_drops() {
     assert_snapshot!(help("xdtls drops --help"));
 }

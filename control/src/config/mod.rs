@@ -20,6 +20,7 @@ mod value;
 
 use crate::access::AccessRules;
 use crate::datapath::options::DatapathOptions;
+use crate::handshake::SessionLimits;
 pub use error::{ConfigError, ConfigErrors, Problem};
 use xdtls_common::front::FrontLimits;
 pub use xdtls_proto::name_pattern::{NamePattern, NamePatternError};
@@ -176,6 +177,10 @@ pub struct Limits {
     /// Time without datagrams after which an association ends: up to 168h. Default: `None`, never
     /// (`0s` in the file).
     pub idle_timeout: Option<Duration>,
+    /// `sessions`, `session_lifetime`: sessions that clients may continue, which spares both ends the
+    /// costly part of a handshake: 0, which is none, to 1000000, each for 1s to 24h.
+    /// Default: 4096, 1h.
+    pub sessions: SessionLimits,
     /// `rekey_after_records`, `rekey_after_bytes`, `rekey_after_time`: when clients are asked to
     /// replace an association by one with new keys: after 256 to 16777216 records of one direction,
     /// 1 MiB to 256 GiB of plaintext, 1m to 168h. Default: 8388608 records, 64 GiB, 4h.
@@ -203,6 +208,7 @@ impl Default for Limits {
             handshake_burst_per_source: 200,
             handshake_deadline: Duration::from_secs(15),
             idle_timeout: None,
+            sessions: SessionLimits { sessions: 4096, lifetime: Duration::from_secs(3600) },
             rekey: RekeyLimits::default(),
             flow_idle_timeout: Duration::from_secs(120),
             backend_flows: 65_536,

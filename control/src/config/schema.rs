@@ -24,6 +24,7 @@ use super::{
 };
 use crate::access::{AccessRules, parse_prefix};
 use crate::datapath::options::{Datapath, DatapathOptions, Transmit};
+use crate::handshake::SessionLimits;
 use xdtls_common::front::FrontLimits;
 
 const THREADS_MAX: usize = 256;
@@ -32,6 +33,9 @@ const BACKEND_FLOWS: RangeInclusive<u32> = 1..=1 << 20;
 const HELLOS_PER_SECOND: RangeInclusive<u32> = 0..=10_000_000;
 const HANDSHAKE_DEADLINE: RangeInclusive<Duration> =
     Duration::from_secs(1)..=Duration::from_secs(600);
+const SESSIONS: RangeInclusive<u32> = 0..=1_000_000;
+const SESSION_LIFETIME: RangeInclusive<Duration> =
+    Duration::from_secs(1)..=Duration::from_secs(24 * 3600);
 const DRAIN: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(3600);
 const IDLE_TIMEOUT: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(7 * 24 * 3600);
 /// What IPv6 demands of every link (RFC 8200, section 5).
@@ -170,6 +174,7 @@ fn limits(mut table: Section<'_>) -> Limits {
             default.handshake_deadline,
         ),
         idle_timeout: Some(idle).filter(|idle| *idle != never),
+        sessions: session_limits(&mut table, default.sessions),
         rekey: rekey_limits(&mut table, default.rekey),
         flow_idle_timeout: table.duration(
             "flow_idle_timeout",
@@ -182,6 +187,13 @@ fn limits(mut table: Section<'_>) -> Limits {
     };
     table.finish();
     limits
+}
+
+fn session_limits(table: &mut Section<'_>, default: SessionLimits) -> SessionLimits {
+    SessionLimits {
+        sessions: table.integer("sessions", SESSIONS, default.sessions),
+        lifetime: table.duration("session_lifetime", SESSION_LIFETIME, default.lifetime),
+    }
 }
 
 fn rekey_limits(table: &mut Section<'_>, default: RekeyLimits) -> RekeyLimits {

@@ -12,6 +12,7 @@ use openssl::ssl::{
 };
 use openssl::x509::verify::X509CheckFlags;
 use thiserror::Error;
+use xdtls_common::id::LocalId;
 use xdtls_proto::engine::{AcceptEngine, ConnectEngine};
 use xdtls_proto::failure::Failure;
 use xdtls_proto::rekey::Replaces;
@@ -19,10 +20,11 @@ use xdtls_proto::rekey::Replaces;
 use super::choice::{self, ByName};
 use super::credentials::{Identity, Loaded};
 use super::engine::OpensslEngine;
-use super::extension;
 use super::key::KeyError;
 use super::psk::{self, PskTable};
+use super::sessions::{LastSession, SessionLimits};
 use super::trust::Trust;
+use super::{extension, ffi};
 
 /// The cheapest to seal and open comes first; the server's order decides.
 const CERTIFICATE_CIPHERS: [&str; 6] = [
@@ -85,6 +87,8 @@ pub struct AcceptorOptions<'a> {
     pub psk: Option<Arc<PskTable>>,
     /// Whether a pre-shared key may do alone, without a key exchange.
     pub allow_no_forward_secrecy: bool,
+    /// Which sessions it lets clients continue.
+    pub sessions: SessionLimits,
 }
 
 /// Answers handshakes. Clones share one context.
@@ -128,6 +132,11 @@ impl OpensslAcceptor {
         by_name.install(&mut context, options.require_server_name);
         Ok(Self { context: context.build() })
     }
+
+    /// How many sessions can be continued now.
+    pub fn sessions(&self) -> usize {
+        ffi::sessions(&self.context)
+    }
 }
 
 /// A server's context that shows nothing yet.
@@ -154,6 +163,7 @@ fn believing(
         context.set_client_ca_list(trust.subjects()?);
     }
     context.set_verify(SslVerifyMode::PEER | SslVerifyMode::FAIL_IF_NO_PEER_CERT);
+    options.sessions.install(&mut context)?;
     // The cookie has been judged before OpenSSL sees its ClientHello, and no other gets here.
     context.set_cookie_verify_cb(|_, _| true);
     context.set_cookie_generate_cb(|_, _| Err(ErrorStack::get()));
@@ -171,10 +181,11 @@ impl AcceptEngine for OpensslAcceptor {
     fn accept(
         &self,
         _now: Instant,
+        local: LocalId,
         client_hello: &[u8],
         max_datagram: usize,
     ) -> Result<OpensslEngine, Failure> {
-        OpensslEngine::accept(&self.context, client_hello, max_datagram)
+        OpensslEngine::accept(&self.context, local, client_hello, max_datagram)
     }
 }
 
@@ -184,6 +195,7 @@ pub struct OpensslConnector {
     context: SslContext,
     /// What ClientHello asks for: a DNS name only (RFC 6066 §3).
     asked_name: Option<String>,
+    last_session: LastSession,
 }
 
 impl OpensslConnector {
@@ -222,7 +234,7 @@ impl OpensslConnector {
         context.set_cert_store(trust.store()?);
         context.set_verify(SslVerifyMode::PEER);
         let asked_name = require_name(&mut context, server_name)?;
-        Ok(Self { context: context.build(), asked_name })
+        Ok(Self { context: context.build(), asked_name, last_session: LastSession::default() })
     }
 
     /// Shows a pre-shared key, which the server has to have, too. `server_name` is only asked for.
@@ -242,7 +254,7 @@ impl OpensslConnector {
         context.set_verify(SslVerifyMode::PEER);
         let asked_name = is_dns_name(server_name).then(|| server_name.to_owned());
         let asked_name = asked_name.filter(|name| name.parse::<IpAddr>().is_err());
-        Ok(Self { context: context.build(), asked_name })
+        Ok(Self { context: context.build(), asked_name, last_session: LastSession::default() })
     }
 }
 
@@ -255,7 +267,9 @@ impl ConnectEngine for OpensslConnector {
         max_datagram: usize,
         replaces: Option<&Replaces>,
     ) -> Result<OpensslEngine, Failure> {
-        OpensslEngine::connect(&self.context, self.asked_name.as_deref(), max_datagram, replaces)
+        let name = self.asked_name.as_deref();
+        let (context, last_session) = (&self.context, self.last_session.clone());
+        OpensslEngine::connect(context, name, max_datagram, replaces, last_session)
     }
 }
 

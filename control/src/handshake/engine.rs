@@ -3,10 +3,11 @@
 use std::time::Instant;
 
 use openssl::error::{Error, ErrorStack};
-use openssl::ssl::{ErrorCode, Ssl, SslContextRef, SslRef, SslStream};
+use openssl::ssl::{ErrorCode, ShutdownState, Ssl, SslContextRef, SslRef, SslStream};
 use openssl::x509::X509VerifyResult;
 use xdtls_common::client_hello::ClientHello;
 use xdtls_common::cursor::SliceCursor;
+use xdtls_common::id::LocalId;
 use xdtls_common::record::RecordHeader;
 use xdtls_proto::engine::{Engine, Finished, Progress};
 use xdtls_proto::failure::FailureClass::{Authentication, Internal, NothingInCommon, Protocol};
@@ -16,6 +17,7 @@ use xdtls_proto::suite::CipherSuite;
 use zeroize::Zeroizing;
 
 use super::datagrams::Datagrams;
+use super::sessions::{LastSession, Offer};
 use super::{extension, ffi, peer};
 
 /// OpenSSL 3.0 writes datagrams that are longer than the MTU it was told by up to this many bytes.
@@ -29,12 +31,15 @@ const MIN_PROTECTED_FRAGMENT: u16 = 8 + 16;
 pub struct OpensslEngine {
     stream: SslStream<Datagrams>,
     progress: Progress,
+    /// What a client has to do with earlier and later sessions.
+    offer: Option<Offer>,
 }
 
 impl OpensslEngine {
     /// Answers. `client_hello` is the record of a ClientHello whose cookie is good.
     pub(super) fn accept(
         context: &SslContextRef,
+        local: LocalId,
         client_hello: &[u8],
         max_datagram: usize,
     ) -> Result<Self, Failure> {
@@ -48,7 +53,8 @@ impl OpensslEngine {
         }
         let mut ssl = new_ssl(context, max_datagram)?;
         ssl.set_accept_state();
-        let mut engine = Self::new(ssl)?;
+        extension::name(&mut ssl, local).map_err(|errors| internal(&errors))?;
+        let mut engine = Self::new(ssl, None)?;
         engine.stream.get_mut().push(client_hello);
         // A plain accept cannot start behind a HelloVerifyRequest that somebody else has sent.
         ffi::listen(&mut engine.stream).map_err(|errors| {
@@ -65,24 +71,27 @@ impl OpensslEngine {
         server_name: Option<&str>,
         max_datagram: usize,
         replaces: Option<&Replaces>,
+        last_session: LastSession,
     ) -> Result<Self, Failure> {
         let mut ssl = new_ssl(context, max_datagram)?;
         ssl.set_connect_state();
-        if let Some(replaces) = replaces {
-            extension::replace(&mut ssl, replaces).map_err(|errors| internal(&errors))?;
-        }
+        let offer = match replaces {
+            Some(what) => extension::replace(&mut ssl, what).map(|()| last_session.offer_none()),
+            None => last_session.offer(&mut ssl),
+        };
+        let offer = offer.map_err(|errors| internal(&errors))?;
         if let Some(name) = server_name {
             ssl.set_hostname(name).map_err(|errors| internal(&errors))?;
         }
-        let mut engine = Self::new(ssl)?;
+        let mut engine = Self::new(ssl, Some(offer))?;
         engine.drive();
         Ok(engine)
     }
 
-    fn new(ssl: Ssl) -> Result<Self, Failure> {
+    fn new(ssl: Ssl, offer: Option<Offer>) -> Result<Self, Failure> {
         let stream =
             SslStream::new(ssl, Datagrams::default()).map_err(|errors| internal(&errors))?;
-        Ok(Self { stream, progress: Progress::Pending })
+        Ok(Self { stream, progress: Progress::Pending, offer })
     }
 
     /// Lets OpenSSL read what is there and go as far as it can.
@@ -161,11 +170,17 @@ impl Engine for OpensslEngine {
         self.progress.clone()
     }
 
-    fn finish(self) -> Result<Finished, Failure> {
+    fn finish(mut self) -> Result<Finished, Failure> {
         if self.progress != Progress::Complete {
             return Err(Internal.because("the handshake is not complete"));
         }
-        finished(self.stream.ssl())
+        let finished = finished(self.stream.ssl())?;
+        // OpenSSL forgets the session of an object that is freed before it was shut down.
+        self.stream.set_shutdown(ShutdownState::SENT | ShutdownState::RECEIVED);
+        if let Some(offer) = self.offer {
+            offer.keep(self.stream.ssl());
+        }
+        Ok(finished)
     }
 }
 
@@ -212,6 +227,8 @@ fn finished(ssl: &SslRef) -> Result<Finished, Failure> {
         server_random,
         extension,
         replaces,
+        answerer: extension::answerer(ssl),
+        resumed: ssl.session_reused(),
         identity,
     })
 }

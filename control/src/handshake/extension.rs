@@ -6,6 +6,7 @@ use openssl::error::ErrorStack;
 use openssl::ex_data::Index;
 use openssl::ssl::{ExtensionContext, Ssl, SslContextBuilder, SslRef};
 use xdtls_common::extension::{EXTENSION_TYPE, TOKEN_LEN, VERSION, XdtlsExtension};
+use xdtls_common::id::{LocalId, PeerId};
 use xdtls_proto::rekey::Replaces;
 
 type Stored<T> = LazyLock<Result<Index<Ssl, T>, ErrorStack>>;
@@ -13,12 +14,15 @@ type Stored<T> = LazyLock<Result<Index<Ssl, T>, ErrorStack>>;
 /// What an object's peer has sent, if it is of a version that we know.
 static PEER_SENT: Stored<XdtlsExtension> = LazyLock::new(Ssl::new_ex_index);
 
+/// What an object that answers calls its association.
+static LOCAL: Stored<LocalId> = LazyLock::new(Ssl::new_ex_index);
+
 /// What an object that opens is to replace.
 static REPLACES: Stored<Replaces> = LazyLock::new(Ssl::new_ex_index);
 
 /// Makes every handshake of this context negotiate the extension.
 pub(super) fn install(context: &mut SslContextBuilder) -> Result<(), ErrorStack> {
-    let (peer_sent, replaces) = (PEER_SENT.clone()?, REPLACES.clone()?);
+    let (peer_sent, replaces, local) = (PEER_SENT.clone()?, REPLACES.clone()?, LOCAL.clone()?);
     let messages = ExtensionContext::CLIENT_HELLO | ExtensionContext::TLS1_2_SERVER_HELLO;
     context.add_custom_ext(
         EXTENSION_TYPE,
@@ -30,7 +34,8 @@ pub(super) fn install(context: &mut SslContextBuilder) -> Result<(), ErrorStack>
                 (true, Some(sent)) => sent.rekey_token,
                 (false, _) => token(ssl, replaces),
             };
-            Ok(Some(body(&XdtlsExtension { version: VERSION, rekey_token })))
+            let answerer = ssl.ex_data(local).and_then(|local| PeerId::new(local.value()));
+            Ok(Some(body(&XdtlsExtension { version: VERSION, rekey_token, answerer })))
         },
         move |ssl, _, body, _| {
             // The number is for private use: what we cannot read is somebody else's, and ignored.
@@ -42,6 +47,12 @@ pub(super) fn install(context: &mut SslContextBuilder) -> Result<(), ErrorStack>
             Ok(())
         },
     )
+}
+
+/// Lets the ServerHello of an object say what its association is called.
+pub(super) fn name(ssl: &mut SslRef, local: LocalId) -> Result<(), ErrorStack> {
+    ssl.set_ex_data(LOCAL.clone()?, local);
+    Ok(())
 }
 
 /// Lets the ClientHello of an object ask for the place of another association.
@@ -71,6 +82,11 @@ fn body(extension: &XdtlsExtension) -> Vec<u8> {
 /// What the peer has sent, and so both sides: we always offer the extension, and always answer it.
 fn sent_by_peer(ssl: &SslRef) -> Option<XdtlsExtension> {
     ssl.ex_data(PEER_SENT.clone().ok()?).copied()
+}
+
+/// What the server calls the association, if it says so.
+pub(super) fn answerer(ssl: &SslRef) -> Option<PeerId> {
+    sent_by_peer(ssl)?.answerer.filter(|_| !ssl.is_server())
 }
 
 /// Whether both sides sent the extension.

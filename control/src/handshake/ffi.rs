@@ -10,7 +10,7 @@ use std::time::Duration;
 use foreign_types::ForeignTypeRef;
 use openssl::error::ErrorStack;
 use openssl::pkey::{PKeyRef, Private};
-use openssl::ssl::{SslContextBuilder, SslRef, SslStream};
+use openssl::ssl::{SslContextBuilder, SslContextRef, SslRef, SslSessionRef, SslStream};
 use openssl::stack::StackRef;
 use openssl::x509::store::X509StoreBuilder;
 use openssl::x509::{X509, X509CrlRef, X509Ref};
@@ -26,6 +26,9 @@ const DTLS_CTRL_GET_TIMEOUT: c_int = 73;
 
 /// `DTLS_CTRL_HANDLE_TIMEOUT` of `openssl/ssl.h`.
 const DTLS_CTRL_HANDLE_TIMEOUT: c_int = 74;
+
+/// `SSL_CTRL_SESS_NUMBER` of `openssl/ssl.h`.
+const SSL_CTRL_SESS_NUMBER: c_int = 20;
 
 /// What the first retransmission of a flight waits for.
 const INITIAL_TIMEOUT_US: c_uint = 400_000;
@@ -59,6 +62,7 @@ type TimerCallback = extern "C" fn(*mut SSL, c_uint) -> c_uint;
 type CertificateCallback = extern "C" fn(*mut SSL, *mut c_void) -> c_int;
 
 unsafe extern "C" {
+    fn SSL_CTX_set_timeout(context: *mut SSL_CTX, seconds: c_long) -> c_long;
     fn DTLSv1_listen(ssl: *mut SSL, peer: *mut BioAddr) -> c_int;
     fn DTLS_set_timer_cb(ssl: *mut SSL, callback: TimerCallback);
     fn BIO_ADDR_new() -> *mut BioAddr;
@@ -137,6 +141,27 @@ pub(super) fn handle_timeout<S>(stream: &mut SslStream<S>) -> Result<(), ErrorSt
     // SAFETY: the exclusive borrow of the stream covers the object and the BIO that it writes.
     let outcome = unsafe { SSL_ctrl(ssl, DTLS_CTRL_HANDLE_TIMEOUT, 0, ptr::null_mut()) };
     if outcome >= 0 { Ok(()) } else { Err(ErrorStack::get()) }
+}
+
+/// Lets sessions be continued for so long.
+pub(super) fn set_session_lifetime(context: &mut SslContextBuilder, lifetime: Duration) {
+    let seconds = lifetime.as_secs().try_into().unwrap_or(c_long::MAX);
+    // SAFETY: the context is alive and this only writes one number of it.
+    unsafe { SSL_CTX_set_timeout(context.as_ptr(), seconds) };
+}
+
+/// How many sessions a context keeps.
+pub(super) fn sessions(context: &SslContextRef) -> usize {
+    // SAFETY: this control only reads the context.
+    let count = unsafe { SSL_CTX_ctrl(context.as_ptr(), SSL_CTRL_SESS_NUMBER, 0, ptr::null_mut()) };
+    usize::try_from(count).unwrap_or(0)
+}
+
+/// Lets an object that opens ask to continue a session.
+pub(super) fn offer_session(ssl: &mut SslRef, session: &SslSessionRef) -> Result<(), ErrorStack> {
+    // SAFETY: a connector's sessions come from objects of its own context, and no other object is
+    // offered them.
+    unsafe { ssl.set_session(session) }
 }
 
 /// Whether both sides negotiated the extended master secret (RFC 7627).

@@ -14,6 +14,7 @@ mod ffi;
 mod key;
 mod peer;
 mod psk;
+mod sessions;
 mod trust;
 
 pub(crate) use choice::{chosen_by_default, chosen_for};
@@ -24,5 +25,6 @@ pub use engine::OpensslEngine;
 pub use key::KeyError;
 pub(crate) use peer::names_of;
 pub use psk::{PskError, PskFault, PskTable};
+pub use sessions::SessionLimits;
 pub(crate) use trust::words;
 pub use trust::{CrlError, Trust, authority_keys};

@@ -278,7 +278,9 @@ impl<I: Inside> Worker<I> {
                     let _ = answer.send(views);
                 }
                 ToWorker::Close(id, answer) => {
-                    let _ = answer.send(self.close(now, id, CloseCause::Operator));
+                    // What has taken its place is the same to the operator.
+                    let newest = self.parts.shard.newest(id);
+                    let _ = answer.send(self.close(now, newest, CloseCause::Operator));
                 }
                 ToWorker::Supersede(id) => {
                     self.close(now, id, CloseCause::Superseded);
@@ -314,7 +316,9 @@ impl<I: Inside> Worker<I> {
 
     /// Closes an association; `false` if there is none.
     fn close(&mut self, now: Instant, id: LocalId, cause: CloseCause) -> bool {
-        let known = self.parts.shard.look(now, id).is_some();
+        let shard = &mut self.parts.shard;
+        let known = shard.look(now, id).is_some();
+        let id = if cause == CloseCause::Operator { shard.newest(id) } else { id };
         if known {
             self.with_output(now, |shard, _, out| shard.close(now, id, cause, out));
         }

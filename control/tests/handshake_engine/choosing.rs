@@ -17,7 +17,7 @@ use crate::pki::{Authority, KeyType, Usage};
 
 const DOMAINS: [&str; 3] = ["one.example", "two.example", "*.three.example"];
 
-/// Three domains with two keys each, in an order in which the default is not alike.
+/// Three domains with two keys each.
 fn six(authority: &Authority) -> Vec<Identity> {
     let issue = |name: &str, key_type| authority.issue(&[name, name], key_type, Usage::Server);
     let both = |name: &&str| [issue(name, KeyType::Ecdsa), issue(name, KeyType::Rsa)];

@@ -10,7 +10,7 @@ use xdtls_proto::failure::{Failure, FailureClass};
 
 use crate::World;
 use crate::foreign;
-use crate::pair::{MAX_DATAGRAM, Pair, To};
+use crate::pair::{MAX_DATAGRAM, Pair, To, local};
 use crate::pki::{Authority, KeyType, Usage};
 
 /// `SSL_OP_NO_EXTENDED_MASTER_SECRET`, which the `openssl` crate does not name.
@@ -143,7 +143,7 @@ fn only_a_second_client_hello_makes_an_engine() {
     let world = World::new(KeyType::Ecdsa);
     let mut hello = world.connect().poll_transmit().unwrap();
     let accept = |record: &[u8], max_datagram| {
-        let engine = world.acceptor().accept(Instant::now(), record, max_datagram);
+        let engine = world.acceptor().accept(Instant::now(), local(), record, max_datagram);
         engine.map(|_| ()).unwrap_err().reason
     };
     let message_seq_0 = "a ClientHello with a cookie has message_seq 1";

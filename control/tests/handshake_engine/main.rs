@@ -15,6 +15,7 @@ mod overlay;
 mod pair;
 mod pki;
 mod psk;
+mod resumption;
 mod revocation;
 mod takeover;
 

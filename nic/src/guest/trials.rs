@@ -1,5 +1,6 @@
 //! The trials, in their order. Each says what it has seen, or fails.
 
+use std::collections::BTreeMap;
 use std::thread::sleep;
 use std::time::Instant;
 
@@ -130,7 +131,7 @@ fn check_steering(status: &Value) -> Result<()> {
 }
 
 /// A loss must have been counted by somebody.
-fn explain(status: &Value, before: &std::collections::BTreeMap<String, u64>) -> Result<()> {
+fn explain(status: &Value, before: &BTreeMap<String, u64>) -> Result<()> {
     let wire = wire::lost()?;
     let on_wire = wire.iter().any(|(name, count)| before.get(name) != Some(count));
     let dropped = status["drops"].as_object().is_some_and(|drops| !drops.is_empty());
@@ -142,7 +143,7 @@ fn explain(status: &Value, before: &std::collections::BTreeMap<String, u64>) -> 
 /// Runs `pktgen` in the world; what the wire has lost joins the sum.
 fn run_pktgen(lab: &Lab, profile: &str, count: u64, more: &[&str]) -> Result<pktgen::Report> {
     lab.stage.wait_for_carriers()?;
-    let before = wire::lost()?;
+    let (before, missed_before) = (wire::lost()?, missed(lab)?);
     let mut command = lab.stage.own(&lab.stage.world)?;
     command.args(["pktgen", "--json", "--interface", CARDS[0], "--target", GATEWAY]);
     command.args(["--profile", profile, "--count", &count.to_string(), "--state"]);
@@ -156,9 +157,17 @@ fn run_pktgen(lab: &Lab, profile: &str, count: u64, more: &[&str]) -> Result<pkt
         .with_context(|| format!("pktgen: {}", String::from_utf8_lossy(&output.stderr).trim()))?;
     let mut report: pktgen::Report = serde_json::from_str(line).context("pktgen's report")?;
     report.account.lose("wire", &before, &wire::lost()?);
+    let silent = |count| BTreeMap::from([("no descriptor, not counted by QEMU".to_owned(), count)]);
+    report.account.lose("card", &silent(missed_before), &silent(missed(lab)?));
     // Its program on the card is gone by now, which may have reset the card.
     lab.stage.wait_for_carriers()?;
     Ok(report)
+}
+
+/// What the gateway's card has missed without counting it.
+fn missed(lab: &Lab) -> Result<u64> {
+    let delivered = wire::counters()?.get("far.tx.packets").copied();
+    lab.stage.missed_in_silence(lab.driver, delivered.context("the wire counts no packets")?)
 }
 
 fn told(report: &pktgen::Report) -> Result<String> {

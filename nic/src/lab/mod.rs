@@ -26,6 +26,8 @@ use machine::Parts;
 use report::{DriverReport, Report};
 use wire::Wire;
 
+use crate::load::beside_build;
+
 /// Boots a Debian kernel with two network cards under QEMU and tries xdtls on them.
 #[derive(Args, Clone, Debug)]
 pub struct Options {
@@ -35,9 +37,9 @@ pub struct Options {
     /// Print one JSON object as the only line of standard output
     #[arg(long)]
     pub json: bool,
-    /// Where `cargo xtask lab` has put kernel and QEMU
+    /// Where `cargo xtask lab` has put kernel and QEMU [default: lab in the target folder]
     #[arg(long, value_name = "DIR")]
-    pub parts: PathBuf,
+    pub parts: Option<PathBuf>,
     /// Seconds after which a machine is switched off
     #[arg(long, value_name = "SECS", default_value_t = 600)]
     pub timeout: u64,
@@ -74,7 +76,8 @@ const LOG_LINES: usize = 20;
 pub fn run(options: &Options) -> Result<ExitCode> {
     ensure!(rustix::process::geteuid().is_root(), NEEDS_ROOT);
     let interrupt = Interrupt::register()?;
-    let parts = Parts::find(&options.parts)?;
+    let folder = options.parts.clone().map_or_else(|| beside_build("lab"), Ok)?;
+    let parts = Parts::find(&folder)?;
     for name in xdtls_netlab::sweep().unwrap_or_default() {
         eprintln!("removed {name}, left by a dead run");
     }

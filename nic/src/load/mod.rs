@@ -53,22 +53,37 @@ pub struct Load {
     /// The gateway's configuration [default: one to begin with, with certificates for development]
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// Folder for what is to be remembered
+    /// Folder for what is to be remembered; `unload` removes it [default: load in the target folder]
     #[arg(long, value_name = "DIR")]
-    pub state: PathBuf,
+    pub state: Option<PathBuf>,
 }
 
 /// Ends the gateway that `load` has started and waits until the interface is as it was.
 #[derive(Args, Clone, Debug)]
 pub struct Unload {
-    /// Folder that was given to `load`
+    /// Folder that was given to `load` [default: load in the target folder]
     #[arg(long, value_name = "DIR")]
-    pub state: PathBuf,
+    pub state: Option<PathBuf>,
+}
+
+/// The folder that was given, or the one beside what cargo has built.
+pub(crate) fn state_folder(given: Option<&Path>) -> Result<PathBuf> {
+    match given {
+        Some(folder) => Ok(folder.to_owned()),
+        None => beside_build("load"),
+    }
+}
+
+/// A folder in the target folder: this program is two levels below it.
+pub(crate) fn beside_build(name: &str) -> Result<PathBuf> {
+    let own = std::env::current_exe()?;
+    let target = own.ancestors().nth(2).context("this program lies in no target folder")?;
+    Ok(target.join(name))
 }
 
 /// Loads a gateway and says in which mode it runs.
 pub fn load(options: &Load) -> Result<()> {
-    let (interface, state) = (&options.interface, &options.state);
+    let (interface, state) = (&options.interface, &state_folder(options.state.as_deref())?);
     ensure!(rustix::process::geteuid().is_root(), NEEDS_ROOT);
     if let Some(Record { interface, pid, .. }) = &Record::read(state)? {
         bail!(
@@ -228,7 +243,7 @@ fn receive_queues(interface: &str) -> usize {
 
 /// Takes the gateway off again.
 pub fn unload(options: &Unload) -> Result<()> {
-    let state = &options.state;
+    let state = &state_folder(options.state.as_deref())?;
     let record = Record::read(state)?.context(
         "nothing is loaded: `cargo xtask load --interface IF` puts a gateway on an interface",
     )?;

@@ -25,7 +25,7 @@ pub use account::Account;
 use counters::Snapshot;
 use records::{Client, Credentials};
 
-use crate::load::{Record, files};
+use crate::load::{Record, files, state_folder};
 
 /// Counters are complete when none has changed for so long.
 const QUIET: Duration = Duration::from_millis(300);
@@ -97,9 +97,9 @@ pub struct Options {
     /// With records: name that the gateway's certificate has
     #[arg(long, value_name = "NAME", default_value = "gateway")]
     pub server_name: String,
-    /// Folder that was given to `load`
+    /// Folder that was given to `load` [default: load in the target folder]
     #[arg(long, value_name = "DIR")]
-    pub state: PathBuf,
+    pub state: Option<PathBuf>,
     /// Print one JSON object as the only line of standard output
     #[arg(long)]
     pub json: bool,
@@ -133,7 +133,8 @@ pub struct Report {
 /// Sends, counts and reports; a failure if a packet is not accounted for.
 pub fn run(options: &Options) -> Result<ExitCode> {
     ensure!(rustix::process::geteuid().is_root(), "generating packets needs root");
-    let gateway = Record::read(&options.state)?.filter(Record::is_running);
+    let gateway =
+        Record::read(&state_folder(options.state.as_deref())?)?.filter(Record::is_running);
     let generator = Generator::choose(options)?;
     if !options.json {
         println!("generator:   {}", generator.name());
@@ -175,7 +176,8 @@ impl Generator {
             Profile::Garbage if !options.own_generator && kernel::is_there() => Self::Kernel,
             Profile::Garbage | Profile::Hellos => Self::Own,
             Profile::Records => {
-                let own = || files::certificates_in(&options.state);
+                let state = state_folder(options.state.as_deref())?;
+                let own = || files::certificates_in(&state);
                 let folder = options.certificates.clone().unwrap_or_else(own);
                 let credentials = Credentials {
                     server_name: options.server_name.clone(),

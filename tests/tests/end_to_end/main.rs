@@ -75,6 +75,7 @@ fn all() -> Vec<Test> {
         lifetime::a_stopped_client_says_goodbye
         lifetime::an_idle_program_loses_its_association
         lifetime::an_idle_association_ends_at_the_gateway
+        lifetime::a_program_that_comes_back_resumes_its_session
         traffic::each_local_program_has_an_association_of_its_own
         traffic::a_hundred_associations_share_one_worker
         traffic::a_hundred_associations_share_two_workers

@@ -21,6 +21,7 @@ mod names;
 mod psk;
 mod refusal;
 mod renegotiation;
+mod resumption;
 mod suite;
 
 use std::process::{Command, ExitCode};
@@ -108,6 +109,7 @@ fn tests() -> Vec<Test> {
         refusal::tests(),
         closing::tests(),
         renegotiation::tests(),
+        resumption::tests(),
     ];
     groups.into_iter().flatten().collect()
 }

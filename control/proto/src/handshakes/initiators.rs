@@ -387,7 +387,8 @@ impl<C: ConnectEngine> Initiators<C> {
         let replaces = opening.wish.replaces.as_ref().map(|(old, _)| *old);
         let completed = exchange.take_over().and_then(|taken_over| {
             let no_id = || FailureClass::Protocol.because("the server has given no id");
-            let peer = server.ok_or_else(no_id)?;
+            // Whoever is on the way can alter a prefix, but not what Finished vouches for.
+            let peer = taken_over.answerer.or(server).ok_or_else(no_id)?;
             if replaces.is_some() && !taken_over.replaces {
                 let reason = "the server does not let one association replace another";
                 return Err(FailureClass::NothingInCommon.because(reason));

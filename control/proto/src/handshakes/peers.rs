@@ -76,6 +76,11 @@ impl<A: AcceptEngine, C: ConnectEngine> Peers<A, C> {
         self.openers.push(Opener { initiators, peer });
     }
 
+    /// What makes the engines of handshakes that begin now and that others open.
+    pub fn acceptor(&self) -> &A {
+        self.responders.acceptor()
+    }
+
     /// Lets handshakes that begin from now on use these; those under way keep their engines.
     pub fn reconfigure(
         &mut self,

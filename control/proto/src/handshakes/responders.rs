@@ -112,6 +112,11 @@ impl<A: AcceptEngine> Responders<A> {
         self.actions.push_back(Action::Count(reason));
     }
 
+    /// What makes the engines of handshakes that begin now.
+    pub fn acceptor(&self) -> &A {
+        &self.acceptor
+    }
+
     /// Begins no more handshakes; those under way go on.
     pub fn drain(&mut self) {
         self.draining = true;
@@ -252,7 +257,8 @@ impl<A: AcceptEngine> Responders<A> {
         };
         let local = allocated.ok_or(DropReason::NoFreeId)?;
         self.seen.insert(now, key, local);
-        let engine = match self.acceptor.accept(now, &hello.datagram, self.limits.max_datagram) {
+        let max_datagram = self.limits.max_datagram;
+        let engine = match self.acceptor.accept(now, local, &hello.datagram, max_datagram) {
             Ok(engine) => engine,
             Err(failure) => {
                 self.ids.release_unused(local);
@@ -337,7 +343,7 @@ impl<A: AcceptEngine> Responders<A> {
         // If the old association has ended meanwhile, the worker sees to it.
         match replaces.and_then(|old| (self.ancestors)(old)) {
             None => Ok(route),
-            Some(ancestor) if ancestor.identity == identity.digest() => Ok(ancestor.route),
+            Some(ancestor) if *ancestor.identity == *identity => Ok(ancestor.route),
             Some(_) => Err(Refusal::ReplacesAnother),
         }
     }

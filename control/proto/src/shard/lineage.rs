@@ -120,6 +120,11 @@ impl Shard {
         }
     }
 
+    /// What has taken the place of `id`, in the end; `id` itself if nothing has.
+    pub fn newest(&self, id: LocalId) -> LocalId {
+        self.lineage.newest(id)
+    }
+
     /// The peer has used an heir: `false` if there is nothing to replace any more, and the heir is
     /// closed.
     pub(super) fn inherit(&mut self, now: Instant, heir: LocalId, out: &mut impl Output) -> bool {

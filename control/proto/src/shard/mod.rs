@@ -16,6 +16,7 @@ mod send;
 mod table;
 mod timers;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -151,6 +152,8 @@ pub struct Shard {
     timers: Timers,
     proofs: Proofs,
     lineage: Lineage,
+    /// When a "no renegotiation" was sent last, for the few that have asked for it.
+    warned: HashMap<LocalId, Instant>,
     random: crate::handshakes::Random,
     counters: ShardCounters,
 }
@@ -165,6 +168,7 @@ impl Shard {
             timers: Timers::default(),
             proofs: Proofs::default(),
             lineage: Lineage::default(),
+            warned: HashMap::new(),
             random,
             counters: ShardCounters::default(),
             config,
@@ -250,6 +254,9 @@ impl Shard {
         self.table.rest(id);
         self.keys.forget(id, self.config.place_of(id));
         self.flights.forget(id);
+        if !self.warned.is_empty() {
+            self.warned.remove(&id);
+        }
         self.proofs.forget(id);
         out.event(ShardEvent::Closed(id, cause));
         let (to_replace, replaced) = self.lineage.forget(id);

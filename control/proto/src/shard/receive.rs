@@ -254,11 +254,11 @@ impl Shard {
             }
             // Only who has our final flight asks for another handshake.
             Some(&(HELLO_REQUEST | CLIENT_HELLO)) => {
-                let warned = association.warned_at;
-                if warned.is_some_and(|at| now.duration_since(at) < WARN_EVERY) {
+                let warned = self.warned.get(&id);
+                if warned.is_some_and(|at| now.duration_since(*at) < WARN_EVERY) {
                     return Err(DropReason::RateLimited);
                 }
-                association.warned_at = Some(now);
+                self.warned.insert(id, now);
                 self.flights.forget(id);
                 self.send_alert(now, id, [alert::WARNING, alert::NO_RENEGOTIATION], out);
                 Ok(())

@@ -114,6 +114,7 @@ fn bytes_wear_keys_too() {
     converse(&mut world, 100);
     assert_eq!(replaced(&world, CLIENT), 0, "{} bytes", 100 * 9 * 2);
     converse(&mut world, 100);
+    world.run_ms(1000);
     assert_eq!(replaced(&world, CLIENT), 1);
 }
 

@@ -111,7 +111,7 @@ fn whoever_has_stolen_a_key_still_lacks_the_identity() {
     world.run_ms(1000);
     let (class, reason) = failure(&world, GATEWAY);
     assert_eq!(class, FailureClass::Authentication);
-    assert_eq!(reason, "client two is not whose association was to be replaced");
+    assert_eq!(reason, "client two: it is not whose association was to be replaced");
     assert_eq!(world.nodes[GATEWAY].established(), 2);
     assert!(world.nodes[GATEWAY].journal.replaced.is_empty());
     assert!(world.nodes[thief].journal.replaced.is_empty(), "a refusal replaces nothing");

@@ -195,7 +195,7 @@ fn challenges_and_responses_may_be_lost() {
             count += usize::from(path_message && to_gateway == (lost == 1));
             path_message && to_gateway == (lost == 1) && count <= 3
         }));
-        world.run_ms(1600);
+        world.run_ms(1800);
         assert_eq!(path(&mut world, GATEWAY), (address(ELSEWHERE), None));
         let challenges = path_messages(&world, GATEWAY);
         assert_eq!(challenges.len(), 4);
@@ -210,7 +210,7 @@ fn a_late_response_to_an_early_challenge_counts() {
     let mut world = world();
     deliver(&mut world, CLIENT, ELSEWHERE, 50, &[0; 200]);
     let early = PathMessage::Response(last_cookie(&world, GATEWAY)).encode();
-    world.run_ms(2100);
+    world.run_ms(2300);
     assert_eq!(path_messages(&world, GATEWAY).len(), 5);
     let response = world.known(CLIENT).datagram(RETURN_ROUTABILITY_CHECK, 51, &early);
     world.deliver(GATEWAY, address(ELSEWHERE), response);
@@ -222,9 +222,9 @@ fn who_does_not_answer_is_given_up_and_gets_challenges_only() {
     let mut world = world();
     let home = world.nodes[CLIENT].address;
     deliver(&mut world, CLIENT, ELSEWHERE, 50, &[0; 400]);
-    world.run_ms(2999);
+    world.run_ms(2990);
     assert_eq!(path(&mut world, GATEWAY), (home, Some(address(ELSEWHERE))));
-    world.run_ms(1);
+    world.run_ms(150);
     assert_eq!(path(&mut world, GATEWAY), (home, None));
     assert_eq!(world.nodes[GATEWAY].journal.paths, [PathChange::New, PathChange::Failed]);
     assert_eq!(world.counters(GATEWAY).paths_failed, 1);

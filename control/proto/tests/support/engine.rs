@@ -10,6 +10,7 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use xdtls_common::cursor::SliceCursor;
+use xdtls_common::id::{LocalId, PeerId};
 use xdtls_common::record::{HEADER_LEN, RecordHeader, content_type};
 use xdtls_proto::engine::{Engine, Finished, PeerIdentity, Progress};
 use xdtls_proto::failure::{Failure, FailureClass};
@@ -101,7 +102,13 @@ impl ScriptedEngine {
         self.send(now, vec![Part::Message(messages::CLIENT_HELLO, message_seq, body)]);
     }
 
-    pub(crate) fn answer_client_hello(&mut self, now: Instant, record_sequence: u64, hello: Hello) {
+    pub(crate) fn answer_client_hello(
+        &mut self,
+        now: Instant,
+        local: LocalId,
+        record_sequence: u64,
+        hello: Hello,
+    ) {
         self.expected_record = record_sequence + 1;
         self.next_record = record_sequence;
         let Some(suite) = hello.suites.iter().find(|suite| self.script.suites.contains(suite))
@@ -110,6 +117,8 @@ impl ScriptedEngine {
         };
         self.own.suites = vec![*suite];
         self.own.session_id.clone_from(&hello.session_id);
+        self.own.extension &= hello.extension;
+        self.own.answerer = PeerId::new(local.value());
         self.own.rekey_token = hello.rekey_token.filter(|_| !self.script.keeps_associations);
         let body = self.own.server_body();
         self.hellos = [hello.client_body(), body.clone()].concat();
@@ -266,6 +275,8 @@ impl Engine for ScriptedEngine {
             extension: self.own.extension && self.peer.extension,
             replaces: self.own.rekey_token.is_some()
                 && self.own.rekey_token == self.peer.rekey_token,
+            answerer: self.peer.answerer,
+            resumed: self.resumed(),
             identity: PeerIdentity {
                 spki_sha256: key_of(&name),
                 names: vec![name],

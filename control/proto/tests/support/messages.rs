@@ -3,6 +3,7 @@
 use xdtls_common::client_hello::HANDSHAKE_HEADER_LEN;
 use xdtls_common::cursor::{Cursor, SliceCursor, Truncated};
 use xdtls_common::extension::{EXTENSION_TYPE, TOKEN_LEN, VERSION, XdtlsExtension};
+use xdtls_common::id::PeerId;
 use xdtls_common::record::{DTLS_1_2, RecordHeader};
 use xdtls_proto::suite::CipherSuite;
 
@@ -48,6 +49,7 @@ pub(crate) struct Hello {
     pub(crate) extended_master_secret: bool,
     pub(crate) extension: bool,
     pub(crate) rekey_token: Option<[u8; TOKEN_LEN]>,
+    pub(crate) answerer: Option<PeerId>,
 }
 
 impl Hello {
@@ -88,7 +90,8 @@ impl Hello {
             append(EXTENDED_MASTER_SECRET, &[]);
         }
         if self.extension {
-            let extension = XdtlsExtension { version: VERSION, rekey_token: self.rekey_token };
+            let (rekey_token, answerer) = (self.rekey_token, self.answerer);
+            let extension = XdtlsExtension { version: VERSION, rekey_token, answerer };
             let (content, length) = extension.encode();
             append(EXTENSION_TYPE, &content[..length]);
         }
@@ -138,6 +141,7 @@ impl Hello {
             {
                 self.extension = true;
                 self.rekey_token = extension.rekey_token;
+                self.answerer = extension.answerer;
             }
         }
         Ok(())

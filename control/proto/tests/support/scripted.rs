@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use xdtls_common::client_hello::ClientHello;
 use xdtls_common::cursor::SliceCursor;
+use xdtls_common::id::LocalId;
 use xdtls_common::record::HEADER_LEN;
 use xdtls_proto::engine::{AcceptEngine, ConnectEngine};
 use xdtls_proto::failure::{Failure, FailureClass};
@@ -55,6 +56,7 @@ impl Script {
             extended_master_secret: self.extended_master_secret,
             extension: self.extension,
             rekey_token: None,
+            answerer: None,
         }
     }
 }
@@ -96,6 +98,7 @@ impl AcceptEngine for Scripted {
     fn accept(
         &self,
         now: Instant,
+        local: LocalId,
         client_hello: &[u8],
         _max_datagram: usize,
     ) -> Result<ScriptedEngine, Failure> {
@@ -104,7 +107,7 @@ impl AcceptEngine for Scripted {
         let hello = Hello::parse_client(body)
             .map_err(|_| FailureClass::Protocol.because("the ClientHello is cut"))?;
         let mut engine = self.engine(Role::Server, None);
-        engine.answer_client_hello(now, parsed.record_sequence, hello);
+        engine.answer_client_hello(now, local, parsed.record_sequence, hello);
         Ok(engine)
     }
 }

@@ -9,7 +9,7 @@ use super::clock::Clock;
 use super::end::Packet;
 use super::fault::{Fault, Striker};
 use super::lab::{DEADLINE, Lab, run};
-use super::mode::{FULL, Mode, PSK, SERVER_HELLO, messages};
+use super::mode::{FULL, Mode, PSK, RESUMED, SERVER_HELLO, messages};
 use crate::World;
 use crate::pki::KeyType;
 
@@ -92,6 +92,11 @@ fn every_fault_of_every_datagram_leaves_both_clients_with_an_association(mode: &
 #[test]
 fn handshakes_with_a_pre_shared_key() {
     every_fault_of_every_datagram_leaves_both_clients_with_an_association(&PSK);
+}
+
+#[test]
+fn resumed_handshakes() {
+    every_fault_of_every_datagram_leaves_both_clients_with_an_association(&RESUMED);
 }
 
 #[test]

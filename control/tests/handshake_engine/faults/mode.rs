@@ -8,7 +8,7 @@ use xdtls_common::record::content_type::HANDSHAKE;
 use xdtls_common::record::{HEADER_LEN, records};
 
 use super::end::Packet;
-use crate::{World, psk};
+use crate::{World, psk, resumption};
 
 /// Handshake message types (RFC 5246 §7.4).
 pub(super) const SERVER_HELLO: u8 = 2;
@@ -40,6 +40,23 @@ pub(super) const FULL: Mode = Mode {
         Makers { gateway: world.acceptor(), client: connector.clone(), neighbour: connector }
     },
     is_shown_by: |messages| messages.contains(&CERTIFICATE),
+};
+
+/// A session continued, and certificates with it.
+pub(super) const RESUMED: Mode = Mode {
+    name: "resumed",
+    makers: |world| {
+        let gateway = resumption::remembering(world, 16, 600);
+        let with_session = || {
+            let connector = world.connector("gw.example");
+            resumption::handshake(&connector, &gateway);
+            connector
+        };
+        Makers { client: with_session(), neighbour: with_session(), gateway }
+    },
+    is_shown_by: |messages| {
+        !messages.contains(&CERTIFICATE) && !messages.contains(&SERVER_KEY_EXCHANGE)
+    },
 };
 
 /// A pre-shared key that both sides have.

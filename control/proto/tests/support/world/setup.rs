@@ -85,7 +85,7 @@ impl World {
             foreign: Vec::new(),
             network,
             arrived: Vec::new(),
-            rings: RefCell::default(),
+            ring: RefCell::default(),
             setup,
             start: now,
             rng,
