@@ -14,10 +14,10 @@ mod records;
 mod replay;
 
 // The simulation, which the target `association` drives.
-#[allow(dead_code)]
+#[allow(dead_code, unused_imports)]
 #[path = "../../../control/proto/tests/chaos/mod.rs"]
 mod chaos;
-#[allow(dead_code)]
+#[allow(dead_code, unused_imports)]
 #[path = "../../../control/proto/tests/support/mod.rs"]
 mod support;
 

@@ -41,7 +41,7 @@ const NEAR_PROGRAMS: usize = 6;
 const FAR_PROGRAMS: usize = 4;
 
 /// How many programs come and go at a time.
-const VISITORS: usize = 5;
+const VISITORS: usize = 7;
 
 /// Within which time every steady program must have an answer again.
 const RECOVERY: Duration = Duration::from_secs(60);

@@ -36,7 +36,6 @@ impl Clock {
     /// The one of a process that [`alone`] has started; begins with the present.
     fn moved() -> Option<Self> {
         let file = OpenOptions::new().read(true).write(true).open(std::env::var_os(FILE)?).unwrap();
-        #[expect(clippy::disallowed_methods, reason = "it is what OpenSSL goes by")]
         let day = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_micros() as i64;
         let moved = Moved { by: Cell::new(Duration::ZERO), day: Cell::new(day), file };
         moved.write();
