@@ -19,7 +19,7 @@ const GRAIN: Duration = Duration::from_millis(100);
 /// The queue.
 #[derive(Default)]
 pub(crate) struct Timers {
-    /// Times are whole grains after this one, the first that there was.
+    /// Times are whole grains before or after this one, the first that there was.
     base: Option<Instant>,
     queue: BTreeMap<Instant, Vec<LocalId>>,
 }
@@ -41,10 +41,17 @@ impl Timers {
         }
     }
 
+    /// The first grain that is not before `deadline`, which may be earlier than all that were before.
     fn grain_after(&mut self, deadline: Instant) -> Instant {
         let base = *self.base.get_or_insert(deadline);
-        let grains = deadline.saturating_duration_since(base).as_nanos().div_ceil(GRAIN.as_nanos());
-        base + GRAIN * u32::try_from(grains).unwrap_or(u32::MAX)
+        let grains = |time: Duration| u32::try_from(time.as_nanos() / GRAIN.as_nanos());
+        match base.checked_duration_since(deadline) {
+            Some(earlier) => base - GRAIN * grains(earlier).unwrap_or(0),
+            None => {
+                let later = deadline.duration_since(base) + GRAIN - Duration::from_nanos(1);
+                base + GRAIN * grains(later).unwrap_or(u32::MAX)
+            }
+        }
     }
 
     fn next(&self) -> Option<Instant> {
@@ -89,6 +96,21 @@ impl Shard {
             if let Some(association) = self.table.association(id) {
                 self.timers.schedule(id, association, self.config.idle_timeout);
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whatever_came_first_a_deadline_is_at_most_a_grain_late() {
+        let (start, mut timers) = (Instant::now(), Timers::default());
+        for ms in [240_000, 500, 0, 250, 240_050, 239_999, 86_400_000] {
+            let deadline = start + Duration::from_millis(ms);
+            let late = timers.grain_after(deadline).checked_duration_since(deadline);
+            assert!(late.is_some_and(|late| late < GRAIN), "{ms} ms: {late:?}");
         }
     }
 }
