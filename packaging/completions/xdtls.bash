@@ -46,6 +46,9 @@ _xdtls() {
             xdtls,help)
                 cmd="xdtls__subcmd__help"
                 ;;
+            xdtls,peer)
+                cmd="xdtls__subcmd__peer"
+                ;;
             xdtls,reload)
                 cmd="xdtls__subcmd__reload"
                 ;;
@@ -157,6 +160,9 @@ _xdtls() {
             xdtls__subcmd__help,help)
                 cmd="xdtls__subcmd__help__subcmd__help"
                 ;;
+            xdtls__subcmd__help,peer)
+                cmd="xdtls__subcmd__help__subcmd__peer"
+                ;;
             xdtls__subcmd__help,reload)
                 cmd="xdtls__subcmd__help__subcmd__reload"
                 ;;
@@ -200,7 +206,7 @@ _xdtls() {
 
     case "${cmd}" in
         xdtls)
-            opts="-h -V --log --log-format --help --version gateway connect check doctor dev-certs status associations drops reload trace allow deny help"
+            opts="-h -V --log --log-format --help --version gateway peer connect check doctor dev-certs status associations drops reload trace allow deny help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -604,7 +610,7 @@ _xdtls() {
             return 0
             ;;
         xdtls__subcmd__connect)
-            opts="-h --gateway --listen --certificate --key --key-passphrase-file --ca --crl --psk-identity --psk-file --allow-no-forward-secrecy --server-name --idle-timeout --max-associations --path-mtu --admin-socket --datapath --interface --xdp-mode --zero-copy --transmit --log --log-format --help"
+            opts="-h --gateway --listen --certificate --key --key-passphrase-file --ca --crl --psk-identity --psk-file --allow-no-forward-secrecy --server-name --idle-timeout --rekey-after-records --rekey-after-bytes --rekey-after-time --max-associations --path-mtu --admin-socket --datapath --interface --xdp-mode --zero-copy --transmit --log --log-format --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -651,6 +657,18 @@ _xdtls() {
                     return 0
                     ;;
                 --idle-timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --rekey-after-records)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --rekey-after-bytes)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --rekey-after-time)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -876,7 +894,7 @@ _xdtls() {
             return 0
             ;;
         xdtls__subcmd__dev__subcmd__certs)
-            opts="-h --out --name --days --key-type --force --log --log-format --help"
+            opts="-h --out --name --peer --days --key-type --force --log --log-format --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -887,6 +905,10 @@ _xdtls() {
                     return 0
                     ;;
                 --name)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --peer)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -1008,7 +1030,7 @@ _xdtls() {
             return 0
             ;;
         xdtls__subcmd__help)
-            opts="gateway connect check doctor dev-certs status associations drops reload trace allow deny help"
+            opts="gateway peer connect check doctor dev-certs status associations drops reload trace allow deny help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1287,6 +1309,20 @@ _xdtls() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        xdtls__subcmd__help__subcmd__peer)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         xdtls__subcmd__help__subcmd__reload)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
@@ -1322,6 +1358,52 @@ _xdtls() {
                 return 0
             fi
             case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        xdtls__subcmd__peer)
+            opts="-h --config --datapath --interface --xdp-mode --zero-copy --transmit --log --log-format --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --datapath)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --interface)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --xdp-mode)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --zero-copy)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --transmit)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --log)
+                    COMPREPLY=($(compgen -W "off error warn info debug trace" -- "${cur}"))
+                    return 0
+                    ;;
+                --log-format)
+                    COMPREPLY=($(compgen -W "human json" -- "${cur}"))
+                    return 0
+                    ;;
                 *)
                     COMPREPLY=()
                     ;;

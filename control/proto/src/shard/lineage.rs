@@ -21,6 +21,7 @@ use xdtls_common::id::LocalId;
 
 use super::{Output, Shard, ShardEvent};
 use crate::association::{CloseCause, Traffic};
+use crate::keys::Role;
 
 /// How many replaced associations one may have behind it that still receive.
 pub const PREDECESSORS_MAX: usize = 8;
@@ -110,10 +111,17 @@ impl Shard {
         }
         let Some(heir) = self.table.association(new) else { return };
         if heir.await_confirmation(now) {
-            self.timers.schedule(new, heir, self.config.idle_timeout);
+            let asks = heir.role == Role::Client;
             self.lineage.heirs.insert(new, old);
             if !self.may_replace(old, new) {
-                self.close(now, new, CloseCause::Local, out);
+                return self.close(now, new, CloseCause::Local, out);
+            }
+            if asks {
+                // At once: timers are too coarse for what waits for it.
+                self.send_probe(now, new, out);
+            }
+            if let Some(heir) = self.table.association(new) {
+                self.timers.schedule(new, heir, self.config.idle_timeout);
             }
         } else {
             self.succeed(now, old, new, out);
