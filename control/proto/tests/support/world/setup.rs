@@ -85,7 +85,7 @@ impl World {
             foreign: Vec::new(),
             network,
             arrived: Vec::new(),
-            ring: RefCell::default(),
+            rings: RefCell::default(),
             setup,
             start: now,
             rng,
