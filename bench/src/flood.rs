@@ -30,6 +30,9 @@ const QUIET: Duration = Duration::from_millis(100);
 /// How long replies are waited for at most.
 const REPLIES_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// How long a card may be without a carrier because a program was attached to it.
+const CARRIER_TIMEOUT: Duration = Duration::from_secs(30);
+
 /// How often progress is printed.
 const PROGRESS: Duration = Duration::from_secs(1);
 
@@ -139,7 +142,11 @@ pub fn run(options: &Options) -> Result<()> {
         prefix: script.plan.prefix,
         keeps_cookies: u32::from(options.kind.needs_cookies()),
     };
+    let had_carrier = has_carrier(&options.interface);
     generator.watch_replies(&options.interface, &watched)?;
+    if had_carrier {
+        wait_for_carrier(&options.interface, &interrupt)?;
+    }
     let mut collecting = None;
     if options.kind.needs_cookies() {
         let hello = kind::plan(Kind::Hello, &route, &shape)?;
@@ -160,6 +167,22 @@ pub fn run(options: &Options) -> Result<()> {
     print(options, &Report { sent, replies_meanwhile, replies, collecting, interrupted })?;
     ensure!(!interrupted, "interrupted after {} frames", sent.frames);
     Ok(())
+}
+
+/// Waits for a card that attaching has reset.
+fn wait_for_carrier(interface: &str, interrupt: &Interrupt) -> Result<()> {
+    let deadline = Instant::now() + CARRIER_TIMEOUT;
+    while !has_carrier(interface) {
+        interrupt.check()?;
+        ensure!(Instant::now() < deadline, "{interface} has lost its carrier: look at the cable");
+        thread::sleep(QUIET);
+    }
+    Ok(())
+}
+
+fn has_carrier(interface: &str) -> bool {
+    let carrier = Path::new("/sys/class/net").join(interface).join("carrier");
+    std::fs::read_to_string(carrier).is_ok_and(|carrier| carrier.trim() == "1")
 }
 
 fn print(options: &Options, report: &Report) -> Result<()> {
@@ -252,7 +275,7 @@ fn route(options: &Options) -> Result<Route> {
 }
 
 /// The MAC address of the next hop towards `target`.
-fn neighbour(interface: &str, target: Ipv4Addr) -> Result<[u8; 6]> {
+pub fn neighbour(interface: &str, target: Ipv4Addr) -> Result<[u8; 6]> {
     let ip = |arguments: &[&str]| capture(Command::new("ip").args(arguments));
     let found = ip(&["-o", "route", "get", &target.to_string(), "oif", interface])?;
     let mut words = found.split_whitespace();

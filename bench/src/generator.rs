@@ -19,15 +19,23 @@ use crate::kind::Script;
 /// Where below the target folder the object lies.
 const OBJECT: &str = "bpf/xdtls-bench.o";
 
-/// How many frames one call of the kernel sends at most: large, because a call costs much by
-/// itself, and small enough to see a signal soon.
-const CHUNK: u64 = 1 << 20;
+/// How many frames one call of the kernel sends at most: large, because a call takes 20 ms by itself.
+/// A signal ends it early.
+const CHUNK: u64 = 4 << 20;
 
 /// How many frames the kernel hands over at once when there is no rate to keep.
 const BATCH: u32 = 256;
 
 /// How often a rate is made up for.
 const PACE: Duration = Duration::from_millis(1);
+
+/// From this rate on, in frames a second, the program waits before each frame: a call for the frames
+/// of a millisecond would take longer than that, and send them all at once.
+const IN_PROGRAM: u64 = 25_000;
+
+/// How many frames the kernel hands over at once when there is a rate to keep. What is received on
+/// the same CPU is received behind them.
+const PACED_BATCH: u32 = 64;
 
 /// The size of a plan as bytes of a map.
 const PLAN_LEN: usize = size_of::<Plan>();
@@ -158,10 +166,14 @@ impl Generator {
     ) -> Result<Sent> {
         let mut plan = self.current()?;
         let (first, length) = (plan.next, plan.length);
+        let by_program = rate >= IN_PROGRAM;
+        plan.gap_ns = if by_program { 1_000_000_000 / rate } else { 0 };
+        self.plan.set(0, bytemuck::must_cast::<_, [u8; PLAN_LEN]>(plan), 0)?;
         let start = Instant::now();
         while plan.next - first < count && !interrupt.has_come() {
             let sent = plan.next - first;
             let due = match rate {
+                _ if by_program => count,
                 0 => count,
                 _ => count.min(1 + (start.elapsed().as_secs_f64() * rate as f64) as u64),
             };
@@ -169,7 +181,8 @@ impl Generator {
                 std::thread::sleep(PACE);
                 continue;
             }
-            self.run((due - sent).min(CHUNK), length)?;
+            let batch = if by_program { PACED_BATCH } else { BATCH };
+            self.run((due - sent).min(CHUNK), length, batch)?;
             plan = self.current()?;
             progress(plan.next - first);
         }
@@ -183,12 +196,12 @@ impl Generator {
     }
 
     /// One call of the kernel.
-    fn run(&mut self, count: u64, length: u32) -> Result<()> {
+    fn run(&mut self, count: u64, length: u32, batch: u32) -> Result<()> {
         let blank = [0; FRAME_MAX];
         let options = TestRunOptions {
             data_in: Some(&blank[..=length as usize]),
             repeat: count as u32,
-            attrs: TestRunAttrs::new().xdp_live_frames(BATCH.min(count as u32)),
+            attrs: TestRunAttrs::new().xdp_live_frames(batch.min(count as u32)),
             ..TestRunOptions::new()
         };
         match program(&mut self.ebpf, "generate")?.test_run(options) {

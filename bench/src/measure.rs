@@ -18,7 +18,7 @@ use crate::report::{Machine, Raw, Report};
 /// Floods a gateway in namespaces of its own and measures what becomes of it, and of those who
 /// want to talk to it.
 ///
-/// It takes about five minutes and both of two cores: let nothing else run. Progress goes to
+/// It takes about eight minutes and both of two cores: let nothing else run. Progress goes to
 /// standard error, the tables to standard output.
 #[derive(Args, Clone, Debug)]
 pub struct Options {

@@ -21,6 +21,11 @@ impl Window {
         if self.seconds > 0.0 { self.handled as f64 / self.seconds } else { 0.0 }
     }
 
+    /// How many a second were sent.
+    pub fn offered(&self) -> f64 {
+        if self.seconds > 0.0 { self.sent as f64 / self.seconds } else { 0.0 }
+    }
+
     /// Frames that no program has seen: the receive ring was full.
     pub fn lost_at_ring(&self) -> u64 {
         self.sent.saturating_sub(self.received)

@@ -27,6 +27,7 @@ impl Credentials {
         dev_certs::write(&dev_certs::Options {
             out: folder.path().to_owned(),
             names: Vec::new(),
+            peers: Vec::new(),
             days: 1,
             key_type: dev_certs::KeyType::Ecdsa,
             force: false,

@@ -4,7 +4,8 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
+use aya::maps::{Map, MapData, MapInfo};
 use serde::Serialize;
 
 /// Memory of a process at one moment, in bytes.
@@ -65,9 +66,19 @@ pub fn program_runs(pid: u32) -> Result<Runs> {
 }
 
 /// The kernel's id of each map that the process holds.
-pub fn map_ids(pid: u32) -> Result<Vec<u32>> {
+fn map_ids(pid: u32) -> Result<Vec<u32>> {
     let maps = descriptors(pid)?;
     Ok(maps.iter().filter_map(|info| field(info, "map_id:")).map(|id| id as u32).collect())
+}
+
+/// A map that the process holds, by name.
+pub fn map(pid: u32, name: &str) -> Result<Map> {
+    for id in map_ids(pid)? {
+        if MapInfo::from_id(id)?.name_as_str() == Some(name) {
+            return Ok(Map::from_map_data(MapData::from_id(id)?)?);
+        }
+    }
+    bail!("process {pid} has no map {name}")
 }
 
 fn descriptors(pid: u32) -> Result<Vec<String>> {

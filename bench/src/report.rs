@@ -11,20 +11,24 @@ use crate::experiment::handshakes::UnderFlood;
 use crate::experiment::servers::{Server, Servers};
 use crate::numbers::{Window, median, median_rate, median_ratio, ratio};
 
-/// The two ratios to bounds in one layout of cores.
+/// The ratios in one layout of cores.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct Ratios {
     /// HelloVerifyRequests a second, as a share of what XDP can send back.
     pub hvr_vs_xdp_tx: f64,
     /// Drops a second, as a share of what XDP can drop.
     pub drop_vs_xdp_drop: f64,
+    /// HelloVerifyRequests a second, as a multiple of what `DTLSv1_listen` sends.
+    pub hvr_vs_openssl_listen: f64,
 }
 
 impl Ratios {
-    fn of(compared: &Compared) -> Self {
+    fn of(compared: &Compared, listen: &[Window]) -> Self {
+        let replies = &compared.hello_verify_request;
         Self {
-            hvr_vs_xdp_tx: median_ratio(&compared.hello_verify_request, &compared.xdp_tx),
+            hvr_vs_xdp_tx: median_ratio(replies, &compared.xdp_tx),
             drop_vs_xdp_drop: median_ratio(&compared.drop, &compared.xdp_drop),
+            hvr_vs_openssl_listen: ratio(median_rate(replies), median_rate(listen)),
         }
     }
 }
@@ -51,7 +55,7 @@ pub struct Report {
     pub hvr_vs_xdp_tx: f64,
     /// The worse of both layouts.
     pub drop_vs_xdp_drop: f64,
-    /// HelloVerifyRequests a second, as a multiple of what `DTLSv1_listen` sends.
+    /// The worse of both layouts.
     pub hvr_vs_openssl_listen: f64,
     /// Share of a core that the gateway's process takes during the flood.
     pub userspace_cpu_share: f64,
@@ -67,9 +71,9 @@ pub struct Report {
     pub established_loss: f64,
     /// The same, the flood on the same receive queue.
     pub established_loss_same_queue: f64,
-    /// The first two where the receiver has a core of its own.
+    /// The first three where the receiver has a core of its own.
     pub own_core: Ratios,
-    /// The first two where one core sends and receives.
+    /// The first three where one core sends and receives.
     pub shared_core: Ratios,
     /// Time in the XDP program for a hello, in nanoseconds, measured by the kernel.
     pub xdp_ns_per_hello: f64,
@@ -119,14 +123,14 @@ const AIMS: [(&str, f64, bool); 8] = [
 impl Report {
     /// Draws the figures from the counts.
     pub fn of(raw: Raw, machine: Machine) -> Self {
-        let replies = &raw.bounds.own_core.hello_verify_request;
-        let own_core = Ratios::of(&raw.bounds.own_core);
-        let shared_core = Ratios::of(&raw.bounds.shared_core);
-        let listen = raw.servers.openssl_listen.rate();
+        let listen = &raw.servers.openssl_listen;
+        let own_core = Ratios::of(&raw.bounds.own_core, &listen.own_core);
+        let shared_core = Ratios::of(&raw.bounds.shared_core, &listen.shared_core);
+        let worse = |figure: fn(&Ratios) -> f64| figure(&own_core).min(figure(&shared_core));
         Self {
-            hvr_vs_xdp_tx: own_core.hvr_vs_xdp_tx.min(shared_core.hvr_vs_xdp_tx),
-            drop_vs_xdp_drop: own_core.drop_vs_xdp_drop.min(shared_core.drop_vs_xdp_drop),
-            hvr_vs_openssl_listen: ratio(median_rate(replies), listen),
+            hvr_vs_xdp_tx: worse(|it| it.hvr_vs_xdp_tx),
+            drop_vs_xdp_drop: worse(|it| it.drop_vs_xdp_drop),
+            hvr_vs_openssl_listen: worse(|it| it.hvr_vs_openssl_listen),
             userspace_cpu_share: raw.cost.cpu_share(),
             state_bytes_per_hello: raw.cost.state_per_hello(),
             amplification: raw.cost.amplification(),
@@ -178,9 +182,14 @@ impl Report {
             writeln!(text, "| {name} | {} | {sign} {bound} | {verdict} |", show(value))?;
         }
         for (name, layout) in [("own", self.own_core), ("shared", self.shared_core)] {
-            let Ratios { hvr_vs_xdp_tx, drop_vs_xdp_drop } = layout;
+            let Ratios { hvr_vs_xdp_tx, drop_vs_xdp_drop, hvr_vs_openssl_listen } = layout;
             let (hvr, drop) = (show(hvr_vs_xdp_tx), show(drop_vs_xdp_drop));
-            writeln!(text, "\n{name} core: hvr_vs_xdp_tx {hvr}, drop_vs_xdp_drop {drop}")?;
+            let listen = show(hvr_vs_openssl_listen);
+            writeln!(
+                text,
+                "\n{name} core: hvr_vs_xdp_tx {hvr}, drop_vs_xdp_drop {drop}, \
+                 hvr_vs_openssl_listen {listen}"
+            )?;
         }
         writeln!(text)
     }
@@ -189,9 +198,9 @@ impl Report {
         let Bounds { own_core, shared_core } = &self.raw.bounds;
         writeln!(
             text,
-            "| XDP, median of rounds | own core, Mpps | lost at the ring | shared core, Mpps |"
+            "| XDP, median of rounds | own core, Mpps | offered | lost at the ring | shared core, Mpps |"
         )?;
-        writeln!(text, "|---|---|---|---|")?;
+        writeln!(text, "|---|---|---|---|---|")?;
         for (name, own, shared) in [
             ("every frame sent back", &own_core.xdp_tx, &shared_core.xdp_tx),
             (
@@ -204,14 +213,19 @@ impl Report {
         ] {
             let (own_rate, shared_rate) = (median_rate(own) / 1e6, median_rate(shared) / 1e6);
             let lost = percent(lost_share(own));
-            writeln!(text, "| {name} | {own_rate:.2} | {lost} | {shared_rate:.2} |")?;
+            let offered = median(own.iter().map(Window::offered)) / 1e6;
+            writeln!(
+                text,
+                "| {name} | {own_rate:.2} | {offered:.2} | {lost} | {shared_rate:.2} |"
+            )?;
         }
         let Servers { userspace, openssl_listen, openssl_accept, openssl_off } = &self.raw.servers;
         writeln!(
             text,
-            "\n| sockets, best of offered rates | replies a second | bytes out / in | growth, KB |"
+            "\n| sockets, replies a second | own core | the sending core receives | bytes out / in | \
+             growth, KB |"
         )?;
-        writeln!(text, "|---|---|---|---|")?;
+        writeln!(text, "|---|---|---|---|---|")?;
         for (name, server) in [
             ("xdtls, cookies in userspace", userspace),
             ("OpenSSL, DTLSv1_listen", openssl_listen),
@@ -219,8 +233,8 @@ impl Report {
             ("OpenSSL, SSL_accept without cookies, 4096 clients kept", openssl_off),
         ] {
             let Server { growth, .. } = server;
-            let (rate, amplification) = (server.rate(), server.amplification());
-            writeln!(text, "| {name} | {rate:.0} | {amplification:.2} | {} |", growth / 1024)?;
+            let ([own, shared], out) = (server.rates(), server.amplification());
+            writeln!(text, "| {name} | {own:.0} | {shared:.0} | {out:.2} | {} |", growth / 1024)?;
         }
         let cost = &self.raw.cost;
         writeln!(
@@ -321,7 +335,8 @@ mod tests {
         raw.bounds.shared_core.hello_verify_request = windows(600);
         raw.bounds.shared_core.xdp_drop = windows(800);
         raw.bounds.shared_core.drop = windows(200);
-        raw.servers.openssl_listen.best = windows(20);
+        raw.servers.openssl_listen.own_core = windows(20);
+        raw.servers.openssl_listen.shared_core = windows(20);
         raw.cost.hellos = 100;
         raw.cost.memory_after.resident = 4_096;
         (raw.cost.bytes_in, raw.cost.bytes_out) = (1_000, 350);

@@ -71,12 +71,12 @@ pub enum Entrance {
     Denied,
 }
 
-/// Looks at the addresses of a frame. To be asked only where they matter: if
-/// [`ConfigValue::asks_for_address`] or [`AccessValue::any`].
+/// Looks at the addresses of a frame. To be asked only where the source's matters: if
+/// [`AccessValue::any`].
 #[inline(always)]
 pub fn enter(frame: impl Cursor, config: &ConfigValue, access: &impl Access) -> Entrance {
     let Ok((headers, _)) = frame::parse(frame.clone()) else { return Entrance::Open };
-    let Ok(ends) = Ends::read(&headers, frame) else { return Entrance::Open };
+    let Ok(ends) = Ends::read(&headers.place(), frame) else { return Entrance::Open };
     if !config.is_ours(ends.destination_port) {
         Entrance::Open
     } else if !config.listens_on(ends.destination) {

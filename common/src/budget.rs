@@ -5,8 +5,6 @@
 //! [`BURST_NS`] may be spent in advance. A [sketch](Sketch) holds such numbers for hashes of source
 //! prefixes, so that no source, real or made up, ever gets state of its own.
 
-use crate::siphash::{Key, SipHash};
-
 /// How much may be used at once, as time: after a second of rest a whole second's worth.
 pub const BURST_NS: u64 = 1_000_000_000;
 
@@ -29,7 +27,7 @@ pub fn spend(spent_until_ns: &mut u64, now_ns: u64, interval_ns: u64) -> bool {
     if interval_ns == 0 {
         return true;
     }
-    let start = (*spent_until_ns).max(now_ns);
+    let start = later(*spent_until_ns, now_ns);
     if start - now_ns > BURST_NS {
         return false;
     }
@@ -42,23 +40,36 @@ pub fn spend(spent_until_ns: &mut u64, now_ns: u64, interval_ns: u64) -> bool {
 pub fn spend_cells(cells: [&mut u64; SKETCH_ROWS], now_ns: u64, interval_ns: u64) -> bool {
     let [first, second] = cells;
     // The emptier cell is nearer to the truth: the other has more of other sources in it.
-    let mut least = (*first).min(*second);
+    let mut least = *first ^ *second ^ later(*first, *second);
     if !spend(&mut least, now_ns, interval_ns) {
         return false;
     }
-    *first = (*first).max(least);
-    *second = (*second).max(least);
+    *first = later(*first, least);
+    *second = later(*second, least);
     true
 }
 
-/// The cells of a source's prefix, one in each row: /32 of IPv4 (as mapped), /64 of IPv6. The key is unknown
-/// to others, or they could choose sources that share cells with somebody.
+/// The later of two times, which are less than 2^63 ns apart. BPF has no conditional move, and no
+/// processor can foretell which of two cells is the emptier: a branch would be wrong every other time.
 #[inline(always)]
-pub fn cells_of(source: [u8; 16], key: Key) -> [usize; SKETCH_ROWS] {
-    let mut hash = SipHash::new(key);
-    hash.word(prefix_of(source));
-    let hash = hash.finish();
-    [hash as usize % SKETCH_CELLS, (hash >> 32) as usize % SKETCH_CELLS]
+const fn later(one_ns: u64, other_ns: u64) -> u64 {
+    let ahead = one_ns.wrapping_sub(other_ns);
+    let is_behind = (ahead as i64 >> 63) as u64;
+    other_ns.wrapping_add(ahead & !is_behind)
+}
+
+/// What places sources in a sketch. It is unknown to others, or they could choose sources that
+/// share cells with somebody, and it does not last, lest they learn it.
+pub type SketchKey = [u64; 3];
+
+/// The cells of a source's prefix, one in each row: /32 of IPv4 (as mapped), /64 of IPv6.
+#[inline(always)]
+pub fn cells_of(source: [u8; 16], [mask, first, second]: &SketchKey) -> [usize; SKETCH_ROWS] {
+    // Each step can be undone, so that different prefixes stay different; the fold between the two
+    // multiplications is what keeps neighbours in one row from being neighbours in the other.
+    let once = (prefix_of(source) ^ mask).wrapping_mul(first | 1);
+    let twice = (once ^ once >> 32).wrapping_mul(second | 1);
+    [(twice >> 53) as usize % SKETCH_CELLS, (twice >> 42) as usize % SKETCH_CELLS]
 }
 
 /// What counts as one source. No IPv6 prefix of the Internet is as small a number as IPv4's.
@@ -79,7 +90,13 @@ impl Sketch {
     }
 
     /// Uses the budget of a source's prefix once, if something is left of it.
-    pub fn spend(&mut self, source: [u8; 16], key: Key, now_ns: u64, interval_ns: u64) -> bool {
+    pub fn spend(
+        &mut self,
+        source: [u8; 16],
+        key: &SketchKey,
+        now_ns: u64,
+        interval_ns: u64,
+    ) -> bool {
         let [first, second] = cells_of(source, key);
         let [first_row, second_row] = &mut self.0;
         spend_cells([&mut first_row[first], &mut second_row[second]], now_ns, interval_ns)
@@ -98,7 +115,7 @@ mod tests {
     use crate::cookie::mapped;
 
     const S: u64 = 1_000_000_000;
-    const KEY: Key = [11, 22];
+    const KEY: SketchKey = [0x1b87_3593_cc9e_2d51, 0x85eb_ca6b_c2b2_ae35, 0x27d4_eb2f_1656_67c5];
 
     fn admitted(mut spend: impl FnMut() -> bool, tries: usize) -> usize {
         (0..tries).filter(|_| spend()).count()
@@ -132,7 +149,7 @@ mod tests {
         let mut sketch = Sketch::new();
         let interval = interval_ns(100);
         let mut from = |source: &str, tries| {
-            admitted(|| sketch.spend(mapped(source.parse().unwrap()), KEY, S, interval), tries)
+            admitted(|| sketch.spend(mapped(source.parse().unwrap()), &KEY, S, interval), tries)
         };
         assert_eq!(from("192.0.2.1", 1000), 101);
         assert_eq!(from("192.0.2.2", 50), 50);
@@ -150,9 +167,9 @@ mod tests {
         for number in 0..1_000_000_u32 {
             let now_ns = S + u64::from(number) * 1000;
             let source = core::net::Ipv4Addr::from_bits(number.wrapping_mul(0x9e37_79b1));
-            refused += u32::from(!sketch.spend(mapped(source.into()), KEY, now_ns, interval));
+            refused += u32::from(!sketch.spend(mapped(source.into()), &KEY, now_ns, interval));
         }
         assert_eq!(refused, 0);
-        assert!(sketch.spend(mapped("192.0.2.1".parse().unwrap()), KEY, 2 * S, interval));
+        assert!(sketch.spend(mapped("192.0.2.1".parse().unwrap()), &KEY, 2 * S, interval));
     }
 }

@@ -5,6 +5,9 @@
 
 use crate::cursor::{Cursor, Truncated};
 
+/// Bytes that are read at once.
+const CHUNK_LEN: usize = 32;
+
 /// A running ones' complement sum. Packets are far too short for 64 bits to overflow.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Sum(u64);
@@ -15,6 +18,14 @@ impl Sum {
     pub fn word(&mut self, bytes: [u8; 8]) {
         let word = u64::from_ne_bytes(bytes);
         self.0 += (word & 0xffff_ffff) + (word >> 32);
+    }
+
+    /// Adds bytes four by four.
+    #[inline(always)]
+    fn halves<const N: usize>(&mut self, bytes: [u8; N]) {
+        for half in bytes.as_chunks().0 {
+            self.0 += u64::from(u32::from_ne_bytes(*half));
+        }
     }
 
     /// Adds two bytes that begin at an even place.
@@ -31,12 +42,18 @@ impl Sum {
         // along would be another one after each number of rounds, and all that follows verified
         // anew for each.
         cursor.skip(count)?;
-        for _ in 0..count / 8 {
-            self.word(words.take()?);
+        for _ in 0..count / CHUNK_LEN {
+            self.halves::<CHUNK_LEN>(words.take()?);
         }
-        tail.skip(count & !7)?;
+        tail.skip(count & !(CHUNK_LEN - 1))?;
+        if count & 16 != 0 {
+            self.halves::<16>(tail.take()?);
+        }
+        if count & 8 != 0 {
+            self.halves::<8>(tail.take()?);
+        }
         if count & 4 != 0 {
-            self.0 += u64::from(u32::from_ne_bytes(tail.take()?));
+            self.halves::<4>(tail.take()?);
         }
         if count & 2 != 0 {
             self.pair(tail.take()?);

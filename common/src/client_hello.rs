@@ -4,16 +4,27 @@
 //! It accepts exactly one epoch-0 record with one unfragmented handshake message and nothing
 //! behind it. Everything is judged by length first, so that the same code can run in the kernel.
 
+use core::ops::Range;
+
+use bytemuck::{Pod, Zeroable};
+
 use crate::cursor::{Cursor, SliceCursor, Truncated};
 use crate::drop_reason::DropReason;
+use crate::extension::{EXTENSION_TYPE, TOKEN_LEN, XdtlsExtension};
 use crate::record::{self, RecordHeader, content_type};
-use crate::siphash::SipHash;
+use crate::universal::{ChunkKey, Universal};
 
 /// Length of a DTLS handshake header in bytes (RFC 6347 §4.2.2).
 pub const HANDSHAKE_HEADER_LEN: usize = 12;
 
+/// Length of all that stands before the body, in bytes.
+const HEADERS_LEN: usize = record::HEADER_LEN + HANDSHAKE_HEADER_LEN;
+
 /// Handshake message type of ClientHello.
 pub const CLIENT_HELLO: u8 = 1;
+
+/// The longest session id (RFC 5246 §7.4.1.2).
+const MAX_SESSION_ID_LEN: usize = 32;
 
 /// The longest list of suites, in bytes, that is read: 100 suites and some reserve.
 pub const MAX_SUITES_LEN: usize = 256;
@@ -26,6 +37,24 @@ const EXTENDED_MASTER_SECRET: u16 = 23;
 
 /// Length of our cookies in bytes: when it was made ‖ MAC.
 pub const COOKIE_LEN: usize = 12;
+
+/// Bytes of client_version, random and the length of the session id.
+const BEFORE_SESSION_ID: usize = 2 + 32 + 1;
+
+/// Keys of [`Universal`] for the longest ClientHello that is read.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
+pub struct HelloKeys {
+    /// From client_version to the session id.
+    pub session: [ChunkKey; 3],
+    /// From the suites to the compression methods.
+    pub suites: [ChunkKey; 9],
+}
+
+const _: () = assert!(BEFORE_SESSION_ID + MAX_SESSION_ID_LEN < 3 * 32);
+const _: () = assert!(2 + MAX_SUITES_LEN + 1 + MAX_COMPRESSION_LEN < 9 * 32);
+// The lengths fit a byte each: suites are counted in pairs of bytes.
+const _: () = assert!(MAX_SESSION_ID_LEN < 256 && MAX_SUITES_LEN / 2 < 256);
 
 /// Why a message is not a ClientHello that we answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,9 +113,12 @@ impl ClientHello {
     /// Reads one datagram's records (the UDP payload behind the prefix).
     #[inline(always)]
     pub fn parse(cursor: &mut impl Cursor) -> Result<Self, HelloError> {
-        let header = RecordHeader::parse(cursor).map_err(|_| HelloError::NotAClientHello)?;
-        let [message_type, rest @ ..] =
-            cursor.take::<HANDSHAKE_HEADER_LEN>().map_err(|_| HelloError::NotAClientHello)?;
+        // Both headers in one step, for the verifier as in `RecordHeader::parse`.
+        let headers: [u8; HEADERS_LEN] =
+            cursor.take().map_err(|Truncated| HelloError::NotAClientHello)?;
+        let [h0, h1, h2, h3, h4, h5, h6, h7, h8, h9, h10, h11, h12, message_type, rest @ ..] =
+            headers;
+        let header = RecordHeader::decode([h0, h1, h2, h3, h4, h5, h6, h7, h8, h9, h10, h11, h12]);
         let version_known = matches!(header.version, record::DTLS_1_0 | record::DTLS_1_2);
         if header.content_type != content_type::HANDSHAKE
             || header.epoch != 0
@@ -110,10 +142,8 @@ impl ClientHello {
         record_sequence: u64,
         message_seq: u16,
     ) -> Result<Self, HelloError> {
-        let [major, _minor] = cursor.take()?;
-        let random = cursor.take()?;
-        let session_id_len = cursor.u8()?;
-        if major != 0xfe || session_id_len > 32 {
+        let [major, _minor, random @ .., session_id_len] = cursor.take::<BEFORE_SESSION_ID>()?;
+        if major != 0xfe || usize::from(session_id_len) > MAX_SESSION_ID_LEN {
             return Err(HelloError::Malformed);
         }
         cursor.skip(usize::from(session_id_len))?;
@@ -152,23 +182,27 @@ impl ClientHello {
     }
 
     /// Absorbs what a cookie vouches for: all from client_version to the compression methods except
-    /// the cookie, lengths included. `cursor` stands where [`ClientHello::parse`] began.
+    /// the cookie. `cursor` stands where [`ClientHello::parse`] began.
     #[inline(always)]
     pub fn absorb_into(
         &self,
-        hash: &mut SipHash,
+        hash: &mut Universal,
+        keys: &HelloKeys,
         cursor: &mut impl Cursor,
     ) -> Result<(), Truncated> {
-        hash.word(
-            u64::from(self.session_id_len) << 32
-                | u64::from(self.suites_len) << 8
-                | u64::from(self.compression_len),
-        );
-        cursor.skip(record::HEADER_LEN + HANDSHAKE_HEADER_LEN)?;
-        hash.absorb(cursor, 2 + 32 + 1 + usize::from(self.session_id_len))?;
+        cursor.skip(HEADERS_LEN)?;
+        hash.absorb(&keys.session, cursor, BEFORE_SESSION_ID + usize::from(self.session_id_len))?;
         cursor.skip(1 + usize::from(self.cookie_len))?;
         let suites = 2 + usize::from(self.suites_len);
-        hash.absorb(cursor, suites + 1 + usize::from(self.compression_len))
+        hash.absorb(&keys.suites, cursor, suites + 1 + usize::from(self.compression_len))
+    }
+
+    /// All lengths of what [`ClientHello::absorb_into`] absorbs, in less than 24 bits.
+    #[inline(always)]
+    pub const fn lengths(&self) -> u32 {
+        (self.session_id_len as u32) << 16
+            | (self.compression_len as u32) << 8
+            | (self.suites_len / 2) as u32
     }
 }
 
@@ -187,14 +221,22 @@ fn handshake_header(header: [u8; HANDSHAKE_HEADER_LEN - 1]) -> Result<(u16, usiz
 /// Whether a ClientHello that [`ClientHello::parse`] has accepted offers the extended master
 /// secret. `datagram` is what was parsed.
 pub fn offers_extended_master_secret(hello: &ClientHello, datagram: &[u8]) -> bool {
-    find_extension(hello, datagram, EXTENDED_MASTER_SECRET) == Ok(Some(()))
+    matches!(find_extension(hello, datagram, EXTENDED_MASTER_SECRET), Ok(Some(_)))
 }
 
+/// The rekey token that a ClientHello carries, if it offers the xdtls extension and that has one.
+/// `datagram` is what was parsed.
+pub fn rekey_token(hello: &ClientHello, datagram: &[u8]) -> Option<[u8; TOKEN_LEN]> {
+    let body = find_extension(hello, datagram, EXTENSION_TYPE).ok().flatten()?;
+    XdtlsExtension::parse(datagram.get(body)?).ok()?.rekey_token
+}
+
+/// Where in `datagram` the body of an extension stands.
 fn find_extension(
     hello: &ClientHello,
     datagram: &[u8],
     wanted: u16,
-) -> Result<Option<()>, Truncated> {
+) -> Result<Option<Range<usize>>, Truncated> {
     let before = record::HEADER_LEN + HANDSHAKE_HEADER_LEN + 2 + 32;
     let lists = 1 + usize::from(hello.session_id_len) + 1 + usize::from(hello.cookie_len);
     let suites = 2 + usize::from(hello.suites_len) + 1 + usize::from(hello.compression_len);
@@ -206,10 +248,11 @@ fn find_extension(
     cursor.skip(2)?;
     while cursor.remaining() > 0 {
         let (number, length) = (cursor.u16()?, cursor.u16()?);
-        if number == wanted {
-            return Ok(Some(()));
-        }
+        let start = datagram.len() - cursor.remaining();
         cursor.skip(usize::from(length))?;
+        if number == wanted {
+            return Ok(Some(start..start + usize::from(length)));
+        }
     }
     Ok(None)
 }
@@ -220,6 +263,7 @@ pub(crate) mod tests {
     use std::vec::Vec;
 
     use super::*;
+    use crate::cookie::Secret;
 
     /// A ClientHello of the given parts, as one datagram without prefix.
     pub(crate) fn hello(session_id: &[u8], cookie: &[u8], suites: &[u8], tail: &[u8]) -> Vec<u8> {
@@ -323,13 +367,35 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn a_rekey_token_is_found_whole_or_not_at_all() {
+        let token = |tail: &[u8]| {
+            let bytes = hello(&[4; 32], &[5; 12], &[3; 8], tail);
+            rekey_token(&parse(&bytes).unwrap(), &bytes)
+        };
+        let extension =
+            XdtlsExtension { rekey_token: Some([6; TOKEN_LEN]), ..XdtlsExtension::PLAIN };
+        let with = |body: &[u8], length: u8| {
+            let head = [0, 8 + body.len() as u8, 0, 23, 0, 0, 0xff, 0x58, 0, length];
+            [&head[..], body].concat()
+        };
+        let body = &extension.encode().0[..34];
+        assert_eq!(token(&with(body, 34)), Some([6; TOKEN_LEN]));
+        assert_eq!(token(&with(body, 33)), None, "cut");
+        assert_eq!(token(&with(body, 35)), None, "longer than the message");
+        assert_eq!(token(&with(&[1, 0], 2)), None);
+        assert_eq!(token(&[0, 4, 0, 23, 0, 0]), None);
+        assert_eq!(token(&[]), None);
+    }
+
+    #[test]
     fn every_vouched_byte_changes_the_hash_and_the_cookie_does_not() {
         let whole = hello(&[1; 9], &[2; 12], &[3; 14], &[0, 4, 0, 23, 0, 0]);
         let hash = |bytes: &[u8]| {
             let parsed = parse(bytes).ok()?;
-            let mut hash = SipHash::new([1, 2]);
-            parsed.absorb_into(&mut hash, &mut SliceCursor::new(bytes)).ok()?;
-            Some(hash.finish())
+            let mut hash = Universal::new([1, 2]);
+            let keys = Secret::new([1, 2]);
+            parsed.absorb_into(&mut hash, keys.hello(), &mut SliceCursor::new(bytes)).ok()?;
+            Some((hash.finish(), parsed.lengths()))
         };
         let (cookie, end) = (70..82, 100);
         for at in 25..whole.len() {

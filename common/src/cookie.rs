@@ -1,16 +1,21 @@
 //! Stateless cookies (RFC 6347 §4.2.1): when made (seconds, 4 bytes) ‖ MAC (8 bytes).
 //!
-//! The MAC is SipHash-2-4 over the sender's and our address, the client id, the time and the
-//! ClientHello, under a secret that changes every [`PERIOD_S`] seconds. Four secrets lie in a ring
-//! that is indexed by the period: those of this period and the two before judge cookies, the fourth
-//! is the one that is being written for the next. No reader can see a half-written secret in use.
+//! The MAC is SipHash-2-4 over the time, the lengths in the ClientHello and a [universal
+//! hash](crate::universal) of the sender's and our address, the client id and the ClientHello, under a
+//! secret that changes every [`PERIOD_S`] seconds. Four secrets lie in a ring that is indexed by the
+//! period: those of this period and the two before judge cookies, the fourth is the one that is
+//! being written for the next. No reader can see a half-written secret in use.
 
-use core::net::{IpAddr, Ipv6Addr};
+use core::net::IpAddr;
 
-use crate::client_hello::{COOKIE_LEN, ClientHello, CookieField};
+use bytemuck::{Pod, Zeroable};
+
+use crate::budget::SketchKey;
+use crate::client_hello::{COOKIE_LEN, ClientHello, CookieField, HelloKeys};
 use crate::cursor::Cursor;
 use crate::drop_reason::DropReason;
 use crate::siphash::{Key, SipHash};
+use crate::universal::{LANES, Universal, WordKey};
 
 /// How long one secret makes cookies, in seconds.
 pub const PERIOD_S: u32 = 60;
@@ -21,22 +26,62 @@ pub const LIFE_S: u32 = 2 * PERIOD_S;
 /// How many secrets the ring holds.
 pub const SECRETS: usize = 4;
 
-/// What the MAC's input begins with, so that no other use of SipHash can yield a cookie.
-const DOMAIN: u64 = 0x01;
+/// A secret and all that is drawn from it.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Pod, Zeroable)]
+pub struct Secret {
+    mac: Key,
+    sketch: SketchKey,
+    start: [u64; LANES],
+    path: [WordKey; PATH_WORDS],
+    hello: HelloKeys,
+}
+
+/// Words of the addresses, and of the ports and the client id.
+const PATH_WORDS: usize = 5;
+
+/// How many words are drawn from a secret.
+const DRAWN: usize = size_of::<Secret>() / 8;
+
+impl Secret {
+    /// Draws what is needed from 128 secret bits, which are used for nothing else: SipHash-2-4 of
+    /// 0, 1, 2, …
+    pub const fn new(secret: Key) -> Self {
+        let mut words = [0; DRAWN];
+        let mut at = 0;
+        while at < DRAWN {
+            let mut hash = SipHash::new(secret);
+            hash.word(at as u64);
+            words[at] = hash.finish();
+            at += 1;
+        }
+        bytemuck::must_cast(words)
+    }
+
+    /// What places sources in a sketch as long as this secret makes cookies.
+    pub const fn sketch(&self) -> &SketchKey {
+        &self.sketch
+    }
+
+    /// What a ClientHello is hashed with.
+    pub const fn hello(&self) -> &HelloKeys {
+        &self.hello
+    }
+}
 
 /// The ring of secrets.
 #[derive(Clone)]
-pub struct CookieSecrets(pub [Key; SECRETS]);
+pub struct CookieSecrets(pub [Secret; SECRETS]);
 
 /// Where secrets come from: memory, or a map of the XDP program.
 pub trait Secrets {
     /// The secret at a place of the ring.
-    fn secret(&self, index: usize) -> Option<Key>;
+    fn secret(&self, index: usize) -> Option<&Secret>;
 }
 
 impl Secrets for CookieSecrets {
-    fn secret(&self, index: usize) -> Option<Key> {
-        self.0.get(index).copied()
+    fn secret(&self, index: usize) -> Option<&Secret> {
+        self.0.get(index)
     }
 }
 
@@ -82,17 +127,33 @@ impl HelloPath {
     #[inline(always)]
     pub fn is_within_host(&self) -> bool {
         self.peer_address == self.local_address
-            || Ipv6Addr::from(self.peer_address).to_canonical().is_loopback()
+            || is_loopback(u128::from_be_bytes(self.peer_address))
     }
 }
 
-/// Broadcast, multicast and unspecified addresses.
+/// Broadcast, multicast and unspecified addresses. Here and below addresses are numbers: the methods
+/// of `Ipv6Addr` go byte by byte, which in BPF takes longer than a checksum.
 #[inline(always)]
 fn is_many_or_nobody(address: [u8; 16]) -> bool {
-    match Ipv6Addr::from(address).to_canonical() {
-        IpAddr::V4(v4) => v4.is_broadcast() || v4.is_multicast() || v4.is_unspecified(),
-        IpAddr::V6(v6) => v6.is_multicast() || v6.is_unspecified(),
+    let number = u128::from_be_bytes(address);
+    match ipv4_of(number) {
+        Some(v4) => v4 == u32::MAX || v4 >> 28 == 0xe || v4 == 0,
+        None => number >> 120 == 0xff || number == 0,
     }
+}
+
+#[inline(always)]
+fn is_loopback(number: u128) -> bool {
+    match ipv4_of(number) {
+        Some(v4) => v4 >> 24 == 127,
+        None => number == 1,
+    }
+}
+
+/// The IPv4 address that is mapped.
+#[inline(always)]
+fn ipv4_of(number: u128) -> Option<u32> {
+    (number >> 32 == 0xffff).then_some(number as u32)
 }
 
 /// What is to be done with a ClientHello.
@@ -107,11 +168,17 @@ pub enum Judgement {
 }
 
 /// Where in the ring the secret of the second `now_s` lies.
-const fn ring_index(now_s: u32) -> usize {
+#[inline(always)]
+pub const fn ring_index(now_s: u32) -> usize {
     (now_s / PERIOD_S) as usize % SECRETS
 }
 
 impl CookieSecrets {
+    /// A ring of these.
+    pub const fn new([a, b, c, d]: [Key; SECRETS]) -> Self {
+        Self([Secret::new(a), Secret::new(b), Secret::new(c), Secret::new(d)])
+    }
+
     /// The place that is to be given a fresh secret during the period of `now_s`: the next one's.
     pub const fn index_to_renew(now_s: u32) -> usize {
         ring_index(now_s.wrapping_add(PERIOD_S))
@@ -154,22 +221,29 @@ pub fn judge(
 
 #[inline(always)]
 fn make(
-    secret: Key,
+    secret: &Secret,
     made_s: u32,
     path: &HelloPath,
     hello: &ClientHello,
     cursor: &mut impl Cursor,
 ) -> Option<[u8; COOKIE_LEN]> {
-    let mut hash = SipHash::new(secret);
-    hash.word(DOMAIN << 56 | u64::from(path.peer_port) << 16 | u64::from(path.local_port));
-    hash.word(u64::from(made_s) << 32 | u64::from(path.client_id));
-    for address in [&path.peer_address, &path.local_address] {
-        let number = u128::from_be_bytes(*address);
-        hash.word((number >> 64) as u64);
-        hash.word(number as u64);
+    let mut hash = Universal::new(secret.start);
+    let [peer_high, peer_low, local_high, local_low, rest] = &secret.path;
+    for (high, low, address) in
+        [(peer_high, peer_low, path.peer_address), (local_high, local_low, path.local_address)]
+    {
+        let number = u128::from_be_bytes(address);
+        hash.word(high, (number >> 96) as u32, (number >> 64) as u32);
+        hash.word(low, (number >> 32) as u32, number as u32);
     }
-    hello.absorb_into(&mut hash, cursor).ok()?;
-    let [m0, m1, m2, m3, m4, m5, m6, m7] = hash.finish().to_be_bytes();
+    let ports = u32::from(path.peer_port) << 16 | u32::from(path.local_port);
+    hash.word(rest, ports, path.client_id);
+    hello.absorb_into(&mut hash, &secret.hello, cursor).ok()?;
+    let mut mac = SipHash::new(secret.mac);
+    mac.word(hash.finish());
+    // Seven bytes: what both hashes are of the same length for.
+    let rest = u64::from(hello.lengths()) << 32 | u64::from(made_s);
+    let [m0, m1, m2, m3, m4, m5, m6, m7] = mac.finish_with(rest.to_le_bytes(), 7).to_be_bytes();
     let [s0, s1, s2, s3] = made_s.to_be_bytes();
     Some([s0, s1, s2, s3, m0, m1, m2, m3, m4, m5, m6, m7])
 }
@@ -187,7 +261,7 @@ mod tests {
     use crate::client_hello::tests::hello;
     use crate::cursor::SliceCursor;
 
-    const SECRETS_UNDER_TEST: CookieSecrets = CookieSecrets([[1, 2], [3, 4], [5, 6], [7, 8]]);
+    const SECRETS_UNDER_TEST: CookieSecrets = CookieSecrets::new([[1, 2], [3, 4], [5, 6], [7, 8]]);
     const PATH: HelloPath = HelloPath {
         peer_address: [1; 16],
         peer_port: 1000,
@@ -255,10 +329,49 @@ mod tests {
     }
 
     #[test]
+    fn addresses_are_classed_as_the_standard_library_does() {
+        for text in [
+            "0.0.0.0",
+            "0.0.0.1",
+            "127.0.0.0",
+            "127.255.255.255",
+            "128.0.0.0",
+            "192.0.2.1",
+            "223.255.255.255",
+            "224.0.0.0",
+            "239.255.255.255",
+            "240.0.0.0",
+            "255.255.255.255",
+            "255.255.255.254",
+            "::",
+            "::1",
+            "::2",
+            "::7f00:1",
+            "::ffff:0:0",
+            "::fffe:7f00:1",
+            "1::ffff:127.0.0.1",
+            "fe80::1",
+            "feff::1",
+            "ff00::",
+            "ff02::1",
+            "ffff::ffff:ffff",
+        ] {
+            let address: IpAddr = text.parse().unwrap();
+            let canonical = address.to_canonical();
+            let many_or_nobody = canonical.is_multicast()
+                || canonical.is_unspecified()
+                || canonical == IpAddr::from([255; 4]);
+            assert_eq!(is_many_or_nobody(mapped(address)), many_or_nobody, "{text}");
+            let number = u128::from_be_bytes(mapped(address));
+            assert_eq!(is_loopback(number), canonical.is_loopback(), "{text}");
+        }
+    }
+
+    #[test]
     fn renewing_a_secret_never_touches_one_that_still_judges() {
         for now_s in [0, 59, 60, 119, 12_345, 12_359] {
             let mut secrets = SECRETS_UNDER_TEST;
-            secrets.0[CookieSecrets::index_to_renew(now_s)] = [9, 9];
+            secrets.0[CookieSecrets::index_to_renew(now_s)] = Secret::new([9, 9]);
             for age in 0..=LIFE_S.min(now_s) {
                 let bytes = hello(&[3; 32], &cookie_at(now_s - age), &[4; 30], &[]);
                 assert_eq!(judge(&secrets, now_s, &PATH, &bytes), Judgement::Accept);

@@ -15,6 +15,11 @@ pub trait Cursor: Clone {
     /// Passes over `count` bytes.
     fn skip(&mut self, count: usize) -> Result<(), Truncated>;
 
+    /// Passes over `count` bytes of which it is known that they are there.
+    fn skip_within(&mut self, count: usize) -> Result<(), Truncated> {
+        self.skip(count)
+    }
+
     /// Bytes that are left.
     fn remaining(&self) -> usize;
 
@@ -86,6 +91,12 @@ impl<C: Cursor> Bounded<C> {
     pub fn new(inner: C, length: usize) -> Result<Self, Truncated> {
         if length > inner.remaining() { Err(Truncated) } else { Ok(Self { inner, left: length }) }
     }
+
+    /// The cursor without the bound, for what has been read once and is within it.
+    #[inline(always)]
+    pub fn into_inner(self) -> C {
+        self.inner
+    }
 }
 
 impl<C: Cursor> Cursor for Bounded<C> {
@@ -98,7 +109,7 @@ impl<C: Cursor> Cursor for Bounded<C> {
     #[inline(always)]
     fn skip(&mut self, count: usize) -> Result<(), Truncated> {
         self.left = self.left.checked_sub(count).ok_or(Truncated)?;
-        self.inner.skip(count)
+        self.inner.skip_within(count)
     }
 
     #[inline(always)]

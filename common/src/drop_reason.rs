@@ -50,7 +50,7 @@ drop_reasons! {
     CookieInvalid = "cookie_invalid",
     /// The cookie says that it is older than 120 s.
     CookieExpired = "cookie_expired",
-    /// A ClientHello from an address that must get no reply (wire.md, section 7).
+    /// A ClientHello from an address that must get no reply (wire.md, section 8).
     ReplyForbidden = "reply_forbidden",
     /// More HelloVerifyRequests than one CPU may send.
     ReplyLimit = "reply_limit",
@@ -60,8 +60,12 @@ drop_reasons! {
     SlowHelloLimit = "slow_hello_limit",
     /// A ClientHello with a good cookie whose handshake has already ended.
     HandshakeReplayed = "handshake_replayed",
+    /// The ClientHello of a peer that we are opening to: of the two, ours goes first.
+    HelloCrossed = "hello_crossed",
     /// The ClientHello does not offer the extended master secret.
     ExtendedMasterSecretMissing = "extended_master_secret_missing",
+    /// The ClientHello's rekey token is not that of an association which exists.
+    RekeyToken = "rekey_token",
     /// As many handshakes as are allowed are under way, or no more ClientHellos can be remembered.
     HalfOpenLimit = "half_open_limit",
     /// As many handshakes as one source (an IPv4 address or an IPv6 /64) may have are under way, or
@@ -105,6 +109,9 @@ drop_reasons! {
     /// An answer to an authentic record withheld by its rate limit: a final flight or
     /// no_renegotiation.
     RateLimited = "rate_limited",
+    /// More than three times the bytes that have come from an address of the peer's which it has not
+    /// shown to receive at.
+    UnvalidatedPath = "unvalidated_path",
     /// A plaintext datagram larger than the path carries.
     TooBig = "too_big",
     /// The keys have sealed as many records as is safe.

@@ -49,8 +49,13 @@ remedies! {
     SlowHelloLimit,
     /// A repeated ClientHello that came late. Nothing.
     HandshakeReplayed,
+    /// Both ends of a link have opened at once. Nothing.
+    HelloCrossed,
     /// The client's DTLS library is too old or has RFC 7627 turned off: update it.
     ExtendedMasterSecretMissing,
+    /// A client that wants to replace an association which has just ended, or which this gateway has
+    /// forgotten in a restart; it will open another. Many: somebody guesses.
+    RekeyToken,
     /// More handshakes at once than limits.half_open. If they are real clients, raise it or add
     /// gateway.handshake_workers.
     HalfOpenLimit,
@@ -97,6 +102,9 @@ remedies! {
     /// Repeated handshake flights, or requests to renegotiate, faster than they are answered.
     /// Nothing.
     RateLimited,
+    /// A peer whose address changed, until it answers from there: a moment for our own clients, for good
+    /// for others, which should connect again.
+    UnvalidatedPath,
     /// Send smaller datagrams at the inside, or raise path_mtu if the whole path carries more.
     /// `xdtls status` shows the largest size.
     TooBig,

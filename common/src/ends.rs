@@ -1,11 +1,11 @@
 //! The addresses and ports of a frame as words.
 //!
-//! [`FrameHeaders`] has addresses as `IpAddr`, whose bytes begin at an odd place; in a BPF program each
+//! [`FrameHeaders`](crate::frame::FrameHeaders) has addresses as `IpAddr`, whose bytes begin at an odd place; in a BPF program each
 //! byte then takes a register or eight bytes of the stack. Where addresses matter there, they are
 //! read anew.
 
 use crate::cursor::{Cursor, Truncated};
-use crate::frame::FrameHeaders;
+use crate::frame::Place;
 
 const UDP_LEN: usize = 8;
 
@@ -28,14 +28,14 @@ pub struct Ends {
 }
 
 impl Ends {
-    /// Reads them. `frame` stands at the first byte of the frame whose headers these are.
+    /// Reads them. `frame` stands at the first byte of the frame in which the datagram lies.
     #[inline(always)]
-    pub fn read(headers: &FrameHeaders, mut frame: impl Cursor) -> Result<Self, Truncated> {
-        let (source, destination) = if headers.source.is_ipv6() {
-            frame.skip(headers.payload_at - UDP_LEN - IPV6_PAIR_LEN)?;
+    pub fn read(place: &Place, mut frame: impl Cursor) -> Result<Self, Truncated> {
+        let (source, destination) = if place.ipv6 {
+            frame.skip(place.payload_at - UDP_LEN - IPV6_PAIR_LEN)?;
             (frame.take()?, frame.take()?)
         } else {
-            frame.skip(headers.payload_at - UDP_LEN - IPV4_PAIR_LEN)?;
+            frame.skip(place.payload_at - UDP_LEN - IPV4_PAIR_LEN)?;
             (mapped_v4(frame.u32()?), mapped_v4(frame.u32()?))
         };
         let (source_port, destination_port) = (frame.u16()?, frame.u16()?);

@@ -1,9 +1,11 @@
 //! The xdtls extension of ClientHello and ServerHello.
 //!
-//! Body: version (1 byte, [`VERSION`]) ‖ token length (1 byte, 0 or 32) ‖ rekey token. Offered by
-//! our client, answered by our gateway, ignored by everyone else.
+//! Body: version (1 byte, [`VERSION`]) ‖ token length (1 byte, 0 or 32) ‖ rekey token ‖ in ServerHello
+//! the id of who answers (4 bytes). Offered by our client, answered by our gateway, ignored by
+//! everyone else.
 
 use crate::cursor::{Cursor, SliceCursor, Truncated};
+use crate::id::PeerId;
 
 /// The extension's number, from the range for private use (IANA TLS ExtensionType Values).
 pub const EXTENSION_TYPE: u16 = 0xff58;
@@ -14,8 +16,11 @@ pub const VERSION: u8 = 1;
 /// Length of a rekey token in bytes.
 pub const TOKEN_LEN: usize = 32;
 
+/// Length of an id in bytes.
+const ID_LEN: usize = 4;
+
 /// The longest body.
-pub const MAX_BODY_LEN: usize = 2 + TOKEN_LEN;
+pub const MAX_BODY_LEN: usize = 2 + TOKEN_LEN + ID_LEN;
 
 /// One extension body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,6 +29,8 @@ pub struct XdtlsExtension {
     pub version: u8,
     /// Ties a new association to the one it replaces.
     pub rekey_token: Option<[u8; TOKEN_LEN]>,
+    /// What who answers calls the association. Unlike the prefix, Finished vouches for it.
+    pub answerer: Option<PeerId>,
 }
 
 /// The body has no version, another version's length, or bytes left over.
@@ -31,10 +38,10 @@ pub struct XdtlsExtension {
 pub struct MalformedExtension;
 
 impl XdtlsExtension {
-    /// What this code offers and answers outside of a rekey.
-    pub const PLAIN: Self = Self { version: VERSION, rekey_token: None };
+    /// What this code offers outside of a rekey.
+    pub const PLAIN: Self = Self { version: VERSION, rekey_token: None, answerer: None };
 
-    /// Reads a body. What a later version may add behind the token is passed over.
+    /// Reads a body. What a later version may have behind the token is passed over.
     pub fn parse(body: &[u8]) -> Result<Self, MalformedExtension> {
         Self::parse_from(&mut SliceCursor::new(body)).map_err(|Truncated| MalformedExtension)
     }
@@ -46,25 +53,30 @@ impl XdtlsExtension {
             TOKEN_LEN => Some(cursor.take()?),
             _ => return Err(Truncated),
         };
-        let known_whole = version != VERSION || cursor.remaining() == 0;
-        if version == 0 || !known_whole {
-            return Err(Truncated);
-        }
-        Ok(Self { version, rekey_token })
+        let answerer = match (version, cursor.remaining()) {
+            (0, _) => return Err(Truncated),
+            (VERSION, ID_LEN) => Some(PeerId::new(cursor.u32()?).ok_or(Truncated)?),
+            (VERSION, 1..) => return Err(Truncated),
+            _ => None,
+        };
+        Ok(Self { version, rekey_token, answerer })
     }
 
     /// The body as it stands on the wire, and its length.
     pub fn encode(&self) -> ([u8; MAX_BODY_LEN], usize) {
         let mut body = [0; MAX_BODY_LEN];
         body[0] = self.version;
-        match self.rekey_token {
-            None => (body, 2),
-            Some(token) => {
-                body[1] = TOKEN_LEN as u8;
-                body[2..].copy_from_slice(&token);
-                (body, MAX_BODY_LEN)
-            }
+        let mut length = 2;
+        if let Some(token) = self.rekey_token {
+            body[1] = TOKEN_LEN as u8;
+            body[length..length + TOKEN_LEN].copy_from_slice(&token);
+            length += TOKEN_LEN;
         }
+        if let Some(answerer) = self.answerer {
+            body[length..length + ID_LEN].copy_from_slice(&answerer.value().to_be_bytes());
+            length += ID_LEN;
+        }
+        (body, length)
     }
 }
 
@@ -74,8 +86,11 @@ mod tests {
 
     #[test]
     fn bodies_survive_the_round_trip() {
-        let with_token = XdtlsExtension { version: 1, rekey_token: Some([7; TOKEN_LEN]) };
-        for extension in [XdtlsExtension::PLAIN, with_token] {
+        let (token, answerer) = (Some([7; TOKEN_LEN]), PeerId::new(0x5a00_002a));
+        let with = |rekey_token, answerer| XdtlsExtension { version: 1, rekey_token, answerer };
+        let all =
+            [with(None, None), with(token, None), with(None, answerer), with(token, answerer)];
+        for extension in all {
             let (body, length) = extension.encode();
             assert_eq!(XdtlsExtension::parse(&body[..length]), Ok(extension));
         }
@@ -84,7 +99,18 @@ mod tests {
 
     #[test]
     fn other_lengths_are_malformed() {
-        for body in [&[][..], &[1], &[0, 0], &[1, 1, 9], &[1, 0, 0], &[1, 32, 5]] {
+        let bodies = [
+            &[][..],
+            &[1],
+            &[0, 0],
+            &[1, 1, 9],
+            &[1, 0, 0],
+            &[1, 0, 0, 0, 0, 0],
+            &[1, 0, 1, 2, 3],
+            &[1, 0, 1, 2, 3, 4, 5],
+            &[1, 32, 5],
+        ];
+        for body in bodies {
             assert_eq!(XdtlsExtension::parse(body), Err(MalformedExtension), "{body:?}");
         }
     }
@@ -92,6 +118,6 @@ mod tests {
     #[test]
     fn later_versions_may_append() {
         let parsed = XdtlsExtension::parse(&[2, 0, 1, 2, 3]);
-        assert_eq!(parsed, Ok(XdtlsExtension { version: 2, rekey_token: None }));
+        assert_eq!(parsed, Ok(XdtlsExtension { version: 2, ..XdtlsExtension::PLAIN }));
     }
 }

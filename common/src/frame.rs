@@ -70,6 +70,32 @@ pub struct FrameHeaders {
     pub payload_len: usize,
 }
 
+/// Where in a frame the UDP datagram lies: what is needed of [`FrameHeaders`] to find all the rest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// Where in the frame the UDP payload begins.
+    pub payload_at: usize,
+    /// How many bytes the UDP payload has.
+    pub payload_len: usize,
+    /// Whether there is a VLAN tag.
+    pub tagged: bool,
+    /// Whether it is IPv6, or IPv4 without options.
+    pub ipv6: bool,
+}
+
+impl FrameHeaders {
+    /// Where the datagram lies.
+    #[inline(always)]
+    pub const fn place(&self) -> Place {
+        Place {
+            payload_at: self.payload_at,
+            payload_len: self.payload_len,
+            tagged: self.vlan.is_some(),
+            ipv6: self.source.is_ipv6(),
+        }
+    }
+}
+
 /// Parses the headers of a whole frame. The cursor that is returned stands at the UDP payload and
 /// ends with it: what pads a short Ethernet frame is not payload.
 #[inline(always)]

@@ -9,14 +9,13 @@ use bytemuck::{Pod, Zeroable};
 use crate::budget::{self, SKETCH_ROWS, cells_of, interval_ns};
 use crate::checksum::Sum;
 use crate::client_hello::{ClientHello, CookieField, HelloError};
-use crate::cookie::{HelloPath, Judgement, Secrets, judge};
-use crate::cursor::{Cursor, Truncated};
+use crate::cookie::{HelloPath, Judgement, Secrets, judge, ring_index};
+use crate::cursor::{Bounded, Cursor, Truncated};
 use crate::drop_reason::DropReason;
 use crate::ends::{Ends, IPV4_PAIR_LEN, IPV6_PAIR_LEN};
-use crate::frame::{self, FrameHeaders};
+use crate::frame::Place;
 use crate::prefix::Prefix;
 use crate::reply::HelloReply;
-use crate::siphash::Key;
 
 /// The longest ClientHello that is judged at the driver, in bytes of UDP payload.
 pub const PAYLOAD_MAX: usize = 2048;
@@ -30,14 +29,13 @@ const NANOSECONDS: u64 = 1_000_000_000;
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
 pub struct FrontValue {
-    sketch_key: Key,
     reply_interval_ns: u64,
     source_interval_ns: u64,
     slow_interval_ns: u64,
     leaves_replies: u64,
 }
 
-const _: () = assert!(size_of::<FrontValue>() == 48);
+const _: () = assert!(size_of::<FrontValue>() == 32);
 
 /// How often a second and CPU something may happen before a good cookie; 0 is no limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,17 +51,15 @@ pub struct FrontLimits {
 impl FrontValue {
     /// No limits.
     pub const UNSET: Self = Self {
-        sketch_key: [0; 2],
         reply_interval_ns: 0,
         source_interval_ns: 0,
         slow_interval_ns: 0,
         leaves_replies: 0,
     };
 
-    /// These limits; `sketch_key` is drawn at random at each start.
-    pub const fn new(limits: FrontLimits, sketch_key: Key) -> Self {
+    /// These limits.
+    pub const fn new(limits: FrontLimits) -> Self {
         Self {
-            sketch_key,
             reply_interval_ns: interval_ns(limits.replies),
             source_interval_ns: interval_ns(limits.replies_per_source),
             slow_interval_ns: interval_ns(limits.slow_hellos),
@@ -112,23 +108,30 @@ pub enum HelloVerdict {
 /// Decides on a frame for which [`crate::steering::steer`] has found that it holds a datagram
 /// without receiver id.
 #[inline(always)]
-pub fn judge_frame(frame: impl Cursor, front: &mut impl Front) -> HelloVerdict {
-    match try_judge_frame(frame, front) {
+pub fn judge_frame(frame: impl Cursor, place: &Place, front: &mut impl Front) -> HelloVerdict {
+    match try_judge_frame(frame, place, front) {
         Ok(verdict) => verdict,
         Err(reason) => HelloVerdict::Drop(reason),
     }
 }
 
 #[inline(always)]
-fn try_judge_frame(frame: impl Cursor, front: &mut impl Front) -> Result<HelloVerdict, DropReason> {
-    let parsed = frame::parse(frame.clone());
-    let (headers, mut records) = parsed.map_err(|_| DropReason::TooShort)?;
-    let prefix = Prefix::parse(&mut records).map_err(|_| DropReason::TooShort)?;
+fn try_judge_frame(
+    frame: impl Cursor,
+    place: &Place,
+    front: &mut impl Front,
+) -> Result<HelloVerdict, DropReason> {
+    // Long before it matters: all of the packet is on its way into the cache then, while the lengths
+    // in the ClientHello would have it come piece by piece.
+    let is_intact = place.payload_len <= PAYLOAD_MAX && is_intact(place, frame.clone());
+    let records = payload(place, frame.clone());
+    let mut records = records.map_err(|Truncated| DropReason::TooShort)?;
+    let prefix = Prefix::parse(&mut records).map_err(|Truncated| DropReason::TooShort)?;
     if prefix.sender == 0 {
         return Err(DropReason::WrongPeerId);
     }
     let hello = ClientHello::parse(&mut records.clone()).map_err(HelloError::reason)?;
-    let ends = Ends::read(&headers, frame.clone()).map_err(|_| DropReason::TooShort)?;
+    let ends = Ends::read(place, frame.clone()).map_err(|Truncated| DropReason::TooShort)?;
     let path = HelloPath {
         peer_address: ends.source,
         peer_port: ends.source_port,
@@ -136,14 +139,14 @@ fn try_judge_frame(frame: impl Cursor, front: &mut impl Front) -> Result<HelloVe
         local_port: ends.destination_port,
         client_id: prefix.sender,
     };
-    if !path.may_be_answered() || path.is_to_many() || is_group(&headers) {
+    if !path.may_be_answered() || path.is_to_many() || is_group(frame) {
         return Err(DropReason::ReplyForbidden);
     }
     let wants_reply = hello.cookie == CookieField::Empty;
     if wants_reply && front.limits().leaves_replies != 0 {
         return pass_slowly(front).map(|()| HelloVerdict::PassSlowly);
     }
-    if path.is_within_host() || headers.payload_len > PAYLOAD_MAX || !is_intact(&headers, frame) {
+    if path.is_within_host() || !is_intact {
         return pass_slowly(front).map(|()| HelloVerdict::PassSlowly);
     }
     let now_ns = front.now_ns();
@@ -151,12 +154,12 @@ fn try_judge_frame(frame: impl Cursor, front: &mut impl Front) -> Result<HelloVe
         spend(&path, now_ns, front)?;
     }
     let now_s = (now_ns / NANOSECONDS) as u32;
-    match judge(front, now_s, &path, &hello, &mut records) {
+    match judge(front, now_s, &path, &hello, &mut records.into_inner()) {
         Judgement::Drop(reason) => Err(reason),
         Judgement::Accept => Ok(HelloVerdict::Pass),
         Judgement::Reply(cookie) => Ok(HelloVerdict::Reply(HelloReply {
-            tagged: headers.vlan.is_some(),
-            ipv6: headers.source.is_ipv6(),
+            tagged: place.tagged,
+            ipv6: place.ipv6,
             client_id: prefix.sender,
             record_sequence: hello.record_sequence,
             cookie,
@@ -176,9 +179,11 @@ pub fn pass_slowly(front: &mut impl Front) -> Result<(), DropReason> {
 /// Pays for a reply: the source first, lest one source spend what belongs to all.
 #[inline(always)]
 fn spend(path: &HelloPath, now_ns: u64, front: &mut impl Front) -> Result<(), DropReason> {
-    let FrontValue { sketch_key, reply_interval_ns, source_interval_ns, .. } = front.limits();
+    let FrontValue { reply_interval_ns, source_interval_ns, .. } = front.limits();
     if source_interval_ns != 0 {
-        let cells = front.cells(cells_of(path.peer_address, sketch_key));
+        let secret = front.secret(ring_index((now_ns / NANOSECONDS) as u32));
+        let cells = secret.map(|secret| cells_of(path.peer_address, secret.sketch()));
+        let cells = cells.and_then(|cells| front.cells(cells));
         let cells = cells.ok_or(DropReason::SourceReplyLimit)?;
         if !budget::spend_cells(cells, now_ns, source_interval_ns) {
             return Err(DropReason::SourceReplyLimit);
@@ -191,25 +196,33 @@ fn spend(path: &HelloPath, now_ns: u64, front: &mut impl Front) -> Result<(), Dr
 
 /// Whether the frame was sent to, or claims to be from, more than one station.
 #[inline(always)]
-fn is_group(headers: &FrameHeaders) -> bool {
-    (headers.destination_mac[0] | headers.source_mac[0]) & 1 != 0
+fn is_group(mut frame: impl Cursor) -> bool {
+    let group = |[destination, _, _, _, _, _, source, _]: [u8; 8]| (destination | source) & 1 != 0;
+    frame.take().map_or(true, group)
+}
+
+/// The datagram's payload.
+#[inline(always)]
+fn payload<C: Cursor>(place: &Place, mut frame: C) -> Result<Bounded<C>, Truncated> {
+    frame.skip(place.payload_at)?;
+    Bounded::new(frame, place.payload_len)
 }
 
 /// Whether all checksums are there and right.
 #[inline(always)]
-fn is_intact(headers: &FrameHeaders, frame: impl Cursor) -> bool {
-    let right = if headers.source.is_ipv6() {
-        udp_is_intact(headers, frame, IPV6_PAIR_LEN)
+fn is_intact(place: &Place, frame: impl Cursor) -> bool {
+    let right = if place.ipv6 {
+        udp_is_intact(place, frame, IPV6_PAIR_LEN)
     } else {
-        ipv4_is_intact(headers, frame.clone())
-            .and_then(|ip| Ok(ip && udp_is_intact(headers, frame, IPV4_PAIR_LEN)?))
+        ipv4_is_intact(place, frame.clone())
+            .and_then(|ip| Ok(ip && udp_is_intact(place, frame, IPV4_PAIR_LEN)?))
     };
     right == Ok(true)
 }
 
 #[inline(always)]
-fn ipv4_is_intact(headers: &FrameHeaders, mut frame: impl Cursor) -> Result<bool, Truncated> {
-    frame.skip(headers.payload_at - UDP_LEN - IPV4_LEN)?;
+fn ipv4_is_intact(place: &Place, mut frame: impl Cursor) -> Result<bool, Truncated> {
+    frame.skip(place.payload_at - UDP_LEN - IPV4_LEN)?;
     let mut sum = Sum::default();
     sum.absorb(&mut frame, IPV4_LEN)?;
     Ok(sum.is_intact())
@@ -218,15 +231,15 @@ fn ipv4_is_intact(headers: &FrameHeaders, mut frame: impl Cursor) -> Result<bool
 /// `addresses` bytes of addresses stand before the UDP header: a part of the pseudo-header.
 #[inline(always)]
 fn udp_is_intact(
-    headers: &FrameHeaders,
+    place: &Place,
     mut frame: impl Cursor,
     addresses: usize,
 ) -> Result<bool, Truncated> {
-    let length = UDP_LEN + headers.payload_len;
+    let length = UDP_LEN + place.payload_len;
     let mut sum = Sum::default();
     sum.pair((length as u16).to_be_bytes());
     sum.pair([0, PROTOCOL_UDP]);
-    frame.skip(headers.payload_at - UDP_LEN - addresses)?;
+    frame.skip(place.payload_at - UDP_LEN - addresses)?;
     sum.absorb(&mut frame, addresses + length)?;
     Ok(sum.is_intact())
 }

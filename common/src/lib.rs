@@ -33,6 +33,7 @@ pub mod reply;
 pub mod siphash;
 pub mod steering;
 pub mod trace;
+pub mod universal;
 pub mod verdict;
 
 pub use drop_reason::DropReason;

@@ -17,7 +17,8 @@ pub struct Prefix {
 impl Prefix {
     /// Reads a prefix.
     pub fn parse(cursor: &mut impl Cursor) -> Result<Self, Truncated> {
-        Ok(Self { sender: cursor.u32()?, receiver: cursor.u32()? })
+        let ids = u64::from_be_bytes(cursor.take()?);
+        Ok(Self { sender: (ids >> 32) as u32, receiver: ids as u32 })
     }
 
     /// The prefix as it stands on the wire.

@@ -51,12 +51,17 @@ impl RecordHeader {
     pub fn parse(cursor: &mut impl Cursor) -> Result<Self, Truncated> {
         // One step for all of it: the verifier of the kernel follows one bound check instead of
         // five, and a check for a single byte is one that it cannot follow at all.
-        let bytes: [u8; HEADER_LEN] = cursor.take()?;
+        cursor.take().map(Self::decode)
+    }
+
+    /// The header that these bytes are.
+    #[inline(always)]
+    pub const fn decode(bytes: [u8; HEADER_LEN]) -> Self {
         let [content_type, v0, v1, e0, e1, s0, s1, s2, s3, s4, s5, l0, l1] = bytes;
         let (version, epoch) = ([v0, v1], u16::from_be_bytes([e0, e1]));
         let sequence = u64::from_be_bytes([0, 0, s0, s1, s2, s3, s4, s5]);
         let length = u16::from_be_bytes([l0, l1]);
-        Ok(Self { content_type, version, epoch, sequence, length })
+        Self { content_type, version, epoch, sequence, length }
     }
 
     /// The header as it stands on the wire.

@@ -75,8 +75,7 @@ impl HelloReply {
     /// [`HelloReply::frame_len`] is to be cut off.
     #[inline(always)]
     pub fn write(&self, frame: &mut (impl FrameMut + ?Sized)) -> Result<(), Truncated> {
-        let [d0, d1, d2, d3, d4, d5, s0, s1, s2, s3, s4, s5] = frame.get::<12>(0)?;
-        frame.put(0, [s0, s1, s2, s3, s4, s5, d0, d1, d2, d3, d4, d5])?;
+        swap_stations(frame)?;
         let mut sum = if self.ipv6 { self.ipv6(frame)? } else { self.ipv4(frame)? };
         let at = self.udp_at();
         let [s0, s1, d0, d1] = frame.get::<4>(at)?;
@@ -131,4 +130,15 @@ impl HelloReply {
         }
         Ok(sum)
     }
+}
+
+/// Swaps the MAC addresses: six bytes and six bytes, which are three words turned by half of their
+/// length.
+#[inline(always)]
+fn swap_stations(frame: &mut (impl FrameMut + ?Sized)) -> Result<(), Truncated> {
+    let [a, b, c] = [frame.get(0)?, frame.get(4)?, frame.get(8)?].map(u32::from_le_bytes);
+    for (at, low, high) in [(0, b, c), (4, c, a), (8, a, b)] {
+        frame.put(at, (low >> 16 | high << 16).to_le_bytes())?;
+    }
+    Ok(())
 }

@@ -3,15 +3,16 @@
 
 use crate::cursor::Cursor;
 use crate::drop_reason::DropReason;
-use crate::frame;
-use crate::map::{AssociationValue, ConfigValue, TagValue};
+use crate::ends::Ends;
+use crate::frame::{self, Place};
+use crate::map::{AssociationValue, ConfigValue, Tag};
 use crate::prefix::Prefix;
 use crate::verdict::{Verdict, verdict};
 
 /// The associations by slot, as the maps hold them.
 pub trait Table {
-    /// Which id the slot holds; `None` beyond the last slot.
-    fn tag(&self, slot: u32) -> Option<TagValue>;
+    /// The tag of the id that the slot holds; `None` beyond the last slot.
+    fn tag(&self, slot: u32) -> Option<Tag>;
 
     /// The association in the slot; `None` beyond the last slot.
     fn association(&self, slot: u32) -> Option<AssociationValue>;
@@ -25,7 +26,7 @@ pub enum Steering {
     /// To [`crate::odd::is_hello`], for it is no plain UDP.
     NotPlain,
     /// To [`crate::front::judge_frame`], which decides on a datagram without receiver id.
-    ClientHello,
+    ClientHello(Place),
     /// To the control plane, for an association that is being opened.
     Handshake,
     /// To the worker of this shard.
@@ -34,13 +35,14 @@ pub enum Steering {
     Drop(DropReason),
 }
 
-/// Decides on a whole frame, once [`crate::access::enter`] has let it in.
+/// Decides on a whole frame, once [`crate::access::enter`] has let it in if any source is on a list.
 #[inline(always)]
 pub fn steer(frame: impl Cursor, config: &ConfigValue, table: &impl Table) -> Steering {
-    let Ok((headers, mut payload)) = frame::parse(frame) else {
+    let Ok((headers, mut payload)) = frame::parse(frame.clone()) else {
         return Steering::NotPlain;
     };
-    if !config.is_ours(headers.destination.port()) {
+    let place = headers.place();
+    if !config.is_ours(headers.destination.port()) || !listens_on(config, &place, frame) {
         return Steering::NotOurs;
     }
     let Ok(prefix) = Prefix::parse(&mut payload) else {
@@ -49,7 +51,7 @@ pub fn steer(frame: impl Cursor, config: &ConfigValue, table: &impl Table) -> St
     let association = find(prefix.receiver, config, table);
     let entry = association.and_then(|found| found.entry(prefix.receiver));
     match (verdict(prefix, entry, &mut payload), association) {
-        (Verdict::ClientHello, _) if config.answers_hellos() => Steering::ClientHello,
+        (Verdict::ClientHello, _) if config.answers_hellos() => Steering::ClientHello(place),
         (Verdict::ClientHello, _) => Steering::Drop(DropReason::UnknownId),
         (Verdict::Handshake, _) => Steering::Handshake,
         (Verdict::Worker, Some(found)) => Steering::Worker(found.shard()),
@@ -58,11 +60,17 @@ pub fn steer(frame: impl Cursor, config: &ConfigValue, table: &impl Table) -> St
     }
 }
 
+#[inline(always)]
+fn listens_on(config: &ConfigValue, place: &Place, frame: impl Cursor) -> bool {
+    let is_listened_on = |ends: Ends| config.listens_on(ends.destination);
+    !config.asks_for_address() || Ends::read(place, frame).is_ok_and(is_listened_on)
+}
+
 /// The tag first: a flood of unknown ids ends there.
 #[inline(always)]
 fn find(receiver: u32, config: &ConfigValue, table: &impl Table) -> Option<AssociationValue> {
     let slot = config.slot_of(receiver);
-    if !table.tag(slot)?.names(receiver) {
+    if receiver == 0 || table.tag(slot)? != Tag::of(receiver) {
         return None;
     }
     table.association(slot)

@@ -133,7 +133,7 @@ impl TraceEvent {
         }
         let (headers, mut payload) = frame::parse(frame.clone()).ok()?;
         let prefix = Prefix::parse(&mut payload).unwrap_or(Prefix { sender: 0, receiver: 0 });
-        let ends = Ends::read(&headers, frame).ok()?;
+        let ends = Ends::read(&headers.place(), frame).ok()?;
         let answered = fate == Fate::Went(Outcome::HelloVerifyRequest).code();
         let (address, port) = if answered {
             (ends.destination, ends.destination_port)

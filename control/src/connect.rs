@@ -4,27 +4,29 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail, ensure};
-use tracing::info;
-use xdtls_proto::endpoint::Endpoint;
+use tracing::{info, warn};
+use xdtls_proto::endpoint::{Endpoint, mapped};
 use xdtls_proto::handshakes::Limits;
 use xdtls_proto::handshakes::initiators::Initiators;
-use xdtls_proto::shard::Shard;
+use xdtls_proto::shard::{Shard, ShardConfig};
 
 use crate::admin::{self, About, Backends, Bounds, Node};
-use crate::cli::{Connect, MAX_PROGRAMS};
+use crate::cli::{Connect, MAX_PROGRAMS, Proof};
 use crate::config::Limits as Defaults;
 use crate::counters::Place;
+use crate::credentials::trust;
 use crate::datapath::fast_path;
 use crate::datapath::options::DatapathOptions;
+use crate::datapath::own_address;
 use crate::datapath::socket::Channel;
 use crate::datapath::xdp::Program;
 use crate::gateway::{HEADERS_LEN, max_plaintext};
-use crate::handshake::{Identity, OpensslConnector, read_file};
+use crate::handshake::{Identity, OpensslConnector, PskTable};
 use crate::inside::Surroundings;
 use crate::inside::health::BackendHealth;
 use crate::inside::local::{Local, LocalLimits};
 use crate::lifecycle::Signals;
-use crate::node::{Running, Shape, Wiring, start_worker};
+use crate::node::{Handle, Running, Shape, Wiring, start_worker};
 use crate::worker::{Parts, poll_descriptor};
 use crate::{privileges, random};
 
@@ -41,12 +43,14 @@ pub async fn run(arguments: Connect) -> Result<()> {
     let gateway = gateways.iter().map(SocketAddr::to_string).collect::<Vec<_>>().join(", ");
     let (channel, gateways) = outside(gateways)?;
     let (running, about) = start(&arguments, channel, &gateways).await?;
+    announce_changes(gateways, running.handle());
     let address = about.address;
     info!(%address, gateway, "ready: datagrams to this port go to the gateway's backend");
     let bounds = Bounds {
         associations: arguments.max_associations,
         half_open: arguments.max_associations,
         backend_flows: None,
+        sessions: None,
     };
     let backends = Backends { named: Vec::new(), health: BackendHealth::of(0) };
     let node = Arc::new(Node::new(about, running.handle(), backends, bounds, None));
@@ -94,12 +98,17 @@ fn outside(mut gateways: Vec<SocketAddr>) -> Result<(Channel, Vec<SocketAddr>)> 
     Ok((channel, gateways))
 }
 
-/// How a socket of IPv6 names an address, IPv4 as mapped (RFC 4291 §2.5.5.2).
-fn mapped(address: SocketAddr) -> SocketAddr {
-    match address {
-        SocketAddr::V4(v4) => (v4.ip().to_ipv6_mapped(), v4.port()).into(),
-        v6 => v6,
-    }
+/// Tells the gateway when our own address changes, also while local programs only listen.
+fn announce_changes(gateways: Vec<SocketAddr>, handle: Handle) {
+    tokio::spawn(async move {
+        let changed = || {
+            info!("our address has changed: the gateway is told");
+            handle.announce();
+        };
+        if let Err(error) = own_address::follow(gateways, changed).await {
+            warn!("a change of our address is noticed with the next datagram only: {error:#}");
+        }
+    });
 }
 
 async fn start(
@@ -123,6 +132,7 @@ async fn start(
     let room = gateways.iter().map(towards).min().unwrap_or_default();
     let about = About::new("client", address, room, &chosen);
     let next_hops = chosen.fast_path.as_ref().and_then(|fast| fast.next_hops.clone());
+    let view = chosen.fast_path.as_ref().map(|fast| fast.view.clone());
     let (program, shards) = chosen.fast_path.map(|fast| (fast.program, fast.shards)).unzip();
 
     let mut wiring = Wiring::new(shape)?;
@@ -134,9 +144,10 @@ async fn start(
         deadline: Defaults::default().handshake_deadline,
         max_datagram: usize::from(arguments.path_mtu - HEADERS_LEN),
     };
-    let handshakes = wiring.start_handshakes(&channel, program.as_ref(), |ids| {
+    let handshakes = wiring.start_handshakes(&channel, program.as_ref(), |ids, registry| {
         Initiators::new(connector.clone(), ids, limits.clone(), random::source())
             .with_addresses(gateways.iter().copied())
+            .with_ancestors(registry.ancestors())
     })?;
 
     let poll = poll_descriptor()?;
@@ -145,8 +156,10 @@ async fn start(
     let programs =
         LocalLimits { programs: arguments.max_associations as usize, idle: arguments.idle_timeout };
     let Some(mailbox) = wiring.worker_mail.pop() else { bail!("there is no worker") };
+    let shard =
+        ShardConfig { rekey: arguments.rekey_limits(), ..shape.shard(0, arguments.path_mtu) };
     let parts = Parts {
-        shard: Shard::new(shape.shard(0, arguments.path_mtu), random::source()),
+        shard: Shard::new(shard, random::source()),
         inside: Local::new(surroundings, port, programs)?,
         channel,
         xsk: shards.into_iter().flatten().next(),
@@ -163,13 +176,39 @@ async fn start(
         trace: wiring.trace.clone(),
     };
     let worker = start_worker(0, parts)?;
-    Ok((wiring.running(vec![worker], handshakes, program), about))
+    Ok((wiring.running(vec![worker], handshakes, program, view), about))
 }
 
 fn connector(arguments: &Connect) -> Result<OpensslConnector> {
-    let identity = Identity::read(&arguments.certificate, &arguments.key)?;
-    OpensslConnector::new(&identity, &read_file(&arguments.ca)?, arguments.server_name())
-        .context("cannot use the given certificates and key")
+    let (proof, server_name) = (&arguments.proof, arguments.server_name());
+    let connector = match (&proof.psk_identity, &proof.psk_file, &proof.ca) {
+        (Some(identity), Some(file), _) => {
+            let table = PskTable::read(file)?;
+            let key = table.key(identity);
+            let key = key.with_context(|| format!("{} has no `{identity}`", file.display()))?;
+            let allow = proof.allow_no_forward_secrecy;
+            OpensslConnector::with_psk(identity, key, allow, server_name)
+        }
+        (_, _, Some(ca)) => {
+            let trust = trust(ca, &proof.crl)?;
+            OpensslConnector::with_certificates(&identities(proof)?, &trust, server_name)
+        }
+        _ => bail!("give --certificate, --key and --ca, or --psk-identity and --psk-file"),
+    };
+    connector.context("cannot use the given certificates and keys")
+}
+
+fn identities(proof: &Proof) -> Result<Vec<Identity>> {
+    let (certificates, keys) = (&proof.certificate, &proof.key);
+    ensure!(
+        certificates.len() == keys.len(),
+        "there are {} --certificate and {} --key: give one key for each certificate",
+        certificates.len(),
+        keys.len(),
+    );
+    let passphrase = proof.key_passphrase_file.as_deref();
+    let pairs = certificates.iter().zip(keys);
+    pairs.map(|(certificate, key)| Identity::read(certificate, key, passphrase)).collect()
 }
 
 #[cfg(test)]

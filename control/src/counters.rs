@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde::{Deserialize, Serialize};
 use xdtls_common::{DropReason, Outcome};
+use xdtls_proto::association::CloseCause;
 use xdtls_proto::failure::FailureClass;
 use xdtls_proto::shard::ShardCounters;
 
@@ -28,13 +29,16 @@ pub struct Counters {
     fast_path: AtomicU64,
     fast_path_sent: AtomicU64,
     half_open: AtomicU64,
+    sessions: AtomicU64,
     overload: AtomicU64,
     handshakes_ok: AtomicU64,
+    handshakes_resumed: AtomicU64,
     handshakes_failed: [AtomicU64; FailureClass::COUNT],
+    ended: [AtomicU64; CloseCause::LABELS.len()],
 }
 
 /// What a shard publishes: its counters and its associations.
-const SHARD: usize = 7;
+const SHARD: usize = 11;
 
 fn add(counter: &AtomicU64, by: u64) {
     counter.store(counter.load(Ordering::Relaxed) + by, Ordering::Relaxed);
@@ -54,9 +58,12 @@ impl Counters {
             fast_path: AtomicU64::new(0),
             fast_path_sent: AtomicU64::new(0),
             half_open: AtomicU64::new(0),
+            sessions: AtomicU64::new(0),
             overload: AtomicU64::new(0),
             handshakes_ok: AtomicU64::new(0),
+            handshakes_resumed: AtomicU64::new(0),
             handshakes_failed: array::from_fn(|_| AtomicU64::new(0)),
+            ended: array::from_fn(|_| AtomicU64::new(0)),
         }
     }
 
@@ -75,14 +82,29 @@ impl Counters {
         add(&self.handshakes_ok, 1);
     }
 
+    /// Counts a handshake that has continued an earlier session.
+    pub fn handshake_resumed(&self) {
+        add(&self.handshakes_resumed, 1);
+    }
+
     /// Counts a handshake that failed.
     pub fn handshake_failed(&self, class: FailureClass) {
         add(&self.handshakes_failed[class.as_index()], 1);
     }
 
+    /// Counts an association that has ended.
+    pub fn ended(&self, cause: CloseCause) {
+        add(&self.ended[cause.as_index()], 1);
+    }
+
     /// Publishes how many associations are half-open.
     pub fn half_open(&self, count: usize) {
         self.half_open.store(count as u64, Ordering::Relaxed);
+    }
+
+    /// Publishes how many sessions can be continued.
+    pub fn sessions(&self, count: usize) {
+        self.sessions.store(count as u64, Ordering::Relaxed);
     }
 
     /// Notes whether a handshake thread is overloaded.
@@ -109,6 +131,10 @@ impl Counters {
             shard.sealed_bytes,
             shard.hello_verify_requests,
             shard.final_flights_repeated,
+            shard.paths_new,
+            shard.paths_validated,
+            shard.paths_failed,
+            shard.replaced,
             established as u64,
         ];
         for (counter, value) in self.shard.iter().zip(values) {
@@ -144,14 +170,28 @@ pub struct Totals {
     pub half_open: u64,
     /// Handshakes that succeeded.
     pub handshakes_ok: u64,
+    /// Those among them that continued an earlier session.
+    pub handshakes_resumed: u64,
+    /// Sessions that can be continued now.
+    pub sessions: u64,
+    /// Associations that others with new keys have replaced.
+    pub rekeyed: u64,
     /// Handshakes that failed.
     pub handshakes_failed: u64,
     /// The same by class; classes that did not occur are left out.
     pub handshake_failures: BTreeMap<String, u64>,
+    /// Associations that have ended, by cause; causes that did not occur are left out.
+    pub associations_ended: BTreeMap<String, u64>,
     /// HelloVerifyRequests sent, by the XDP program and by workers.
     pub hello_verify_requests: u64,
     /// Final flights repeated.
     pub final_flights_repeated: u64,
+    /// New addresses of established associations' peers.
+    pub paths_new: u64,
+    /// Those of them that have shown that the peer receives there.
+    pub paths_validated: u64,
+    /// Those that were given up.
+    pub paths_failed: u64,
     /// Plaintext datagrams opened: outside to inside.
     pub opened: u64,
     /// Their bytes.
@@ -185,6 +225,12 @@ impl Totals {
         let mut failures = [0; FailureClass::COUNT];
         for counters in all {
             totals.add(counters);
+            for (label, counter) in CloseCause::LABELS.iter().zip(&counters.ended) {
+                if read(counter) > 0 {
+                    let sum = totals.associations_ended.entry((*label).to_owned()).or_default();
+                    *sum += read(counter);
+                }
+            }
             for (sum, counter) in failures.iter_mut().zip(&counters.handshakes_failed) {
                 *sum += read(counter);
             }
@@ -218,20 +264,37 @@ impl Totals {
 
     /// Adds what is a plain sum over the threads.
     fn add(&mut self, counters: &Counters) {
-        let [opened, opened_bytes, sealed, sealed_bytes, verified, repeated, associations] =
-            array::from_fn(|index| read(&counters.shard[index]));
+        let [
+            opened,
+            opened_bytes,
+            sealed,
+            sealed_bytes,
+            verified,
+            repeated,
+            paths @ ..,
+            replaced,
+            associations,
+        ]: [u64; SHARD] = array::from_fn(|index| read(&counters.shard[index]));
+        let [paths_new, paths_validated, paths_failed] = paths;
         self.opened += opened;
         self.opened_bytes += opened_bytes;
         self.sealed += sealed;
         self.sealed_bytes += sealed_bytes;
         self.hello_verify_requests += verified;
         self.final_flights_repeated += repeated;
+        self.paths_new += paths_new;
+        self.paths_validated += paths_validated;
+        self.paths_failed += paths_failed;
+        self.rekeyed += replaced;
         self.associations += associations;
         self.fast_path += read(&counters.fast_path);
         self.fast_path_sent += read(&counters.fast_path_sent);
         self.half_open += read(&counters.half_open);
+        // The threads share them.
+        self.sessions = self.sessions.max(read(&counters.sessions));
         self.overload += read(&counters.overload);
         self.handshakes_ok += read(&counters.handshakes_ok);
+        self.handshakes_resumed += read(&counters.handshakes_resumed);
     }
 }
 
@@ -247,12 +310,15 @@ mod tests {
         second.handshake_ok();
         second.handshake_failed(FailureClass::Policy);
         second.half_open(3);
+        first.ended(CloseCause::Idle);
+        second.ended(CloseCause::Idle);
         let shard = ShardCounters { opened: 3, sealed_bytes: 9, ..ShardCounters::default() };
         first.publish(shard, 4);
         second.publish(shard, 1);
         let totals = Totals::of([&first, &second], None);
         assert_eq!((totals.opened, totals.sealed_bytes, totals.associations), (6, 18, 5));
         assert_eq!((totals.handshakes_ok, totals.handshakes_failed, totals.half_open), (1, 1, 3));
+        assert_eq!(totals.associations_ended, [("idle".to_owned(), 2)].into());
         assert_eq!(totals.handshake_failures, [("policy".to_owned(), 1)].into());
         assert_eq!(totals.drops, [("too_big".to_owned(), 3)].into());
         let by_place = DropCount { xdp: 0, workers: 1, handshakes: 2 };

@@ -1,39 +1,45 @@
-//! `xdtls gateway`: answers handshakes on one port and forwards to backends.
+//! `xdtls gateway`: answers handshakes on one port and forwards to backends. `xdtls peer` is the same
+//! with links, for which it opens at that port too.
 
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::thread::JoinHandle;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tracing::{error, info, warn};
 use xdtls_common::prefix::PREFIX_LEN;
 use xdtls_proto::endpoint::max_payload;
-use xdtls_proto::handshakes::responders::Responders;
-use xdtls_proto::handshakes::{Limits, RoutePolicy};
-use xdtls_proto::policy::{Policy, Rule};
+use xdtls_proto::handshakes::Limits;
 use xdtls_proto::shard::{Shard, ShardConfig};
 use xdtls_proto::suite::Aead;
 
 use crate::access::AccessList;
 use crate::admin::{self, About, Backends, Bounds, Node, Response};
-use crate::cli::Gateway;
-use crate::config::Config;
+use crate::cli::{Gateway, Peer};
+use crate::config::{self, Config, ConfigError, ConfigErrors, Problem};
 use crate::cookies::SharedSecrets;
 use crate::counters::Place;
-use crate::datapath::fast_path;
+use crate::credentials::Credentials;
+use crate::datapath::fast_path::{self, Chosen};
+use crate::datapath::options::DatapathArgs;
 use crate::datapath::socket::Channel;
 use crate::datapath::xdp::{Answering, Program};
-use crate::handshake::{Identity, OpensslAcceptor, read_file};
 use crate::inside::forward::{Backend, FlowLimits, Forward};
 use crate::inside::health::{BackendHealth, Health};
+use crate::inside::links::{LinkEvent, LinkPort, Links};
+use crate::inside::node::NodeInside;
 use crate::lifecycle::Signals;
-use crate::metrics;
+use crate::links::Keeper;
 use crate::node::{Running, Shape, Wiring, start_worker};
+use crate::peer::{first_route, leads_back};
 use crate::reload::Reload;
 use crate::worker::{Parts, poll_descriptor};
-use crate::{notify, privileges, random};
+use crate::{inside, metrics, notify, privileges, random};
 
 /// Headers in front of a UDP payload with IPv6 and our prefix, in bytes: what a handshake datagram
 /// loses of the path MTU whatever the family.
@@ -42,27 +48,65 @@ pub(crate) const HEADERS_LEN: u16 = 40 + 8 + 8;
 /// How often a cookie secret is renewed.
 const RENEW_EVERY: Duration = Duration::from_secs(xdtls_common::cookie::PERIOD_S as u64);
 
+/// What a node is started as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Role {
+    Gateway,
+    Peer,
+}
+
+impl Role {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Gateway => "gateway",
+            Self::Peer => "peer",
+        }
+    }
+}
+
 /// Runs until told to stop by SIGTERM or SIGINT; SIGHUP reads the configuration again.
 pub async fn run(arguments: Gateway) -> Result<()> {
-    let mut config = Config::load(&arguments.config)?;
-    config.gateway.datapath = arguments.datapath.clone().over(config.gateway.datapath);
+    serve(Role::Gateway, arguments.config, arguments.datapath).await
+}
+
+/// The same with links to peers.
+pub async fn run_peer(arguments: Peer) -> Result<()> {
+    serve(Role::Peer, arguments.config, arguments.datapath).await
+}
+
+async fn serve(role: Role, file: PathBuf, overrides: DatapathArgs) -> Result<()> {
+    let mut config = load(role, &file)?;
+    config.gateway.datapath = overrides.clone().over(config.gateway.datapath);
     raise_descriptor_limit();
     let mut signals = Signals::listen()?;
     let listener = metrics::bind(config.metrics.listen).await?;
     let secrets = Arc::new(SharedSecrets::new());
     let shape = shape(&config)?;
-    let health = BackendHealth::of(config.backends.len());
+    let named = named(&config);
+    let health = BackendHealth::of(named.len());
     let access = Arc::new(AccessList::new(config.access.clone()));
-    let (running, about) = start(&config, shape, &secrets, &access, &health).await?;
+    let credentials = Credentials::read(&config)?;
+    let (events, happenings) = unbounded_channel();
+    let surroundings = Surroundings {
+        credentials: &credentials,
+        secrets: &secrets,
+        access: &access,
+        health: &health,
+        events,
+    };
+    let Started { running, about, keeper } = start(role, &config, shape, &surroundings).await?;
     let address = about.address;
-    let backends = Backends { named: named(&config), health };
-    let reload = Reload::new(arguments.config, arguments.datapath, shape, access, config.clone());
+    let backends = Backends { named, health: health.clone() };
+    let psk = credentials.psk.clone();
+    let reload = Reload::new(file, overrides, shape, access.clone(), config.clone(), psk);
     let node = Node::new(about, running.handle(), backends, bounds(&config), Some(reload));
     let node = Arc::new(node);
     let life = async {
         signals.until_told_to_stop(&running).await?;
         notify::stopping();
         node.drain();
+        // A keeper that has ended opens nothing either.
+        let _ = surroundings.events.send(LinkEvent::Drain);
         signals.drain(&running, node.drain_time()).await;
         Ok(())
     };
@@ -70,7 +114,8 @@ pub async fn run(arguments: Gateway) -> Result<()> {
         %address,
         workers = config.gateway.workers,
         handshake_workers = config.gateway.handshake_workers,
-        "gateway is ready",
+        links = config.peers.len(),
+        "{} is ready", role.as_str(),
     );
     notify::ready();
     let outcome = tokio::select! {
@@ -78,10 +123,30 @@ pub async fn run(arguments: Gateway) -> Result<()> {
         outcome = metrics::serve(listener, node.clone()) => outcome,
         outcome = reload_on_hangup(&node) => outcome,
         () = renew(&secrets) => Ok(()),
+        () = keeper.run(happenings) => Ok(()),
         () = notify::watchdog() => Ok(()),
         outcome = life => outcome,
     };
     signals.stop(running).await.and(outcome)
+}
+
+/// Reads a configuration, which must be one of this role.
+fn load(role: Role, file: &Path) -> Result<Config> {
+    let config = Config::load(file)?;
+    let key = "peer".to_owned();
+    let problem = match (role, config.peers.is_empty()) {
+        (Role::Gateway, true) | (Role::Peer, false) => return Ok(config),
+        (Role::Gateway, false) => Problem::Invalid {
+            key,
+            wrong: "`xdtls gateway` keeps no links".to_owned(),
+            remedy: "start it with `xdtls peer`, or remove the [[peer]] tables".to_owned(),
+        },
+        (Role::Peer, true) => Problem::Missing {
+            key,
+            remedy: "add a [[peer]] table, or start it with `xdtls gateway`".to_owned(),
+        },
+    };
+    Err(ConfigErrors(vec![ConfigError { file: file.to_owned(), line: None, problem }]).into())
 }
 
 async fn renew(secrets: &SharedSecrets) {
@@ -119,9 +184,11 @@ fn shape(config: &Config) -> Result<Shape> {
     Ok(Shape::new(config.limits.associations, workers, gateway.handshake_workers)?)
 }
 
-/// Names and addresses of the backends.
+/// Names and addresses of the backends, then of the links, in the order of their routes.
 fn named(config: &Config) -> Vec<(String, SocketAddr)> {
-    config.backends.iter().map(|backend| (backend.name.clone(), backend.address)).collect()
+    let backends = config.backends.iter().map(|backend| (backend.name.clone(), backend.address));
+    let links = config.peers.iter().map(|peer| (peer.name.clone(), peer.deliver));
+    backends.chain(links).collect()
 }
 
 /// The largest plaintext towards a peer of this family, in bytes: what IP, UDP, the prefix and the
@@ -137,58 +204,102 @@ pub(crate) fn bounds(config: &Config) -> Bounds {
         associations: config.limits.associations,
         half_open: config.limits.half_open,
         backend_flows: Some(config.limits.backend_flows),
+        sessions: Some(config.limits.sessions.sessions).filter(|sessions| *sessions > 0),
     }
 }
 
+/// What threads of a node share with the rest of it, and what whoever wants to come in has to get
+/// past.
+struct Surroundings<'a> {
+    credentials: &'a Credentials,
+    secrets: &'a Arc<SharedSecrets>,
+    access: &'a Arc<AccessList>,
+    health: &'a Health,
+    /// To the keeper of links.
+    events: UnboundedSender<LinkEvent>,
+}
+
+/// A node whose threads run.
+struct Started {
+    running: Running,
+    about: About,
+    keeper: Keeper,
+}
+
 async fn start(
+    role: Role,
     config: &Config,
     shape: Shape,
-    secrets: &Arc<SharedSecrets>,
-    access: &Arc<AccessList>,
-    health: &Health,
-) -> Result<(Running, About)> {
-    let acceptor = acceptor(config)?;
+    surroundings: &Surroundings<'_>,
+) -> Result<Started> {
+    let credentials = surroundings.credentials;
     let channels = Channel::bind_shards(config.gateway.listen, shape.layout)
         .with_context(|| cannot_listen(config.gateway.listen))?;
     let address = channels[0].local_address()?;
-    let answering =
-        Answering { secrets: secrets.clone(), limits: config.limits.front, access: access.clone() };
+    let ports = ports(config, address)?;
+    let (secrets, access) = (surroundings.secrets.clone(), surroundings.access.clone());
+    let answering = Answering { secrets, limits: config.limits.front, access };
     let datapath = &config.gateway.datapath;
     let chosen = fast_path::open(datapath, address, &shape, Some(answering)).await?;
     privileges::drop(config.process.user.as_deref(), chosen.fast_path.is_some())?;
+    let room = max_plaintext(config.gateway.path_mtu, address);
     let about = About {
         workers: config.gateway.workers,
         handshake_workers: config.gateway.handshake_workers,
-        ..About::new("gateway", address, max_plaintext(config.gateway.path_mtu, address), &chosen)
+        ..About::new(role.as_str(), address, room, &chosen)
     };
+    let view = chosen.fast_path.as_ref().map(|fast| fast.view.clone());
+
+    let mut wiring = Wiring::new(shape)?;
+    wiring.admit_by(credentials.admission.clone());
+    let limits = limits(config, shape);
+    let program = chosen.fast_path.as_ref().map(|fast| &fast.program);
+    let handshakes = wiring.start_handshakes(&channels[0], program, |ids, registry| {
+        credentials.handshakes(config, &limits, address, (ids, registry))
+    })?;
+    let threads = (wiring.workers.clone(), wiring.pool.clone(), shape.layout);
+    let first_link = config.backends.len();
+    let kept = (surroundings.health.clone(), first_link);
+    let keeper = Keeper::new(&config.peers, address, threads, kept);
+    let (program, workers) =
+        start_workers(config, shape, surroundings, &mut wiring, (&channels, ports), chosen)?;
+    Ok(Started { running: wiring.running(workers, handshakes, program, view), about, keeper })
+}
+
+/// Starts the threads that open and seal; what is left of the fast path is its program.
+fn start_workers(
+    config: &Config,
+    shape: Shape,
+    surroundings: &Surroundings<'_>,
+    wiring: &mut Wiring,
+    (channels, ports): (&[Channel], Arc<[LinkPort]>),
+    chosen: Chosen,
+) -> Result<(Option<Program>, Vec<JoinHandle<()>>)> {
     let next_hops = chosen.fast_path.as_ref().and_then(|fast| fast.next_hops.clone());
     let (program, shards) = chosen.fast_path.map(|fast| (fast.program, fast.shards)).unzip();
     let mut shards = shards.into_iter().flatten();
-
-    let mut wiring = Wiring::new(shape)?;
-    let limits = limits(config, shape);
-    let handshakes = wiring.start_handshakes(&channels[0], program.as_ref(), |ids| {
-        let policy = policy(config);
-        Responders::new(acceptor.clone(), ids, limits.clone(), policy, random::source())
-    })?;
     let mut workers = Vec::new();
     let mailboxes = std::mem::take(&mut wiring.worker_mail);
     for (index, (channel, mailbox)) in channels.iter().zip(mailboxes).enumerate() {
         let poll = poll_descriptor()?;
         let counters = wiring.new_counters(Place::Worker);
-        let surroundings =
-            crate::inside::Surroundings { poll: poll.clone(), counters: counters.clone() };
         let shard = ShardConfig {
             idle_timeout: config.limits.idle_timeout,
+            rekey: config.limits.rekey,
             ..shape.shard(index as u32, config.gateway.path_mtu)
         };
+        let inside = inside::Surroundings { poll: poll.clone(), counters: counters.clone() };
         let parts = Parts {
             shard: Shard::new(shard, random::source()),
-            inside: Forward::new(
-                surroundings,
-                backends(config),
-                flow_limits(config),
-                health.clone(),
+            inside: NodeInside::new(
+                Forward::new(
+                    inside.clone(),
+                    backends(config),
+                    flow_limits(config),
+                    surroundings.health.clone(),
+                ),
+                Links::new(inside, ports.clone(), surroundings.events.clone()),
+                first_route(config),
             ),
             channel: channel.clone(),
             xsk: shards.next(),
@@ -197,8 +308,8 @@ async fn start(
             mailbox,
             workers: wiring.workers.clone(),
             pool: wiring.pool.clone(),
-            secrets: Some(secrets.clone()),
-            access: access.clone(),
+            secrets: Some(surroundings.secrets.clone()),
+            access: surroundings.access.clone(),
             gateway: None,
             poll,
             counters,
@@ -206,22 +317,25 @@ async fn start(
         };
         workers.push(start_worker(index, parts)?);
     }
-    Ok((wiring.running(workers, handshakes, program), about))
+    Ok((program, workers))
+}
+
+/// The ports of the links, none of which may lead back here.
+fn ports(config: &Config, outside: SocketAddr) -> Result<Arc<[LinkPort]>> {
+    let port = |peer: &config::Peer| {
+        if peer.address.is_some_and(|address| leads_back(address, outside)) {
+            bail!("peer {}: its address is this node itself: give the peer's", peer.name);
+        }
+        let channel = Channel::bind(peer.listen)
+            .with_context(|| format!("peer {}: cannot listen on {}", peer.name, peer.listen))?;
+        Ok(LinkPort::new(channel, peer.deliver))
+    };
+    config.peers.iter().map(port).collect()
 }
 
 fn cannot_listen(address: SocketAddr) -> String {
     let port = address.port();
     format!("cannot listen on {address} (`ss -ulpn sport = :{port}` shows who has the port)")
-}
-
-pub(crate) fn acceptor(config: &Config) -> Result<OpensslAcceptor> {
-    let identities: Vec<_> = config
-        .identities
-        .iter()
-        .map(|identity| Identity::read(&identity.certificate, &identity.key))
-        .collect::<Result<_>>()?;
-    OpensslAcceptor::new(&identities, &read_file(&config.clients.ca)?)
-        .context("cannot use the configured certificates and keys")
 }
 
 /// The handshake threads share the configured limits; a source has one thread to itself.
@@ -235,18 +349,6 @@ pub(crate) fn limits(config: &Config, shape: Shape) -> Limits {
         deadline: config.limits.handshake_deadline,
         max_datagram: usize::from(config.gateway.path_mtu - HEADERS_LEN),
     }
-}
-
-pub(crate) fn policy(config: &Config) -> RoutePolicy {
-    let rules = config.rules.iter().map(|rule| Rule {
-        certificate_name: rule.certificate_name.clone(),
-        backend: rule.backend as u16,
-    });
-    let policy = Policy {
-        rules: rules.collect(),
-        default_backend: config.forward.default_backend.map(|backend| backend as u16),
-    };
-    Box::new(move |identity| policy.route(identity))
 }
 
 fn backends(config: &Config) -> Vec<Backend> {

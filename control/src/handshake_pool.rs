@@ -16,12 +16,14 @@ use tracing::{debug, info, warn};
 use xdtls_common::DropReason;
 use xdtls_common::id::{IdLayout, LocalId, PeerId};
 use xdtls_common::verdict::Phase;
+use xdtls_proto::association::CloseCause;
 use xdtls_proto::endpoint::Endpoint;
 use xdtls_proto::failure::Failure;
 use xdtls_proto::handshakes::initiators::Initiators;
-use xdtls_proto::handshakes::responders::Responders;
+use xdtls_proto::handshakes::peers::{OpenerSettings, Peers};
 use xdtls_proto::handshakes::{
-    Action, Ended, Handshakes, Hello, Limits, OverloadChange, RoutePolicy, Start, source_of,
+    Action, Ended, Handshakes, Hello, Installation, Limits, OverloadChange, Replacement,
+    RoutePolicy, Start, source_of,
 };
 
 use crate::counters::Counters;
@@ -30,15 +32,17 @@ use crate::datapath::xdp::Associations;
 use crate::handshake::{OpensslAcceptor, OpensslConnector};
 use crate::mailbox::{Mailbox, Postbox, mailbox};
 use crate::messages::{ToHandshakes, ToWorker};
-use crate::registry::Registry;
+use crate::registry::{Entry, Registry};
 use crate::trace::{self, Trace, Watch};
+use crate::wall_clock;
 
 /// How much nicer than the workers the handshakes are, so that traffic goes first.
 const NICE: i32 = 10;
 
 /// Messages that are read before the timers are looked at.
 const MESSAGES: usize = 256;
-/// What a gateway's handshakes may be given anew while they run.
+
+/// What a node's handshakes may be given anew while they run.
 pub struct Settings {
     /// Certificates and trust.
     pub acceptor: OpensslAcceptor,
@@ -46,6 +50,8 @@ pub struct Settings {
     pub limits: Limits,
     /// Rules.
     pub policy: RoutePolicy,
+    /// The same for what its links open.
+    pub openers: OpenerSettings<OpensslConnector>,
 }
 
 /// A machine of handshakes that a thread drives.
@@ -55,15 +61,30 @@ pub trait Machine: Handshakes + Send + 'static {
 
     /// Begins no more handshakes.
     fn drain(&mut self);
+
+    /// Gives up what was asked for with this number.
+    fn cancel(&mut self, now: Instant, token: u64);
+
+    /// How many sessions can be continued now; all threads of a node count the same ones.
+    fn sessions(&self) -> usize;
 }
 
-impl Machine for Responders<OpensslAcceptor> {
+impl Machine for Peers<OpensslAcceptor, OpensslConnector> {
     fn reconfigure(&mut self, settings: Settings) {
-        Self::reconfigure(self, settings.acceptor, settings.limits, settings.policy);
+        let Settings { acceptor, limits, policy, openers } = settings;
+        Self::reconfigure(self, acceptor, &limits, policy, openers);
     }
 
     fn drain(&mut self) {
         Self::drain(self);
+    }
+
+    fn cancel(&mut self, now: Instant, token: u64) {
+        Self::cancel(self, now, token);
+    }
+
+    fn sessions(&self) -> usize {
+        self.acceptor().sessions()
     }
 }
 
@@ -72,6 +93,12 @@ impl Machine for Initiators<OpensslConnector> {
     fn reconfigure(&mut self, _settings: Settings) {}
 
     fn drain(&mut self) {}
+
+    fn cancel(&mut self, _now: Instant, _token: u64) {}
+
+    fn sessions(&self) -> usize {
+        0
+    }
 }
 
 /// The way to all handshake threads.
@@ -125,11 +152,24 @@ impl Pool {
         self.by_source.hash_one(source_of(source)) as usize % self.threads.len()
     }
 
-    /// Begins a handshake that we open.
-    pub fn open(&self, gateway: Endpoint, token: u64) {
-        let thread = token as usize % self.threads.len();
-        let start = Start::Open(gateway, token);
+    /// Begins a handshake that we open, on the thread that would answer this peer: it sees where
+    /// both ends open at once.
+    pub fn open(&self, peer: Endpoint, token: u64) {
+        let thread = self.thread_of(peer.remote.ip());
+        let start = Start::Open(peer, token);
         self.threads[thread].post(ToHandshakes::Begin(Instant::now(), start));
+    }
+
+    /// Gives up what was asked for with this number.
+    pub fn cancel(&self, peer: Endpoint, token: u64) {
+        let thread = self.thread_of(peer.remote.ip());
+        self.threads[thread].post(ToHandshakes::Cancel(token));
+    }
+
+    /// Begins a handshake for an association in the place of one of ours.
+    pub fn replace(&self, replacement: Replacement) {
+        let message = ToHandshakes::Begin(Instant::now(), Start::Replace(replacement));
+        self.owner(replacement.old).post(message);
     }
 
     /// Passes a half-open association's datagram on.
@@ -149,8 +189,8 @@ impl Pool {
     }
 
     /// Tells that an association has ended.
-    pub fn closed(&self, id: LocalId) {
-        self.owner(id).post(ToHandshakes::Closed(id));
+    pub fn closed(&self, id: LocalId, cause: CloseCause) {
+        self.owner(id).post(ToHandshakes::Closed(id, cause));
     }
 
     /// Gives every thread settings of its own.
@@ -213,6 +253,7 @@ pub fn spawn(
             machine.handle_timeout(Instant::now());
             surroundings.carry_out_all(&mut machine, None);
             surroundings.counters.half_open(machine.half_open());
+            surroundings.counters.sessions(machine.sessions());
         }
     })
 }
@@ -269,10 +310,12 @@ impl Surroundings {
             ToHandshakes::Datagram(id, from, datagram) => {
                 machine.datagram(Instant::now(), id, from, datagram);
             }
+            ToHandshakes::Cancel(token) => machine.cancel(Instant::now(), token),
             ToHandshakes::Installed(at, id) => machine.acknowledge(at, id),
-            ToHandshakes::Closed(id) => {
-                self.registry.remove(id);
-                machine.release(Instant::now(), id);
+            ToHandshakes::Closed(id, cause) => {
+                let now = Instant::now();
+                self.registry.remove(now, id, cause);
+                machine.release(now, id);
             }
             ToHandshakes::Reconfigure(settings) => machine.reconfigure(*settings),
             ToHandshakes::Drain => machine.drain(),
@@ -328,16 +371,26 @@ impl Surroundings {
                 }
                 self.post(id.value(), ToWorker::Forget(id));
             }
-            Action::Install(installation) => {
-                self.registry.insert(now, &installation);
-                self.post(installation.local.value(), ToWorker::Install(installation));
-            }
+            Action::Install(installation) => self.install(now, installation),
             Action::Forward(id, from, datagram) => {
                 let message = ToWorker::Datagram(from, datagram);
                 if self.worker(id.value()).offer(message).is_err() {
                     self.counters.dropped(DropReason::QueueFull);
                 }
             }
+        }
+    }
+
+    fn install(&self, now: Instant, installation: Box<Installation>) {
+        let (id, entry) = (installation.local, Entry::new(now, &installation));
+        if installation.taken_over.resumed {
+            self.counters.handshake_resumed();
+        }
+        // Before it is entered: who judges it from then on posts behind this.
+        self.post(id.value(), ToWorker::Install(installation));
+        // The rules may have changed since this handshake asked them.
+        if let Some(refusal) = self.registry.insert(id, entry, wall_clock::now_s()) {
+            self.post(id.value(), ToWorker::Dismiss(vec![(id, refusal)]));
         }
     }
 
@@ -378,6 +431,9 @@ impl Surroundings {
                 self.counters.handshake_failed(class);
                 let class = class.as_str();
                 info!(%association, milliseconds, class, reason, "handshake failed");
+                if let Some(old) = ended.replaces {
+                    self.post(old.value(), ToWorker::RekeyFailed(old));
+                }
                 if let Some(token) = ended.token {
                     self.workers.iter().for_each(|worker| {
                         worker.post(ToWorker::Failed(token, reason.clone()));

@@ -40,12 +40,14 @@ impl Signals {
         }
     }
 
-    /// Waits for a signal, or for a worker that has ended by itself, which is an error.
+    /// Waits for a signal. That a worker has ended by itself is an error, or that the interface is gone
+    /// without which the node may not go on.
     pub async fn until_told_to_stop(&mut self, running: &Running) -> Result<()> {
         let mut look = tokio::time::interval(LOOK_EVERY);
         loop {
             tokio::select! {
                 () = self.next() => return Ok(()),
+                error = running.lost() => return Err(error),
                 _ = look.tick() => if running.has_failed() { bail!("a worker has stopped") },
             }
         }

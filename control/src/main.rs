@@ -1,6 +1,6 @@
 //! The program `xdtls`: reads the command line and hands over to the library.
 
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
@@ -17,6 +17,8 @@ fn main() -> ExitCode {
     let log = tracing_subscriber::fmt()
         .with_max_level(arguments.log)
         .with_writer(std::io::stderr)
+        // A disk that is full costs lines of the log. Complaining of it to the same disk would panic.
+        .log_internal_errors(false)
         .with_target(false);
     match arguments.log_format {
         // Colours are for terminals; in a log file they are noise.
@@ -26,7 +28,8 @@ fn main() -> ExitCode {
     match run(arguments.command) {
         Ok(exit) => exit.into(),
         Err(error) => {
-            eprintln!("xdtls: {error:#}");
+            // Where even this cannot be written, the exit code still tells.
+            let _ = writeln!(std::io::stderr(), "xdtls: {error:#}");
             Exit::of(&error).into()
         }
     }
@@ -39,7 +42,8 @@ fn run(command: Command) -> Result<Exit> {
         .context("cannot start the runtime")?;
     match command {
         Command::Gateway(arguments) => runtime.block_on(gateway::run(arguments))?,
-        Command::Connect(arguments) => runtime.block_on(connect::run(arguments))?,
+        Command::Peer(arguments) => runtime.block_on(gateway::run_peer(arguments))?,
+        Command::Connect(arguments) => runtime.block_on(connect::run(*arguments))?,
         Command::DevCerts(options) => {
             let written = dev_certs::write(&options)?;
             print!("{}", dev_certs::summary(&options, &written));

@@ -1,6 +1,6 @@
 //! What gateway and client have in common: threads, their queues, and an orderly end.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -9,9 +9,12 @@ use tokio::sync::oneshot;
 use tracing::{error, info};
 use xdtls_common::id::{IdLayout, LocalId};
 use xdtls_proto::ids::IdAllocator;
+use xdtls_proto::policy::Admission;
+use xdtls_proto::rekey::RekeyLimits;
 use xdtls_proto::shard::{AssociationView, ShardConfig};
 
 use crate::counters::{Counters, Place, Totals};
+use crate::datapath::fast_path::FastView;
 use crate::datapath::socket::Channel;
 use crate::datapath::xdp::{Program, XdpCounters};
 use crate::handshake_pool::{self, Machine, Pool, Settings};
@@ -20,7 +23,9 @@ use crate::mailbox::{Mailbox, Postbox, mailbox};
 use crate::messages::{ToHandshakes, ToWorker, WorkerLimits};
 use crate::registry::Registry;
 use crate::trace::Trace;
+use crate::wall_clock;
 use crate::worker::{Parts, Worker};
+use crate::xsk::XskReport;
 
 /// Slots of associations and the threads that share them.
 #[derive(Clone, Copy, Debug)]
@@ -50,6 +55,7 @@ impl Shape {
             index,
             path_mtu,
             idle_timeout: None,
+            rekey: RekeyLimits::default(),
             cached_keys: CACHED_KEYS.min(self.capacity as usize),
         }
     }
@@ -97,6 +103,12 @@ impl Wiring {
         })
     }
 
+    /// Lets the registry judge by these rules whoever is installed.
+    pub fn admit_by(&self, admission: Arc<Admission>) {
+        let nobody = self.registry.admit_by(admission, &HashSet::new(), 0);
+        debug_assert!(nobody.is_empty(), "the threads have not been started");
+    }
+
     /// Counters for one more thread.
     pub fn new_counters(&mut self, place: Place) -> Arc<Counters> {
         let counters = Arc::new(Counters::new(place));
@@ -104,12 +116,13 @@ impl Wiring {
         counters
     }
 
-    /// Starts the handshake threads; `machine` makes one for a range of ids.
+    /// Starts the handshake threads; `machine` makes one for a range of ids, which finds in the lookup
+    /// what is kept of associations for those that replace them.
     pub fn start_handshakes<M: Machine>(
         &mut self,
         channel: &Channel,
         program: Option<&Program>,
-        mut machine: impl FnMut(IdAllocator) -> M,
+        mut machine: impl FnMut(IdAllocator, &Arc<Registry>) -> M,
     ) -> io::Result<Vec<JoinHandle<()>>> {
         let mailboxes = std::mem::take(&mut self.handshake_mail);
         let mut threads = Vec::new();
@@ -125,7 +138,8 @@ impl Wiring {
                 trace: self.trace.clone(),
             };
             let name = format!("handshakes-{index}");
-            threads.push(handshake_pool::spawn(name, machine(ids), mailbox, surroundings)?);
+            let machine = machine(ids, &self.registry);
+            threads.push(handshake_pool::spawn(name, machine, mailbox, surroundings)?);
         }
         Ok(threads)
     }
@@ -136,6 +150,7 @@ impl Wiring {
         workers: Vec<JoinHandle<()>>,
         handshakes: Vec<JoinHandle<()>>,
         mut program: Option<Program>,
+        view: Option<FastView>,
     ) -> Running {
         if let Some(maps) = program.as_mut().and_then(Program::take_trace) {
             self.trace.mirror_to(maps);
@@ -145,6 +160,7 @@ impl Wiring {
             pool: self.pool,
             counters: self.counters.into(),
             program: program.as_ref().map(Program::counters),
+            view,
             registry: self.registry,
             trace: self.trace,
             layout: self.shape.layout,
@@ -173,6 +189,7 @@ pub struct Handle {
     pool: Pool,
     counters: Arc<[Arc<Counters>]>,
     program: Option<Arc<XdpCounters>>,
+    view: Option<FastView>,
     registry: Arc<Registry>,
     trace: Arc<Trace>,
     layout: IdLayout,
@@ -182,6 +199,11 @@ impl Handle {
     /// What the node has counted so far.
     pub fn totals(&self) -> Totals {
         Totals::of(self.counters.iter().map(|counters| &**counters), self.program.as_deref())
+    }
+
+    /// What is to be seen of its fast path, if it has one.
+    pub fn fast_path(&self) -> Option<&FastView> {
+        self.view.as_ref()
     }
 
     /// Whom the operator watches.
@@ -230,6 +252,27 @@ impl Handle {
         self.workers.iter().for_each(|worker| worker.post(ToWorker::Reconfigure(limits)));
     }
 
+    /// Judges all associations by other rules, and closes those that they do not admit, among them
+    /// those of the PSK identities in `gone`; how many. The handshakes must know the rules already.
+    pub fn admit_by(&self, admission: Arc<Admission>, gone: &HashSet<String>) -> usize {
+        let refused = self.registry.admit_by(admission, gone, wall_clock::now_s());
+        let mut by_worker = vec![Vec::new(); self.workers.len()];
+        for (id, refusal) in &refused {
+            by_worker[self.layout.shard_of(id.value()) as usize].push((*id, *refusal));
+        }
+        for (worker, refused) in self.workers.iter().zip(by_worker) {
+            for chunk in refused.chunks(LOOK_AT_ONCE) {
+                worker.post(ToWorker::Dismiss(chunk.to_vec()));
+            }
+        }
+        refused.len()
+    }
+
+    /// Lets all peers hear from us, because our own address has changed.
+    pub fn announce(&self) {
+        self.workers.iter().for_each(|worker| worker.post(ToWorker::Announce));
+    }
+
     /// Begins no more handshakes.
     pub fn drain(&self) {
         self.pool.drain();
@@ -246,6 +289,14 @@ pub struct Running {
 }
 
 impl Running {
+    /// The error to end with once the node may not go on as it is; never if it may.
+    pub async fn lost(&self) -> anyhow::Error {
+        match self.handle.fast_path() {
+            Some(view) => view.link.clone().lost().await,
+            None => std::future::pending().await,
+        }
+    }
+
     /// A way to the threads for whoever looks into the node.
     pub fn handle(&self) -> Handle {
         self.handle.clone()
@@ -270,6 +321,13 @@ impl Running {
         for handshakes in self.handshakes {
             if handshakes.join().is_err() {
                 error!("a handshake thread has panicked");
+            }
+        }
+        if let Some(view) = handle.fast_path() {
+            let XskReport { frames, missing, held, .. } = view.sockets.report();
+            match missing + held {
+                0 => info!(frames, "no AF_XDP frame is missing"),
+                _ => error!(frames, missing, held, "AF_XDP frames are missing: please report this"),
             }
         }
         let totals = handle.totals();

@@ -1,5 +1,6 @@
-//! Reading the configuration again while the gateway runs: certificates, CA, rules and limits, all
-//! of it or nothing. What exists already goes on as it is.
+//! Reading the configuration again while the gateway runs: certificates, CA, CRLs, pre-shared keys,
+//! rules and limits, all of it or nothing. Associations that are not admitted any more are closed;
+//! the others go on as they are.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -11,8 +12,10 @@ use serde::{Deserialize, Serialize};
 use crate::access::AccessList;
 use crate::admin::Bounds;
 use crate::config::Config;
+use crate::credentials::{Credentials, route_policy};
 use crate::datapath::options::DatapathArgs;
 use crate::gateway;
+use crate::handshake::PskTable;
 use crate::handshake_pool::Settings;
 use crate::messages::WorkerLimits;
 use crate::node::{Handle, Shape};
@@ -25,6 +28,8 @@ pub struct Reloaded {
     pub changed: Vec<String>,
     /// Keys that have changed in the file and are used from the next start on.
     pub needs_restart: Vec<String>,
+    /// Associations that are closed because their peer is not admitted any more.
+    pub dismissed: usize,
 }
 
 /// What is needed to read the configuration again.
@@ -33,20 +38,27 @@ pub struct Reload {
     overrides: DatapathArgs,
     shape: Shape,
     access: Arc<AccessList>,
-    /// The configuration as it is in use.
-    running: Mutex<Config>,
+    /// What is in use.
+    running: Mutex<InUse>,
+}
+
+struct InUse {
+    config: Config,
+    psk: Option<Arc<PskTable>>,
 }
 
 impl Reload {
-    /// For a gateway that runs with `running`.
+    /// For a gateway that runs with `config` and `psk`.
     pub fn new(
         file: PathBuf,
         overrides: DatapathArgs,
         shape: Shape,
         access: Arc<AccessList>,
-        running: Config,
+        config: Config,
+        psk: Option<Arc<PskTable>>,
     ) -> Self {
-        Self { file, overrides, shape, access, running: Mutex::new(running) }
+        let running = Mutex::new(InUse { config, psk });
+        Self { file, overrides, shape, access, running }
     }
 
     /// The lists of sources.
@@ -56,7 +68,7 @@ impl Reload {
 
     /// How long associations may end by themselves before the gateway closes them.
     pub fn drain_time(&self) -> Duration {
-        self.running.lock().unwrap_or_else(PoisonError::into_inner).limits.drain
+        self.running.lock().unwrap_or_else(PoisonError::into_inner).config.limits.drain
     }
 
     /// Reads it, and lets the threads use it.
@@ -67,28 +79,32 @@ impl Reload {
     pub fn reload(&self, handle: &Handle) -> Result<(Reloaded, Bounds), String> {
         let mut config = Config::load(&self.file).map_err(|errors| errors.to_string())?;
         config.gateway.datapath = self.overrides.clone().over(config.gateway.datapath);
-        let acceptor = gateway::acceptor(&config).map_err(|error| format!("{error:#}"))?;
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
-        let needs_restart = pin(&mut config, &running)?;
-        let changed = changes(&running, &config);
+        let needs_restart = pin(&mut config, &running.config)?;
+        let credentials = Credentials::read(&config).map_err(|error| format!("{error:#}"))?;
+        let changed = changes(&running.config, &config);
         // What the operator has changed since stays, unless the file says otherwise now.
-        if config.access != running.access {
+        if config.access != running.config.access {
             let access = config.access.clone();
             self.access.replace(access).map_err(|error| error.to_string())?;
         }
         let settings = || Settings {
-            acceptor: acceptor.clone(),
+            acceptor: credentials.acceptor.clone(),
             limits: gateway::limits(&config, self.shape),
-            policy: gateway::policy(&config),
+            policy: route_policy(credentials.admission.clone()),
+            openers: credentials.opener_settings(),
         };
         let limits = WorkerLimits {
             idle_timeout: config.limits.idle_timeout,
+            rekey: config.limits.rekey,
             flows: gateway::flow_limits(&config),
         };
         handle.reconfigure(settings, limits);
+        let gone = credentials.psk_gone_since(running.psk.as_deref());
+        let dismissed = handle.admit_by(credentials.admission, &gone);
         let bounds = gateway::bounds(&config);
-        *running = config;
-        Ok((Reloaded { changed, needs_restart }, bounds))
+        *running = InUse { config, psk: credentials.psk };
+        Ok((Reloaded { changed, needs_restart, dismissed }, bounds))
     }
 }
 
@@ -134,6 +150,7 @@ fn pin(config: &mut Config, running: &Config) -> Result<Vec<String>, String> {
         limits.front.replies_per_source = "limits.hello_replies_per_source",
         limits.front.slow_hellos = "limits.slow_hellos",
         backends = "backend",
+        peers = "peer",
         admin.socket = "admin.socket",
         metrics.listen = "metrics.listen",
         process.user = "process.user",
@@ -155,7 +172,11 @@ fn changes(running: &Config, config: &Config) -> Vec<String> {
         access.allow = "access.allow",
         access.deny = "access.deny",
         identities = "identity",
+        gateway.require_server_name = "gateway.require_server_name",
         clients.ca = "clients.ca",
+        clients.crl = "clients.crl",
+        clients.psk_file = "clients.psk_file",
+        clients.allow_no_forward_secrecy = "clients.allow_no_forward_secrecy",
         rules = "rule",
         forward.default_backend = "forward.default_backend",
         limits.half_open = "limits.half_open",
@@ -164,6 +185,11 @@ fn changes(running: &Config, config: &Config) -> Vec<String> {
         limits.handshake_burst_per_source = "limits.handshake_burst_per_source",
         limits.handshake_deadline = "limits.handshake_deadline",
         limits.idle_timeout = "limits.idle_timeout",
+        limits.sessions.sessions = "limits.sessions",
+        limits.sessions.lifetime = "limits.session_lifetime",
+        limits.rekey.records = "limits.rekey_after_records",
+        limits.rekey.bytes = "limits.rekey_after_bytes",
+        limits.rekey.time = "limits.rekey_after_time",
         limits.flow_idle_timeout = "limits.flow_idle_timeout",
         limits.backend_flows = "limits.backend_flows",
         limits.drain = "limits.drain",
@@ -185,7 +211,7 @@ mod tests {
         let mut config = Config::parse(text, &folder.path().join("gateway.toml")).unwrap();
         // Each parse has a folder of its own.
         config.identities.clear();
-        config.clients.ca = "ca.pem".into();
+        config.clients.ca = Some("ca.pem".into());
         config
     }
 
@@ -195,12 +221,15 @@ mod tests {
         use crate::access::AccessRules;
         use crate::config::{Admin, Clients, Forward, Gateway, Limits, Metrics, Process};
         use crate::datapath::options::DatapathOptions;
+        use crate::handshake::SessionLimits;
+        use xdtls_proto::rekey::RekeyLimits;
         let Config {
             gateway,
             identities: _,
             clients,
             limits,
             backends: _,
+            peers: _,
             rules: _,
             forward,
             access,
@@ -208,8 +237,14 @@ mod tests {
             process,
             metrics,
         } = &config;
-        let Gateway { listen: _, workers: _, handshake_workers: _, path_mtu: _, datapath } =
-            gateway;
+        let Gateway {
+            listen: _,
+            workers: _,
+            handshake_workers: _,
+            path_mtu: _,
+            datapath,
+            require_server_name: _,
+        } = gateway;
         let DatapathOptions {
             datapath: _,
             interface: _,
@@ -218,7 +253,8 @@ mod tests {
             transmit: _,
             answer_hellos: _,
         } = datapath;
-        let (Clients { ca: _ }, Forward { default_backend: _ }) = (clients, forward);
+        let Clients { ca: _, crl: _, psk_file: _, allow_no_forward_secrecy: _ } = clients;
+        let Forward { default_backend: _ } = forward;
         let (Admin { socket: _ }, Metrics { listen: _ }) = (admin, metrics);
         let (AccessRules { allow: _, deny: _ }, Process { user: _ }) = (access, process);
         let Limits {
@@ -229,6 +265,8 @@ mod tests {
             handshake_burst_per_source: _,
             handshake_deadline: _,
             idle_timeout: _,
+            sessions: SessionLimits { sessions: _, lifetime: _ },
+            rekey: RekeyLimits { records: _, bytes: _, time: _ },
             flow_idle_timeout: _,
             backend_flows: _,
             drain: _,

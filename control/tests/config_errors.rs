@@ -82,10 +82,10 @@ fn syntax() {
 
 #[test]
 fn unknown_keys() {
-    assert_snapshot!(replaced("ca = ", ["ca_file = \"x\"\nca = "]), @"gateway.toml:10: unknown key `ca_file` in [clients]; did you mean `ca`? (known keys: ca)");
-    assert_snapshot!(replaced("[gateway]", ["[gateway]\npath_mut = 1400"]), @"gateway.toml:3: unknown key `path_mut` in [gateway]; did you mean `path_mtu`? (known keys: answer_hellos, datapath, handshake_workers, interface, listen, path_mtu, transmit, workers, xdp_mode, zero_copy)");
+    assert_snapshot!(replaced("ca = ", ["ca_file = \"x\"\nca = "]), @"gateway.toml:10: unknown key `ca_file` in [clients]; did you mean `ca`? (known keys: allow_no_forward_secrecy, ca, crl, psk_file)");
+    assert_snapshot!(replaced("[gateway]", ["[gateway]\npath_mut = 1400"]), @"gateway.toml:3: unknown key `path_mut` in [gateway]; did you mean `path_mtu`? (known keys: answer_hellos, datapath, handshake_workers, interface, listen, path_mtu, require_server_name, transmit, workers, xdp_mode, zero_copy)");
     assert_snapshot!(appended(["[limit]\nhalf_open = 3", "colour = 'blue'"]), @r"
-    gateway.toml:15: unknown key `limit` in this file; did you mean `limits`? (known keys: access, admin, backend, clients, forward, gateway, identity, limits, metrics, process, rule)
+    gateway.toml:15: unknown key `limit` in this file; did you mean `limits`? (known keys: access, admin, backend, clients, forward, gateway, identity, limits, metrics, peer, process, rule)
     gateway.toml:15: unknown key `colour` in [[backend]]; remove it (known keys: address, name, source_addresses)
     ");
 }
@@ -275,6 +275,73 @@ fn rules() {
 }
 
 #[test]
+fn rules_look_at_one_thing_each() {
+    assert_snapshot!(
+        appended([
+            "[[rule]]\ncertificate_name = \"a\"\nuri = \"x://y\"\nbackend = \"app\"",
+            "[[rule]]\nuri = \"a*b\"\nbackend = \"app\"",
+            "[[rule]]\nemail = \"nobody\"\nbackend = \"app\"",
+            "[[rule]]\nip = \"192.0.2.0/24\"\nbackend = \"app\"",
+            "[[rule]]\nspki_sha256 = \"0a0b\"\nbackend = \"app\"",
+            "[[rule]]\nca = \"missing.pem\"\nbackend = \"app\"",
+            "[[rule]]\npsk_identity = \"a\"\nbackend = \"app\"\n\
+             [[rule]]\npsk_identity = \"a\"\nbackend = \"app\"",
+        ]),
+        @r#"
+    gateway.toml:17: rule.uri: a rule looks at one thing, and this one has `certificate_name`; make a [[rule]] of its own of it
+    gateway.toml:16: rule.uri: `a*b` is refused: `*` may only stand at the end; write for example `uri = "spiffe://example/sensors/*"`
+    gateway.toml:16: rule.email: `nobody` is no email address; write for example `email = "ann@example.org"`
+    gateway.toml:16: rule.ip: `192.0.2.0/24` is refused: invalid IP address syntax; write for example `ip = "192.0.2.7"`
+    gateway.toml:16: rule.spki_sha256: `0a0b` is not the SHA-256 of a public key in 64 hexadecimal digits; print it with `openssl x509 -in client.pem -noout -pubkey | openssl pkey -pubin -outform der | sha256sum`
+    gateway.toml:16: rule.ca: cannot read `DIR/missing.pem`: No such file or directory (os error 2); correct the path (a relative one starts at this file's folder) or create the file
+    gateway.toml:19: rule.psk_identity: `psk_identity a` is used on line 16 already; change or remove one of the two
+    "#);
+    let good = "[[rule]]\nuri = \"spiffe://example/*\"\nbackend = \"app\"\n\
+                [[rule]]\nemail = \"ann@example.org\"\nbackend = \"app\"\n\
+                [[rule]]\nip = \"2001:db8::7\"\nbackend = \"app\"\n\
+                [[rule]]\nca = \"ca.pem\"\nbackend = \"app\"\n";
+    let key = format!("[[rule]]\nspki_sha256 = \"{}\"\nbackend = \"app\"\n", "aB".repeat(32));
+    assert!(check(&format!("{MINIMAL}{good}{key}")).is_ok());
+}
+
+#[test]
+fn clients_and_identities() {
+    assert_snapshot!(
+        replaced("ca = \"ca.pem\"", [
+            "crl = [\"ca.pem\"]",
+            "psk_file = \"ca.pem\"\ncrl = [\"ca.pem\"]",
+            "ca = \"ca.pem\"\ncrl = \"ca.pem\"",
+            "ca = \"ca.pem\"\nallow_no_forward_secrecy = 1",
+        ]),
+        @r#"
+    gateway.toml:9: clients.ca: missing; add for example `ca = "ca.pem"` to [clients]
+    gateway.toml:11: clients.crl: there is no `ca` whose certificates it could revoke; add `ca`, or remove it
+    gateway.toml:11: clients.crl: must be a list, found string; write for example `crl = ["ca.crl"]`
+    gateway.toml:11: clients.allow_no_forward_secrecy: must be true or false, found integer; write for example `allow_no_forward_secrecy = false`
+    "#);
+    assert_snapshot!(
+        replaced("key = \"gateway.key\"", [
+            "key = \"gateway.key\"\nserver_names = []",
+            "key = \"gateway.key\"\nserver_names = [\"A.example\", \"a.example\"]",
+            "key = \"gateway.key\"\nserver_names = [\"a*.example\"]",
+            "key = \"gateway.key\"\nkey_passphrase_file = \"missing\"",
+        ]),
+        @r#"
+    gateway.toml:8: identity.server_names: an empty list names nothing; remove the line to use the certificate's own
+    gateway.toml:8: identity.server_names: `a.example` is used on line 8 already; change or remove one of the two
+    gateway.toml:8: identity.server_names: `a*.example` is refused: `*` may only stand for the whole first label, as in `*.example`; write for example `server_names = ["gw.example"]`
+    gateway.toml:8: identity.key_passphrase_file: cannot read `DIR/missing`: No such file or directory (os error 2); correct the path (a relative one starts at this file's folder) or create the file
+    "#);
+    assert_snapshot!(replaced("[gateway]", ["[gateway]\nrequire_server_name = \"yes\""]), @r"
+    gateway.toml:3: gateway.require_server_name: must be true or false, found string; write for example `require_server_name = false`
+    ");
+    // Pre-shared keys do without certificates.
+    let psk = "[gateway]\nlisten = \"0.0.0.0:4433\"\n[clients]\npsk_file = \"ca.pem\"\n\
+               [[backend]]\nname = \"app\"\naddress = \"10.0.0.2:9000\"\n";
+    assert!(check(psk).is_ok());
+}
+
+#[test]
 fn admin_socket() {
     let lines = format!("[admin]\nsocket = \"/{}\"", "x".repeat(107));
     assert_snapshot!(appended([lines.as_str(), "[admin]\nsocket = \"\""]), @r#"
@@ -320,4 +387,39 @@ fn metrics_are_for_this_machine_only() {
     gateway.toml:16: metrics.listen: `0.0.0.0:9090` can be reached from outside, and asks nobody who they are; use a loopback address, and a proxy with authentication to export it
     gateway.toml:16: metrics.listen: must be a string, found integer; write for example `listen = "127.0.0.1:9090"`
     "#);
+}
+
+/// A link that is right.
+const PEER: &str = r#"
+[[peer]]
+name = "berlin"
+certificate_name = "berlin.example"
+address = "192.0.2.7:4433"
+listen = "127.0.0.1:5000"
+deliver = "127.0.0.1:6000"
+"#;
+
+#[test]
+fn peers_may_stand_beside_backends_or_alone() {
+    assert!(check(&format!("{MINIMAL}{PEER}")).is_ok());
+    let backend = MINIMAL.find("[[backend]]").unwrap();
+    assert!(check(&format!("{}{PEER}", &MINIMAL[..backend])).is_ok());
+}
+
+#[test]
+fn peers() {
+    let with = |from: &str, to: &str| PEER.replace(from, to);
+    let twice = format!("{PEER}{PEER}");
+    assert_snapshot!(appended([
+        "[[peer]]\n",
+        &twice,
+        &with("\"berlin\"", "\"app\""),
+        &with("192.0.2.7:4433", "0.0.0.0:4433"),
+        &with("192.0.2.7:4433", "[2001:db8::7]:4433"),
+        &with("deliver = \"127.0.0.1:6000\"", "deliver = \"[::1]:6000\""),
+        &with("listen =", "key_sha256 = \"abc\"\nlisten ="),
+    ]));
+    let own = with("192.0.2.7:4433", "10.0.0.1:4433");
+    let text = MINIMAL.replace("0.0.0.0:4433", "10.0.0.1:4433");
+    assert_snapshot!(check(&format!("{text}{own}")).unwrap_err(), @"gateway.toml:19: peer.address: `10.0.0.1:4433` is gateway.listen: this node cannot be its own peer; give the peer's address");
 }

@@ -14,6 +14,7 @@ use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_PASS, XDP_TX};
 use aya_ebpf::macros::xdp;
 use aya_ebpf::programs::XdpContext;
 use xdtls_common::access::{Access, Entrance, enter};
+use xdtls_common::frame::Place;
 use xdtls_common::front::{HelloVerdict, judge_frame, pass_slowly};
 use xdtls_common::odd::is_hello;
 use xdtls_common::reply::HelloReply;
@@ -43,7 +44,7 @@ fn xdtls(context: XdpContext) -> u32 {
 #[inline(always)]
 fn steered(context: &XdpContext) -> Done {
     let config = maps::CONFIG.load();
-    if config.asks_for_address() || maps::Maps.lists().any() {
+    if maps::Maps.lists().any() {
         match entrance(context) {
             Entrance::Open => {}
             Entrance::NotOurs => return pass(Outcome::NotOurs),
@@ -53,7 +54,9 @@ fn steered(context: &XdpContext) -> Done {
     match steer(packet::PacketCursor::new(context), &config, &maps::Maps) {
         Steering::NotOurs => pass(Outcome::NotOurs),
         Steering::NotPlain => not_plain(context),
-        Steering::ClientHello => client_hello(context),
+        Steering::ClientHello(Place { payload_at, payload_len, tagged, ipv6 }) => {
+            client_hello(context, payload_at, payload_len, tagged, ipv6)
+        }
         Steering::Handshake => pass(Outcome::Handshake),
         Steering::Worker(shard) => {
             let socket = config.socket_index(context.rx_queue_index(), shard);
@@ -106,10 +109,17 @@ fn not_plain(context: &XdpContext) -> Done {
     }
 }
 
-/// Judges a ClientHello.
+/// Judges a ClientHello. A function in BPF gets numbers, and no more than five.
 #[inline(never)]
-fn client_hello(context: &XdpContext) -> Done {
-    match judge_frame(packet::PacketCursor::new(context), &mut maps::Maps) {
+fn client_hello(
+    context: &XdpContext,
+    payload_at: usize,
+    payload_len: usize,
+    tagged: bool,
+    ipv6: bool,
+) -> Done {
+    let place = Place { payload_at, payload_len, tagged, ipv6 };
+    match judge_frame(packet::PacketCursor::new(context), &place, &mut maps::Maps) {
         HelloVerdict::Reply(reply) => answer(context, &reply),
         HelloVerdict::Pass => pass(Outcome::ClientHello),
         HelloVerdict::PassSlowly => pass(Outcome::SlowHello),

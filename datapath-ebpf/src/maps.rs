@@ -9,11 +9,10 @@ use aya_ebpf::maps::lpm_trie::{Key, LpmTrie};
 use aya_ebpf::maps::{Array, PerCpuArray, XskMap};
 use xdtls_common::access::{Access, AccessValue, PREFIXES_MAX, PrefixKey};
 use xdtls_common::budget::{SKETCH_CELLS, SKETCH_ROWS};
-use xdtls_common::cookie::{SECRETS, Secrets};
+use xdtls_common::cookie::{SECRETS, Secret, Secrets};
 use xdtls_common::front::{Front, FrontValue};
 use xdtls_common::id::IdLayout;
-use xdtls_common::map::{AssociationValue, ConfigValue, TagValue};
-use xdtls_common::siphash::Key as Secret;
+use xdtls_common::map::{AssociationValue, BLOCK_SLOTS, ConfigValue, Tag, TagBlock};
 use xdtls_common::steering::Table;
 use xdtls_common::{DropReason, Outcome};
 
@@ -25,11 +24,12 @@ pub(crate) static CONFIG: Global<ConfigValue> = Global::new(ConfigValue::UNSET);
 #[unsafe(no_mangle)]
 pub(crate) static FRONT: Global<FrontValue> = Global::new(FrontValue::UNSET);
 
-/// Which id each slot holds. The loader makes it as large as the configured capacity.
+/// The tag of the id that each slot holds, in blocks. The loader makes it as large as the configured
+/// capacity.
 #[map]
-static TAGS: Array<TagValue> = Array::with_max_entries(IdLayout::MAX_SLOTS, 0);
+static TAGS: Array<TagBlock> = Array::with_max_entries(IdLayout::MAX_SLOTS / BLOCK_SLOTS, 0);
 
-/// The association in each slot; as large as `TAGS`.
+/// The association in each slot; as many as `TAGS` has tags for.
 #[map]
 static ASSOCIATIONS: Array<AssociationValue> = Array::with_max_entries(IdLayout::MAX_SLOTS, 0);
 
@@ -77,12 +77,12 @@ pub(crate) struct Maps;
 
 impl Table for Maps {
     #[inline(always)]
-    fn tag(&self, slot: u32) -> Option<TagValue> {
-        let tag = TAGS.get_ptr(slot)?;
-        // SAFETY: the map checked the index and keeps its elements for as long as it lives. The
-        // control plane may write at the same time, so the read is volatile; every bit pattern
-        // is a tag.
-        Some(unsafe { tag.read_volatile() })
+    fn tag(&self, slot: u32) -> Option<Tag> {
+        let block = TAGS.get_ptr(slot / BLOCK_SLOTS)?.cast::<Tag>();
+        // SAFETY: the map checked the index and keeps its elements for as long as it lives; the
+        // remainder is within one. The control plane may write at the same time, so the read is
+        // volatile; every bit pattern is a tag.
+        Some(unsafe { block.add((slot % BLOCK_SLOTS) as usize).read_volatile() })
     }
 
     #[inline(always)]
@@ -116,11 +116,11 @@ impl Access for Maps {
 
 impl Secrets for Maps {
     #[inline(always)]
-    fn secret(&self, index: usize) -> Option<Secret> {
-        let key = COOKIE_SECRETS.get_ptr(index as u32)?;
+    fn secret(&self, index: usize) -> Option<&Secret> {
+        let secret = COOKIE_SECRETS.get_ptr(index as u32)?;
         // SAFETY: the map checked the index and keeps its elements. The control plane writes only
-        // what judges nothing; every bit pattern is a key.
-        Some(unsafe { key.read_volatile() })
+        // what judges nothing, long before and after; every bit pattern is a secret.
+        Some(unsafe { &*secret })
     }
 }
 

@@ -47,7 +47,15 @@ impl Cursor for PacketCursor {
 
     #[inline(always)]
     fn skip(&mut self, count: usize) -> Result<(), Truncated> {
-        if count > SKIP_MAX || count > self.remaining() {
+        if count > self.remaining() {
+            return Err(Truncated);
+        }
+        self.skip_within(count)
+    }
+
+    #[inline(always)]
+    fn skip_within(&mut self, count: usize) -> Result<(), Truncated> {
+        if count > SKIP_MAX {
             return Err(Truncated);
         }
         self.at += count;

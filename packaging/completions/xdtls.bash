@@ -604,7 +604,7 @@ _xdtls() {
             return 0
             ;;
         xdtls__subcmd__connect)
-            opts="-h --gateway --listen --certificate --key --ca --server-name --idle-timeout --max-associations --path-mtu --admin-socket --datapath --interface --xdp-mode --zero-copy --transmit --log --log-format --help"
+            opts="-h --gateway --listen --certificate --key --key-passphrase-file --ca --crl --psk-identity --psk-file --allow-no-forward-secrecy --server-name --idle-timeout --max-associations --path-mtu --admin-socket --datapath --interface --xdp-mode --zero-copy --transmit --log --log-format --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -626,7 +626,23 @@ _xdtls() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --key-passphrase-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --ca)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --crl)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --psk-identity)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --psk-file)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

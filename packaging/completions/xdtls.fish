@@ -35,6 +35,7 @@ json\t'For programs'"
 complete -c xdtls -n "__fish_xdtls_needs_command" -s h -l help -d 'Print help'
 complete -c xdtls -n "__fish_xdtls_needs_command" -s V -l version -d 'Print version'
 complete -c xdtls -n "__fish_xdtls_needs_command" -f -a "gateway" -d 'End DTLS associations and forward their datagrams to backends'
+complete -c xdtls -n "__fish_xdtls_needs_command" -f -a "peer" -d 'Be a gateway that also keeps links to peers, which either end may open'
 complete -c xdtls -n "__fish_xdtls_needs_command" -f -a "connect" -d 'Carry local UDP flows to a gateway, each in an association of its own'
 complete -c xdtls -n "__fish_xdtls_needs_command" -f -a "check" -d 'Find what is wrong with a configuration, without starting anything'
 complete -c xdtls -n "__fish_xdtls_needs_command" -f -a "doctor" -d 'Find what keeps XDP from a network interface, or slows it down'
@@ -62,13 +63,35 @@ trace\t''"
 complete -c xdtls -n "__fish_xdtls_using_subcommand gateway" -l log-format -d 'Form of the log: human, or json for programs, one object a line' -r -f -a "human\t'For people'
 json\t'For programs'"
 complete -c xdtls -n "__fish_xdtls_using_subcommand gateway" -s h -l help -d 'Print help'
+complete -c xdtls -n "__fish_xdtls_using_subcommand peer" -l config -d 'Configuration file: a gateway\'s, with [[peer]] tables' -r -F
+complete -c xdtls -n "__fish_xdtls_using_subcommand peer" -l datapath -d 'How packets travel: auto, xdp or socket' -r
+complete -c xdtls -n "__fish_xdtls_using_subcommand peer" -l interface -d 'Network interface of the outside, for XDP' -r
+complete -c xdtls -n "__fish_xdtls_using_subcommand peer" -l xdp-mode -d 'How the XDP program runs: auto, native or generic' -r
+complete -c xdtls -n "__fish_xdtls_using_subcommand peer" -l zero-copy -d 'Whether AF_XDP shares memory with the driver: auto, require or off' -r
+complete -c xdtls -n "__fish_xdtls_using_subcommand peer" -l transmit -d 'How packets leave, if XDP brings them: auto, socket or xdp' -r
+complete -c xdtls -n "__fish_xdtls_using_subcommand peer" -l log -d 'How much to log: off, error, warn, info, debug or trace' -r -f -a "off\t''
+error\t''
+warn\t''
+info\t''
+debug\t''
+trace\t''"
+complete -c xdtls -n "__fish_xdtls_using_subcommand peer" -l log-format -d 'Form of the log: human, or json for programs, one object a line' -r -f -a "human\t'For people'
+json\t'For programs'"
+complete -c xdtls -n "__fish_xdtls_using_subcommand peer" -s h -l help -d 'Print help'
 complete -c xdtls -n "__fish_xdtls_using_subcommand connect" -l gateway -d 'UDP address of the gateway; an IPv6 address stands in brackets' -r
 complete -c xdtls -n "__fish_xdtls_using_subcommand connect" -l listen -d 'Local UDP address that takes datagrams; each sender gets an association of its own' -r
-complete -c xdtls -n "__fish_xdtls_using_subcommand connect" -l certificate -d 'Certificate of this client: PEM, the leaf first, then its chain' -r -F
-complete -c xdtls -n "__fish_xdtls_using_subcommand connect" -l key -d 'Private key of the certificate: PEM' -r -F
+complete -c xdtls -n "__fish_xdtls_using_subcommand connect" -l certificate -d 'Certificate of this client: PEM, the leaf first, then its chain; with several, the first that the gateway accepts is shown' -r -F
+complete -c xdtls -n "__fish_xdtls_using_subcommand connect" -l key -d 'Private key of the certificate, PEM or DER: one for each, in the same order' -r -F
+complete -c xdtls -n "__fish_xdtls_using_subcommand connect" -l key-passphrase-file -d 'File with the passphrase of the keys that are encrypted' -r -F
 complete -c xdtls -n "__fish_xdtls_using_subcommand connect" -l ca -d 'CA certificates that the gateway\'s certificate must chain to: PEM' -r -F
+complete -c xdtls -n "__fish_xdtls_using_subcommand connect" -l crl -d 'List of revoked certificates, PEM or DER; with any, every CA of the gateway\'s certificate needs one' -r -F
+complete -c xdtls -n "__fish_xdtls_using_subcommand connect" -l psk-identity -d 'Identity of a pre-shared key, to be used instead of certificates' -r
+complete -c xdtls -n "__fish_xdtls_using_subcommand connect" -l psk-file -d 'File with lines IDENTITY:KEY, the key in hexadecimal' -r -F
 complete -c xdtls -n "__fish_xdtls_using_subcommand connect" -l server-name -d 'Name that the gateway\'s certificate must have [default: HOST]' -r
 complete -c xdtls -n "__fish_xdtls_using_subcommand connect" -l idle-timeout -d 'Time without datagrams after which an association ends, from 1s to 24h' -r
+complete -c xdtls -n "__fish_xdtls_using_subcommand connect" -l rekey-after-records -d 'Records of one direction after which an association gets new keys, from 256 to 16777216' -r
+complete -c xdtls -n "__fish_xdtls_using_subcommand connect" -l rekey-after-bytes -d 'The same in bytes of datagrams, both directions together, from 1 MiB to 256 GiB' -r
+complete -c xdtls -n "__fish_xdtls_using_subcommand connect" -l rekey-after-time -d 'The same in time, from 1m to 168h' -r
 complete -c xdtls -n "__fish_xdtls_using_subcommand connect" -l max-associations -d 'Local programs, and so associations, at once, at most 2048' -r
 complete -c xdtls -n "__fish_xdtls_using_subcommand connect" -l path-mtu -d 'Largest IP packet to the gateway in bytes, from 576 to 9216' -r
 complete -c xdtls -n "__fish_xdtls_using_subcommand connect" -l admin-socket -d 'Unix socket for `xdtls status` [default: none]' -r -F
@@ -85,6 +108,7 @@ debug\t''
 trace\t''"
 complete -c xdtls -n "__fish_xdtls_using_subcommand connect" -l log-format -d 'Form of the log: human, or json for programs, one object a line' -r -f -a "human\t'For people'
 json\t'For programs'"
+complete -c xdtls -n "__fish_xdtls_using_subcommand connect" -l allow-no-forward-secrecy -d 'Let a pre-shared key do alone, if the gateway has it so: who learns it later can read what is said now'
 complete -c xdtls -n "__fish_xdtls_using_subcommand connect" -s h -l help -d 'Print help'
 complete -c xdtls -n "__fish_xdtls_using_subcommand check" -l config -d 'Configuration file of a gateway' -r -F
 complete -c xdtls -n "__fish_xdtls_using_subcommand check" -l log -d 'How much to log: off, error, warn, info, debug or trace' -r -f -a "off\t''
@@ -109,6 +133,7 @@ complete -c xdtls -n "__fish_xdtls_using_subcommand doctor" -l json -d 'Print JS
 complete -c xdtls -n "__fish_xdtls_using_subcommand doctor" -s h -l help -d 'Print help'
 complete -c xdtls -n "__fish_xdtls_using_subcommand dev-certs" -l out -d 'Folder for the files; made if it is not there' -r -F
 complete -c xdtls -n "__fish_xdtls_using_subcommand dev-certs" -l name -d 'One more client with this name; may be given several times' -r
+complete -c xdtls -n "__fish_xdtls_using_subcommand dev-certs" -l peer -d 'A peer with this name, which both answers and opens; may be given several times' -r
 complete -c xdtls -n "__fish_xdtls_using_subcommand dev-certs" -l days -d 'Days that the certificates are valid' -r
 complete -c xdtls -n "__fish_xdtls_using_subcommand dev-certs" -l key-type -d 'Keys of gateway and clients: ecdsa (P-256) or rsa (2048 bits, files named NAME-rsa)' -r -f -a "ecdsa\t'P-256'
 rsa\t'2048 bits'"
@@ -326,19 +351,20 @@ complete -c xdtls -n "__fish_xdtls_using_subcommand deny; and __fish_seen_subcom
 complete -c xdtls -n "__fish_xdtls_using_subcommand deny; and __fish_seen_subcommand_from help" -f -a "remove" -d 'Take a prefix off the list, written as the list has it'
 complete -c xdtls -n "__fish_xdtls_using_subcommand deny; and __fish_seen_subcommand_from help" -f -a "list" -d 'Show the list'
 complete -c xdtls -n "__fish_xdtls_using_subcommand deny; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
-complete -c xdtls -n "__fish_xdtls_using_subcommand help; and not __fish_seen_subcommand_from gateway connect check doctor dev-certs status associations drops reload trace allow deny help" -f -a "gateway" -d 'End DTLS associations and forward their datagrams to backends'
-complete -c xdtls -n "__fish_xdtls_using_subcommand help; and not __fish_seen_subcommand_from gateway connect check doctor dev-certs status associations drops reload trace allow deny help" -f -a "connect" -d 'Carry local UDP flows to a gateway, each in an association of its own'
-complete -c xdtls -n "__fish_xdtls_using_subcommand help; and not __fish_seen_subcommand_from gateway connect check doctor dev-certs status associations drops reload trace allow deny help" -f -a "check" -d 'Find what is wrong with a configuration, without starting anything'
-complete -c xdtls -n "__fish_xdtls_using_subcommand help; and not __fish_seen_subcommand_from gateway connect check doctor dev-certs status associations drops reload trace allow deny help" -f -a "doctor" -d 'Find what keeps XDP from a network interface, or slows it down'
-complete -c xdtls -n "__fish_xdtls_using_subcommand help; and not __fish_seen_subcommand_from gateway connect check doctor dev-certs status associations drops reload trace allow deny help" -f -a "dev-certs" -d 'Make a CA and certificates for development'
-complete -c xdtls -n "__fish_xdtls_using_subcommand help; and not __fish_seen_subcommand_from gateway connect check doctor dev-certs status associations drops reload trace allow deny help" -f -a "status" -d 'Ask a running gateway or client how it is doing'
-complete -c xdtls -n "__fish_xdtls_using_subcommand help; and not __fish_seen_subcommand_from gateway connect check doctor dev-certs status associations drops reload trace allow deny help" -f -a "associations" -d 'List, show or close associations of a running gateway or client'
-complete -c xdtls -n "__fish_xdtls_using_subcommand help; and not __fish_seen_subcommand_from gateway connect check doctor dev-certs status associations drops reload trace allow deny help" -f -a "drops" -d 'Say what a running gateway or client has dropped, why, and what to do'
-complete -c xdtls -n "__fish_xdtls_using_subcommand help; and not __fish_seen_subcommand_from gateway connect check doctor dev-certs status associations drops reload trace allow deny help" -f -a "reload" -d 'Let a running gateway read its certificates, rules and limits again'
-complete -c xdtls -n "__fish_xdtls_using_subcommand help; and not __fish_seen_subcommand_from gateway connect check doctor dev-certs status associations drops reload trace allow deny help" -f -a "trace" -d 'Watch the datagrams of one association or address'
-complete -c xdtls -n "__fish_xdtls_using_subcommand help; and not __fish_seen_subcommand_from gateway connect check doctor dev-certs status associations drops reload trace allow deny help" -f -a "allow" -d 'Show or change which sources alone may send to a running gateway'
-complete -c xdtls -n "__fish_xdtls_using_subcommand help; and not __fish_seen_subcommand_from gateway connect check doctor dev-certs status associations drops reload trace allow deny help" -f -a "deny" -d 'Show or change which sources may not send to a running gateway'
-complete -c xdtls -n "__fish_xdtls_using_subcommand help; and not __fish_seen_subcommand_from gateway connect check doctor dev-certs status associations drops reload trace allow deny help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c xdtls -n "__fish_xdtls_using_subcommand help; and not __fish_seen_subcommand_from gateway peer connect check doctor dev-certs status associations drops reload trace allow deny help" -f -a "gateway" -d 'End DTLS associations and forward their datagrams to backends'
+complete -c xdtls -n "__fish_xdtls_using_subcommand help; and not __fish_seen_subcommand_from gateway peer connect check doctor dev-certs status associations drops reload trace allow deny help" -f -a "peer" -d 'Be a gateway that also keeps links to peers, which either end may open'
+complete -c xdtls -n "__fish_xdtls_using_subcommand help; and not __fish_seen_subcommand_from gateway peer connect check doctor dev-certs status associations drops reload trace allow deny help" -f -a "connect" -d 'Carry local UDP flows to a gateway, each in an association of its own'
+complete -c xdtls -n "__fish_xdtls_using_subcommand help; and not __fish_seen_subcommand_from gateway peer connect check doctor dev-certs status associations drops reload trace allow deny help" -f -a "check" -d 'Find what is wrong with a configuration, without starting anything'
+complete -c xdtls -n "__fish_xdtls_using_subcommand help; and not __fish_seen_subcommand_from gateway peer connect check doctor dev-certs status associations drops reload trace allow deny help" -f -a "doctor" -d 'Find what keeps XDP from a network interface, or slows it down'
+complete -c xdtls -n "__fish_xdtls_using_subcommand help; and not __fish_seen_subcommand_from gateway peer connect check doctor dev-certs status associations drops reload trace allow deny help" -f -a "dev-certs" -d 'Make a CA and certificates for development'
+complete -c xdtls -n "__fish_xdtls_using_subcommand help; and not __fish_seen_subcommand_from gateway peer connect check doctor dev-certs status associations drops reload trace allow deny help" -f -a "status" -d 'Ask a running gateway or client how it is doing'
+complete -c xdtls -n "__fish_xdtls_using_subcommand help; and not __fish_seen_subcommand_from gateway peer connect check doctor dev-certs status associations drops reload trace allow deny help" -f -a "associations" -d 'List, show or close associations of a running gateway or client'
+complete -c xdtls -n "__fish_xdtls_using_subcommand help; and not __fish_seen_subcommand_from gateway peer connect check doctor dev-certs status associations drops reload trace allow deny help" -f -a "drops" -d 'Say what a running gateway or client has dropped, why, and what to do'
+complete -c xdtls -n "__fish_xdtls_using_subcommand help; and not __fish_seen_subcommand_from gateway peer connect check doctor dev-certs status associations drops reload trace allow deny help" -f -a "reload" -d 'Let a running gateway read its certificates, rules and limits again'
+complete -c xdtls -n "__fish_xdtls_using_subcommand help; and not __fish_seen_subcommand_from gateway peer connect check doctor dev-certs status associations drops reload trace allow deny help" -f -a "trace" -d 'Watch the datagrams of one association or address'
+complete -c xdtls -n "__fish_xdtls_using_subcommand help; and not __fish_seen_subcommand_from gateway peer connect check doctor dev-certs status associations drops reload trace allow deny help" -f -a "allow" -d 'Show or change which sources alone may send to a running gateway'
+complete -c xdtls -n "__fish_xdtls_using_subcommand help; and not __fish_seen_subcommand_from gateway peer connect check doctor dev-certs status associations drops reload trace allow deny help" -f -a "deny" -d 'Show or change which sources may not send to a running gateway'
+complete -c xdtls -n "__fish_xdtls_using_subcommand help; and not __fish_seen_subcommand_from gateway peer connect check doctor dev-certs status associations drops reload trace allow deny help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c xdtls -n "__fish_xdtls_using_subcommand help; and __fish_seen_subcommand_from associations" -f -a "list" -d 'List associations, by id; the default'
 complete -c xdtls -n "__fish_xdtls_using_subcommand help; and __fish_seen_subcommand_from associations" -f -a "show" -d 'Show all that is known of one association'
 complete -c xdtls -n "__fish_xdtls_using_subcommand help; and __fish_seen_subcommand_from associations" -f -a "close" -d 'Close an association; its peer is told'

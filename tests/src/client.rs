@@ -22,6 +22,8 @@ pub struct ClientOptions<'a> {
     pub server_name: &'a str,
     /// Where it believes the gateway to be; `None` for where it is.
     pub gateway: Option<SocketAddr>,
+    /// The identity of a pre-shared key in the lab's `psk.txt`, to be used instead of a certificate.
+    pub psk: Option<&'a str>,
     /// More arguments.
     pub arguments: &'a [&'a str],
     /// The user and group id that it runs as, root if `None`.
@@ -35,6 +37,7 @@ impl Default for ClientOptions<'_> {
             certificate: "client",
             server_name: "gateway",
             gateway: None,
+            psk: None,
             arguments: &[],
             user: None,
         }
@@ -56,9 +59,14 @@ impl ClientOptions<'_> {
         let listen = lab.family().loopback();
         command.args(["connect", "--gateway", &gateway.to_string()]);
         command.args(["--server-name", self.server_name, "--listen", &listen.to_string()]);
-        command.arg("--certificate").arg(own.join("client.pem"));
-        command.arg("--key").arg(own.join("client.key"));
-        command.arg("--ca").arg(own.join("ca.pem"));
+        if let Some(identity) = self.psk {
+            command.args(["--psk-identity", identity, "--psk-file"]);
+            command.arg(lab.folder().join("psk.txt"));
+        } else {
+            command.arg("--certificate").arg(own.join("client.pem"));
+            command.arg("--key").arg(own.join("client.key"));
+            command.arg("--ca").arg(own.join("ca.pem"));
+        }
         command.arg("--admin-socket").arg(&socket).args(self.arguments);
         Node::start(name, command, socket, lab.journal())
     }

@@ -25,6 +25,12 @@ pub struct GatewayConfig {
     /// The folder of the CA that clients need a certificate of, below the lab's; empty for the
     /// lab's own.
     pub client_authority: &'static str,
+    /// Lines of `[clients]`, besides `ca`.
+    pub clients: &'static str,
+    /// More tables, behind all others.
+    pub tables: String,
+    /// What starts it: a program and arguments, to which the gateway's own command is added.
+    pub wrapper: &'static [&'static str],
     /// Arguments besides those that the lab adds.
     pub arguments: &'static [&'static str],
     /// Names and addresses.
@@ -70,6 +76,7 @@ impl GatewayConfig {
         let authority =
             if self.client_authority.is_empty() { "certs" } else { self.client_authority };
         writeln!(toml, "[[identity]]\n{certificate}\n[clients]\nca = \"{authority}/ca.pem\"")?;
+        writeln!(toml, "{}", self.clients)?;
         writeln!(toml, "[limits]\n{}", self.limits)?;
         for (name, address) in &self.backends {
             writeln!(toml, "[[backend]]\nname = \"{name}\"\naddress = \"{address}\"")?;
@@ -82,6 +89,7 @@ impl GatewayConfig {
         }
         writeln!(toml, "[admin]\nsocket = \"gateway.sock\"")?;
         writeln!(toml, "[metrics]\n{}", self.metrics)?;
+        toml += &self.tables;
         Ok(toml)
     }
 
@@ -94,7 +102,15 @@ impl GatewayConfig {
 
     /// The command that starts a gateway in the lab.
     pub fn command(&self, lab: &Lab) -> Result<Command> {
-        let mut command = lab.gateway.command(program("xdtls")?);
+        let xdtls = program("xdtls")?;
+        let mut command = match self.wrapper {
+            [] => lab.gateway.command(xdtls),
+            [first, others @ ..] => {
+                let mut command = lab.gateway.command(first);
+                command.args(others).arg(xdtls);
+                command
+            }
+        };
         command.args(["gateway", "--config"]).arg(self.write(lab)?).args(self.arguments);
         Ok(command)
     }

@@ -115,6 +115,24 @@ impl Lab {
         Ok(lab)
     }
 
+    /// Deletes the link between client and gateway.
+    pub fn cut(&self) -> Result<()> {
+        self.free_client_interface();
+        self.gateway.ip(&["link", "delete", OUTSIDE]).map(drop)
+    }
+
+    /// Makes it anew.
+    pub fn mend(&self) -> Result<()> {
+        let (near, far) = (self.family.cidr(1, 1), self.family.cidr(1, 2));
+        Veth::pair(&self.client, OUTSIDE, &near, &self.gateway, OUTSIDE, &far, 2)?
+            .disable_tx_offload()?;
+        if self.datapath != "socket" {
+            let program = self.client.pass_xdp(OUTSIDE)?;
+            *self.peer_program.lock().unwrap_or_else(PoisonError::into_inner) = Some(program);
+        }
+        Ok(())
+    }
+
     /// Joins client and gateway once more, by interfaces called `detour`.
     pub fn add_detour(&self) -> Result<()> {
         let (near, far) = (self.family.cidr(3, 1), self.family.cidr(3, 2));
@@ -172,6 +190,18 @@ impl Lab {
         self.family.host(1, 1)
     }
 
+    /// Any host of the network between client and gateway.
+    pub fn client_host(&self, host: u8) -> IpAddr {
+        self.family.host(1, host)
+    }
+
+    /// Takes the client's address `from` away and gives it `to`.
+    pub fn move_client(&self, from: u8, to: u8) -> Result<()> {
+        let old = self.family.cidr(1, from);
+        self.client.ip(&["address", "delete", &old, "dev", OUTSIDE])?;
+        self.client.add_address(OUTSIDE, &self.family.cidr(1, to))
+    }
+
     /// A port of the backend's host.
     pub fn backend_address(&self, port: u16) -> SocketAddr {
         (self.family.host(2, 2), port).into()
@@ -186,10 +216,19 @@ impl Lab {
 
     /// A local program that is the test itself, and sends to this client.
     pub fn bind_program(&self, client: &Node) -> Result<UdpSocket> {
-        let socket = self.client.bind_udp(self.family.loopback())?;
-        socket.set_read_timeout(Some(PATIENCE))?;
-        socket.connect(client.address())?;
-        Ok(socket)
+        self.program_of(client)()
+    }
+
+    /// Binds such programs, on another thread too.
+    pub fn program_of(&self, client: &Node) -> impl Fn() -> Result<UdpSocket> + Send + use<> {
+        let (netns, own, client) =
+            (self.client.entrance(), self.family.loopback(), client.address());
+        move || {
+            let socket = netns.bind_udp(own)?;
+            socket.set_read_timeout(Some(PATIENCE))?;
+            socket.connect(client)?;
+            Ok(socket)
+        }
     }
 
     /// A backend that echoes, with `NAME:` in front if it is given a name.

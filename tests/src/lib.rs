@@ -16,7 +16,10 @@ mod client;
 mod gateway;
 mod lab;
 mod node;
+mod peers;
+pub mod pki;
 mod programs;
+pub mod soak;
 mod status;
 mod wait;
 
@@ -24,6 +27,7 @@ pub use client::ClientOptions;
 pub use gateway::GatewayConfig;
 pub use lab::{Family, Lab, OUTSIDE};
 pub use node::Node;
+pub use peers::{End, PeerConfig, bind_link_program, prepare_peers};
 pub use programs::{Probed, exchange, expect, listening, receive, report};
 pub use status::Status;
 pub use wait::{PATIENCE, eventually};

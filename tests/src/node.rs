@@ -71,6 +71,13 @@ impl Node {
         lines.map(|line| format!("{line}\n")).collect()
     }
 
+    /// What it has logged from its `first` line on, counted from 0, and what to ask with next time.
+    pub fn logged_from(&self, first: usize) -> (Vec<String>, usize) {
+        let Some(process) = &self.process else { return (Vec::new(), first) };
+        let (lines, next) = process.lines_from(first);
+        (lines.into_iter().map(|line| line.text).collect(), next)
+    }
+
     /// Sends it a signal.
     pub fn signal(&mut self, signal: Signal) -> Result<()> {
         self.process.as_mut().context("it has ended")?.signal(signal)

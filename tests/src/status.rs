@@ -35,12 +35,27 @@ impl Status {
 
     /// Whether it says this word under this name.
     pub fn says(&self, name: &str, word: &str) -> bool {
-        self.0[name].as_str() == Some(word)
+        self.text(name) == word
     }
 
     /// How many associations are established now.
     pub fn associations(&self) -> u64 {
         self.0["associations"].as_u64().unwrap_or(u64::MAX)
+    }
+
+    /// How many of a total were of one kind: `handshake_failures`, `associations_ended`.
+    pub fn of_kind(&self, total: &str, kind: &str) -> u64 {
+        self.0[total][kind].as_u64().unwrap_or(0)
+    }
+
+    /// How many are in a handshake now.
+    pub fn half_open(&self) -> u64 {
+        self.0["half_open"].as_u64().unwrap_or(u64::MAX)
+    }
+
+    /// What it says under this name, in words; nothing where there are none.
+    pub fn text(&self, name: &str) -> &str {
+        self.0[name].as_str().unwrap_or_default()
     }
 
     /// How often something was dropped for this reason.
@@ -58,6 +73,11 @@ impl Status {
         let drops = self.0["drops"].as_object().into_iter().flatten();
         let drops = drops.filter(|(reason, _)| !OF_REPEATS.contains(&reason.as_str()));
         drops.map(|(reason, count)| (reason.clone(), count.as_u64().unwrap_or(u64::MAX))).collect()
+    }
+
+    /// How many frames of its AF_XDP sockets are nowhere; `None` without such sockets.
+    pub fn frames_missing(&self) -> Option<i64> {
+        self.0["af_xdp"]["missing"].as_i64()
     }
 
     /// Where the node listens.

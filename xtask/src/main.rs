@@ -5,6 +5,8 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::Parser;
 
+mod apt;
+mod become_program;
 mod bench;
 mod bpf;
 mod bpf_budget;
@@ -16,8 +18,11 @@ mod demo;
 mod docs;
 mod flood;
 mod fuzz;
+mod lab_parts;
+mod nic;
 mod rust_src;
 mod setup;
+mod soak;
 mod summary;
 mod test;
 mod tidy;
@@ -53,8 +58,43 @@ enum Xtask {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
     },
+    /// Start a gateway on an interface, in the background; `--help` tells all about it
+    #[command(disable_help_flag = true)]
+    Load {
+        /// Arguments of `load`
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
+    /// End the gateway that `load` has started; the interface is as it was
+    #[command(disable_help_flag = true)]
+    Unload {
+        /// Arguments of `unload`
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
+    /// Send packets at a gateway and account for each of them; `--help` tells all about it
+    #[command(disable_help_flag = true)]
+    Pktgen {
+        /// Arguments of the generators
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
+    /// Try everything on emulated network cards with their real drivers, under QEMU
+    #[command(disable_help_flag = true)]
+    Lab {
+        /// Arguments of the lab
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
     /// Let libFuzzer look for inputs that break a promise
     Fuzz(fuzz::Options),
+    /// Let traffic, churn and faults run together for minutes; `--help` tells all about it
+    #[command(disable_help_flag = true)]
+    Soak {
+        /// Arguments of the soak
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
     /// Run every check: tidiness, format, lints, documentation, dependencies, tests
     Ci,
 }
@@ -79,6 +119,11 @@ fn run(command: Xtask) -> Result<ExitCode> {
         Xtask::Docs => docs::run()?,
         Xtask::Bench { what } => bench::run(&what)?,
         Xtask::Flood { args } => flood::run(&args)?,
+        Xtask::Soak { args } => soak::run(&args)?,
+        Xtask::Load { args } => nic::run("load", &args)?,
+        Xtask::Unload { args } => nic::run("unload", &args)?,
+        Xtask::Pktgen { args } => nic::run("pktgen", &args)?,
+        Xtask::Lab { args } => nic::lab(&args)?,
         Xtask::Ci => return ci::run(),
     }
     Ok(ExitCode::SUCCESS)

@@ -8,7 +8,7 @@
 #![no_main]
 
 use aya_ebpf::bindings::xdp_action::{XDP_ABORTED, XDP_DROP, XDP_PASS, XDP_TX};
-use aya_ebpf::helpers::generated::{bpf_xdp_adjust_tail, bpf_xdp_store_bytes};
+use aya_ebpf::helpers::generated::{bpf_ktime_get_ns, bpf_xdp_adjust_tail, bpf_xdp_store_bytes};
 use aya_ebpf::macros::{map, xdp};
 use aya_ebpf::maps::{Array, DevMap, PerCpuArray};
 use aya_ebpf::programs::XdpContext;
@@ -16,6 +16,12 @@ use xdtls_bench_plan::reply::{
     self, REPLY_ADDRESS_LEN, REPLY_COOKIE_AT, REPLY_KIND_LEN, Reply, Watched,
 };
 use xdtls_bench_plan::{COOKIE_LEN, FRAME_MAX, Frame, IDENTITIES_MAX, PAYLOAD_AT, Plan};
+
+/// How often the clock is read at most before a frame; each time takes some 20 ns.
+const WAIT_ROUNDS: u32 = 4_096;
+
+/// How much is made up for at most: as long as others may have had the CPU.
+const LATE_NS: u64 = 100_000_000;
 
 /// Some helpers are for programs under the GPL only; the kernel compares this very string.
 #[unsafe(link_section = "license")]
@@ -55,6 +61,9 @@ fn generate(context: XdpContext) -> u32 {
     // SAFETY: both maps keep their only value for as long as they live, and the one thread that
     // generates is the only one that touches them meanwhile.
     let (plan, frame) = unsafe { (&mut *plan, &mut *frame) };
+    if plan.gap_ns != 0 {
+        wait(plan);
+    }
     let number = plan.next;
     plan.next += 1;
     let cookie = match plan.cookie_at {
@@ -78,6 +87,22 @@ fn generate(context: XdpContext) -> u32 {
         return XDP_ABORTED;
     }
     INTERFACE.redirect(0, u64::from(XDP_ABORTED)).unwrap_or(XDP_ABORTED)
+}
+
+/// Waits until the next frame is due. Frames that are late are sent at once, and those of more than
+/// [`LATE_NS`] are forgotten.
+#[inline(always)]
+fn wait(plan: &mut Plan) {
+    let mut now_ns = 0;
+    for _ in 0..WAIT_ROUNDS {
+        // SAFETY: the helper reads a clock.
+        now_ns = unsafe { bpf_ktime_get_ns() };
+        if now_ns >= plan.due_ns {
+            break;
+        }
+    }
+    let earliest_ns = if plan.due_ns == 0 { now_ns } else { now_ns.saturating_sub(LATE_NS) };
+    plan.due_ns = plan.due_ns.max(earliest_ns) + plan.gap_ns;
 }
 
 /// Counts what comes back and ends it here; all else goes on.

@@ -11,6 +11,7 @@ use xdtls_proto::exchange::TakenOver;
 use xdtls_proto::handshakes::Installation;
 use xdtls_proto::keys::{DirectionKeys, KeyPair, Role};
 use xdtls_proto::record_plane::SealState;
+use xdtls_proto::rekey::{RekeyKey, RekeyLimits};
 use xdtls_proto::replay::ReplayWindow;
 use xdtls_proto::shard::{Output, Shard, ShardConfig, ShardEvent};
 use xdtls_proto::suite::CipherSuite;
@@ -48,15 +49,19 @@ pub fn installation(
 ) -> Installation {
     let (seal_keys, open_keys) = keys_of(number, suite, role);
     let (sequence, nonce) = LAST_OF_HANDSHAKE;
-    let identity =
-        PeerIdentity { names: vec![format!("client-{number}.example")], spki_sha256: [7; 32] };
+    let names = vec![format!("client-{number}.example")];
+    let identity = PeerIdentity { names, spki_sha256: [7; 32], ..PeerIdentity::default() };
+    let number = number.to_be_bytes();
+    let random = std::array::from_fn(|at| number[at % number.len()]);
     Installation {
         local,
         peer,
         endpoint: ENDPOINT,
         token: None,
+        replaces: None,
         route: 0,
         role,
+        opener: [7; 32],
         taken_over: TakenOver {
             suite,
             seal_state: SealState::after(seal_keys.aead(), sequence, nonce),
@@ -66,6 +71,11 @@ pub fn installation(
             final_flight: Vec::new(),
             held: Vec::new(),
             extension: true,
+            rekey_key: RekeyKey::derive(suite, &[7; 48], &random, &random),
+            replaces: false,
+            client_random: random,
+            answerer: None,
+            resumed: false,
             identity,
         },
     }
@@ -84,6 +94,7 @@ pub fn shard(
         index: 0,
         path_mtu: DATAGRAM_MAX as u16,
         idle_timeout,
+        rekey: RekeyLimits::default(),
         cached_keys,
     };
     Shard::new(config, Box::new(|| 4))

@@ -62,6 +62,10 @@ pub struct Plan {
     pub seed: u64,
     /// The number of the next frame.
     pub next: u64,
+    /// Nanoseconds from one frame to the next; 0 for no wait.
+    pub gap_ns: u64,
+    /// When the next frame is due by the monotonic clock, in nanoseconds.
+    pub due_ns: u64,
     /// Bytes of a frame.
     pub length: u32,
     /// How many identities take turns, at most [`IDENTITIES_MAX`].
@@ -89,7 +93,7 @@ pub struct Plan {
     pub udp_sum: u32,
 }
 
-const _: () = assert!(size_of::<Plan>() == 64);
+const _: () = assert!(size_of::<Plan>() == 80);
 
 /// A frame, and what is behind it: the one value of the map `FRAME`.
 pub type Frame = [u8; FRAME_MAX];

@@ -7,12 +7,11 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use xdtls::counters::{Counters, Place};
-use xdtls::datapath::interface::Interface;
 use xdtls::datapath::xdp::{Associations as Known, Program, Steered};
 use xdtls::inside::forward::{Backend, FlowLimits, Forward};
 use xdtls::inside::health::BackendHealth;
-use xdtls::inside::{Inside, Surroundings};
-use xdtls::registry::Registry;
+use xdtls::inside::{Arrival, Inside, Surroundings};
+use xdtls::registry::{Entry, Registry};
 use xdtls_common::cursor::SliceCursor;
 use xdtls_common::id::{IdLayout, LocalId, PeerId};
 use xdtls_common::prefix::{PREFIX_LEN, Prefix};
@@ -140,8 +139,8 @@ impl Population {
                 let (id, peer) = (installation.local, installation.peer);
                 self.shard.reserve(id, Some(peer));
                 self.known.set(id, Phase::HalfOpen, peer.value());
-                self.registry.insert(now, &installation);
-                self.forward.established(now, id, installation.route, None);
+                self.registry.insert(id, Entry::new(now, &installation), 0);
+                self.forward.established(now, &Arrival::of(&installation));
                 self.shard.install(now, installation, &mut self.wire);
                 self.known.set(id, Phase::Established, peer.value());
             }
@@ -202,7 +201,7 @@ impl Population {
             self.shard.close(now, *id, CloseCause::Operator, &mut self.wire);
             self.known.set(*id, Phase::Resting, 0);
             self.forward.closed(now, *id, CloseCause::Operator);
-            self.registry.remove(*id);
+            self.registry.remove(now, *id, CloseCause::Operator);
         }
         let took = begin.elapsed();
         ensure!(self.wire.closed == self.ids.len() as u64, "not all were closed");
@@ -266,17 +265,9 @@ impl Peer {
 
 /// The XDP program with its maps. It is attached to nothing.
 fn program(layout: IdLayout) -> Result<Program> {
-    let interface = Interface {
-        name: "lo".to_owned(),
-        index: 1,
-        queues: 1,
-        mtu: 1500,
-        kind: None,
-        xdp_program: None,
-    };
     let listen = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 4433));
     let steered = Steered { listen, layout, queues: 1, leaves_replies: false, answering: None };
-    Program::load(&interface, &steered).context("the maps of the XDP program are counted, too")
+    Program::load(&steered).context("the maps of the XDP program are counted, too")
 }
 
 fn memory_now() -> Result<Memory> {

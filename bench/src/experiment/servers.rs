@@ -11,16 +11,19 @@ use crate::process_cost::memory;
 
 /// Hellos a second that each server is offered, one after the other; 0 is as many as the generator
 /// makes. Which of them a server answers best is its own.
-const OFFERED: [u64; 3] = [100_000, 200_000, 0];
+const OFFERED: [u64; 5] = [100_000, 200_000, 300_000, 450_000, 0];
 
-/// Hellos of a window without a rate, and with one, so that both take a second or so.
+/// Hellos of a window without a rate; with one, a second's worth.
 const UNPACED: u64 = 4 << 20;
 
 /// What one server has done.
 #[derive(Debug, Default, Serialize)]
 pub struct Server {
-    /// The best window of each round. Handled are the replies that came while the flood went on.
-    pub best: Vec<Window>,
+    /// The best window of each round where one core does all that the server's machine does, from
+    /// the driver on. Handled are the replies that came while the flood went on.
+    pub own_core: Vec<Window>,
+    /// The same where the sending core receives for the server, which has the other to itself.
+    pub shared_core: Vec<Window>,
     /// Bytes of all requests that were answered, Ethernet headers included.
     pub bytes_in: u64,
     /// Bytes of all replies.
@@ -30,9 +33,9 @@ pub struct Server {
 }
 
 impl Server {
-    /// Replies a second.
-    pub fn rate(&self) -> f64 {
-        median_rate(&self.best)
+    /// Replies a second with a core of its own, and where the sending core receives.
+    pub fn rates(&self) -> [f64; 2] {
+        [median_rate(&self.own_core), median_rate(&self.shared_core)]
     }
 
     /// Bytes out for each byte in.
@@ -75,21 +78,33 @@ impl Servers {
 impl Server {
     fn serve(&mut self, bench: &Bench, process: Process, arguments: &[&str]) -> Result<()> {
         let before = memory(process.id())?.total();
+        for own_core in [true, false] {
+            bench.lab.own_core(own_core, true)?;
+            let best = self.best(bench, own_core, arguments)?;
+            let windows = if own_core { &mut self.own_core } else { &mut self.shared_core };
+            windows.push(best);
+        }
+        self.growth = memory(process.id())?.total().saturating_sub(before);
+        end(process)
+    }
+
+    fn best(&mut self, bench: &Bench, own_core: bool, arguments: &[&str]) -> Result<Window> {
         let mut best = Window::default();
         for rate in OFFERED {
             bench.interrupt.check()?;
             let count = if rate == 0 { UNPACED } else { rate };
             let rate = rate.to_string();
             let arguments = [&["--rate", &rate, "--senders", "1048576"], arguments].concat();
-            let report = bench.lab.flood("hello", count, &arguments)?;
+            let report = match own_core {
+                true => bench.lab.flood_first("hello", count, &arguments)?,
+                false => bench.lab.flood("hello", count, &arguments)?,
+            };
             let window = self.window(&report);
             if window.rate() > best.rate() {
                 best = window;
             }
         }
-        self.best.push(best);
-        self.growth = memory(process.id())?.total().saturating_sub(before);
-        end(process)
+        Ok(best)
     }
 
     fn window(&mut self, report: &Report) -> Window {

@@ -52,6 +52,7 @@ impl Stage {
         dev_certs::write(&dev_certs::Options {
             out: folder.path().to_owned(),
             names: Vec::new(),
+            peers: Vec::new(),
             days: 1,
             key_type: dev_certs::KeyType::Ecdsa,
             force: false,

@@ -4,10 +4,13 @@ use std::time::{Duration, Instant};
 
 use xdtls_common::id::PeerId;
 
-use crate::endpoint::Endpoint;
+use crate::alert;
 use crate::handshakes::Installation;
 use crate::keys::{DirectionKeys, Role};
+use crate::paths::{PathDue, Paths};
+use crate::policy::Refusal;
 use crate::record_plane::SealState;
+use crate::rekey::RekeyLimits;
 use crate::replay::ReplayWindow;
 
 /// Silence after sending before the first probe.
@@ -18,6 +21,13 @@ pub const PROBE_EVERY: Duration = Duration::from_secs(5);
 
 /// Silence after sending before the peer counts as dead.
 pub const DEAD_AFTER: Duration = Duration::from_secs(30);
+
+/// How long an association that is to replace another waits for its peer's answer before it asks
+/// again.
+const CONFIRM_EVERY: Duration = Duration::from_secs(1);
+
+/// How long a replaced association still receives.
+pub const REPLACED_FOR: Duration = Duration::from_secs(120);
 
 /// How long an association that we have answered may be without any sign that its client has
 /// completed the handshake. As long as the final flight is kept for it: later it cannot complete.
@@ -42,9 +52,57 @@ pub enum CloseCause {
     KeysWorn,
     /// The operator closed it.
     Operator,
+    /// Another association of the same link has taken its place.
+    Superseded,
+    /// Another has taken its place, and nothing comes for it any more.
+    Replaced,
+    /// Its peer is not admitted any more.
+    NotAdmitted(Refusal),
 }
 
 impl CloseCause {
+    /// What metrics call the causes, in the order of [`CloseCause::as_index`].
+    pub const LABELS: [&'static str; 12] = [
+        "local",
+        "peer_closed",
+        "peer_alert",
+        "dead",
+        "idle",
+        "unheard",
+        "keys_worn",
+        "operator",
+        "replaced",
+        "superseded",
+        "revoked",
+        "not_admitted",
+    ];
+
+    /// The cause's place in [`CloseCause::LABELS`] and in counter arrays.
+    pub const fn as_index(self) -> usize {
+        match self {
+            Self::Local => 0,
+            Self::PeerClosed => 1,
+            Self::PeerAlert(_) => 2,
+            Self::Dead => 3,
+            Self::Idle => 4,
+            Self::Unheard => 5,
+            Self::KeysWorn => 6,
+            Self::Operator => 7,
+            Self::Replaced => 8,
+            Self::Superseded => 9,
+            Self::NotAdmitted(Refusal::Revoked) => 10,
+            Self::NotAdmitted(_) => 11,
+        }
+    }
+
+    /// What the peer is told.
+    pub(crate) const fn alert(self) -> [u8; 2] {
+        match self {
+            Self::NotAdmitted(refusal) => [alert::FATAL, alert::of_refusal(refusal)],
+            _ => [alert::WARNING, alert::CLOSE_NOTIFY],
+        }
+    }
+
     /// The cause in words.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -55,6 +113,9 @@ impl CloseCause {
             Self::Idle => "idle for the configured time",
             Self::Unheard => "never used by its client",
             Self::Operator => "closed by the operator",
+            Self::Superseded => "another association of its link goes on in its place",
+            Self::Replaced => "replaced by another some time ago",
+            Self::NotAdmitted(refusal) => refusal.as_str(),
             Self::KeysWorn => "the keys have sealed as many records as is safe",
         }
     }
@@ -65,7 +126,19 @@ impl CloseCause {
 pub(crate) enum Due {
     Nothing,
     Probe,
+    Path,
     Close(CloseCause),
+}
+
+/// How far an association is from being replaced by one with new keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum RekeyState {
+    /// Its keys are not worn. By time they will be, at the moment that stands beside.
+    Fresh,
+    /// Its keys are worn; at that moment something is to be done about it once more.
+    Due,
+    /// Another association is on its way, or has taken its place.
+    UnderWay,
 }
 
 /// What an association has carried.
@@ -81,49 +154,77 @@ pub struct Traffic {
     pub sealed_bytes: u64,
 }
 
+impl std::ops::AddAssign for Traffic {
+    fn add_assign(&mut self, other: Self) {
+        self.opened += other.opened;
+        self.opened_bytes += other.opened_bytes;
+        self.sealed += other.sealed;
+        self.sealed_bytes += other.sealed_bytes;
+    }
+}
+
 /// One established association.
 pub(crate) struct Association {
     pub(crate) peer: PeerId,
-    pub(crate) endpoint: Endpoint,
+    pub(crate) paths: Paths,
+    /// Which end we were in its handshake.
+    pub(crate) role: Role,
     /// Whether both sides know record type 27.
     pub(crate) extension: bool,
-    /// Whether silence of the peer is noticed; the side that opened the association does.
-    watches_peer: bool,
+    /// Whether the peer has used it.
+    confirmed: bool,
+    /// Whether it waits for that to replace another.
+    heir: bool,
+    /// Whether another has replaced it.
+    pub(crate) replaced: bool,
+    /// Whether it is a link's: then both ends notice silence.
+    of_link: bool,
+    rekey: RekeyState,
+    /// How often a wish for its replacement has failed.
+    failed_rekeys: u8,
+    probes: u8,
     pub(crate) seal_keys: DirectionKeys,
     pub(crate) open_keys: DirectionKeys,
     pub(crate) seal_state: SealState,
     pub(crate) window: ReplayWindow,
     /// Since when something that we sent is without any answer.
     unanswered_since: Option<Instant>,
-    probes: u32,
     active_at: Instant,
-    /// When the association ends if its client has not shown by then that it has it.
-    unheard_until: Option<Instant>,
+    /// When the association ends: if its client has not shown by then that it has it, or if another
+    /// has replaced it.
+    ends_at: Option<Instant>,
+    /// When something is to be done about worn keys, as the state before says.
+    rekey_at: Instant,
     /// The deadline for which the shard's queue holds an entry.
     pub(crate) scheduled: Option<Instant>,
-    /// When the last "no renegotiation" was sent.
-    pub(crate) warned_at: Option<Instant>,
     pub(crate) traffic: Traffic,
 }
 
 impl Association {
-    pub(crate) fn new(now: Instant, installation: Installation) -> Self {
+    /// `rekey_at` is when its keys are worn by time alone.
+    pub(crate) fn new(now: Instant, installation: Installation, rekey_at: Instant) -> Self {
         let Installation { peer, endpoint, role, taken_over, .. } = installation;
         Self {
             peer,
-            endpoint,
+            paths: Paths::validated_by_handshake(endpoint),
+            role,
             extension: taken_over.extension,
-            watches_peer: taken_over.extension && role == Role::Client,
+            confirmed: false,
+            heir: false,
+            of_link: false,
+            replaced: false,
+            rekey: RekeyState::Fresh,
+            failed_rekeys: 0,
+            probes: 0,
             seal_keys: taken_over.seal_keys,
             open_keys: taken_over.open_keys,
             seal_state: taken_over.seal_state,
             window: taken_over.window,
             unanswered_since: None,
-            probes: 0,
             active_at: now,
-            unheard_until: (role == Role::Server).then_some(now + UNHEARD_AFTER),
+            ends_at: (role == Role::Server).then_some(now + UNHEARD_AFTER),
+            rekey_at,
             scheduled: None,
-            warned_at: None,
             traffic: Traffic::default(),
         }
     }
@@ -132,24 +233,70 @@ impl Association {
     /// this is not optimized away.
     pub(crate) fn touch(&self) -> u64 {
         let keys = self.seal_keys.touch() ^ self.open_keys.touch();
-        let times = [self.unanswered_since, self.unheard_until, self.scheduled];
+        let times = [self.unanswered_since, self.ends_at, self.scheduled];
         let times = times.into_iter().filter(Option::is_some).count() as u64;
         let numbers = [self.window.touch(), self.traffic.opened, self.traffic.sealed_bytes, times];
-        let port = self.endpoint.remote.port();
+        let port = self.paths.current().remote.port();
         let rest = u64::from(keys) ^ u64::from(self.peer.value()) ^ u64::from(port);
         numbers.into_iter().fold(rest, |sum, number| sum ^ number)
     }
 
     /// An authentic record has come.
     pub(crate) fn heard(&mut self, now: Instant) {
-        self.unanswered_since = None;
-        self.probes = 0;
         self.active_at = now;
+        if !self.heir {
+            self.unanswered_since = None;
+            self.probes = 0;
+        }
     }
 
-    /// A record has come that nobody writes before the handshake is complete at its end.
-    pub(crate) fn confirmed(&mut self) {
-        self.unheard_until = None;
+    /// Whether it is a link's.
+    pub(crate) fn is_of_link(&self) -> bool {
+        self.of_link
+    }
+
+    /// From now on silence of the peer is noticed, whichever end has opened.
+    pub(crate) fn watch_peer(&mut self) {
+        self.of_link = true;
+    }
+
+    /// A record has come that nobody writes before the handshake is complete at its end; `in_use` if
+    /// it is no alert, which may be a refusal. Whether it is the first one of an association that is
+    /// to replace another.
+    pub(crate) fn confirm(&mut self, in_use: bool) -> bool {
+        if self.confirmed {
+            return false;
+        }
+        if !self.replaced {
+            self.ends_at = None;
+        }
+        if !in_use {
+            return false;
+        }
+        self.confirmed = true;
+        let was_heir = std::mem::take(&mut self.heir);
+        if was_heir {
+            self.unanswered_since = None;
+            self.probes = 0;
+        }
+        was_heir
+    }
+
+    /// Lets the association wait for its peer, to replace another; `false` if there is nothing to
+    /// wait for.
+    pub(crate) fn await_confirmation(&mut self, now: Instant) -> bool {
+        self.heir = !self.confirmed;
+        if self.heir && self.role == Role::Client {
+            self.unanswered_since.get_or_insert(now);
+        }
+        self.heir
+    }
+
+    /// Another has replaced it: it receives for a while.
+    pub(crate) fn replace(&mut self, now: Instant) {
+        self.replaced = true;
+        self.rekey = RekeyState::UnderWay;
+        self.ends_at = Some(now + REPLACED_FOR);
     }
 
     /// Data was sent.
@@ -164,31 +311,87 @@ impl Association {
     }
 
     pub(crate) fn probed(&mut self) {
-        self.probes += 1;
+        self.probes = self.probes.saturating_add(1);
+    }
+
+    /// Whether its keys are worn and something is to be done about it now.
+    pub(crate) fn wants_rekey(&self, now: Instant, limits: &RekeyLimits) -> bool {
+        let has_come = self.rekey_at <= now;
+        match self.rekey {
+            RekeyState::UnderWay => false,
+            RekeyState::Due => has_come,
+            RekeyState::Fresh => {
+                let traffic = &self.traffic;
+                has_come
+                    || self.seal_state.sealed() >= limits.records
+                    || self.window.newest() >= limits.records
+                    || traffic.opened_bytes + traffic.sealed_bytes >= limits.bytes
+            }
+        }
+    }
+
+    /// Whether the peer may ask for new keys now: nobody sees to it already.
+    pub(crate) fn may_rekey(&self, now: Instant) -> bool {
+        match self.rekey {
+            RekeyState::UnderWay => false,
+            RekeyState::Due => self.rekey_at <= now,
+            RekeyState::Fresh => true,
+        }
+    }
+
+    /// Another association is on its way.
+    pub(crate) fn rekey_begins(&mut self) {
+        self.rekey = RekeyState::UnderWay;
+    }
+
+    /// Something is to be done about worn keys once more at `at`, and not before.
+    pub(crate) fn rekey_later(&mut self, at: Instant) {
+        self.rekey = RekeyState::Due;
+        self.rekey_at = at;
+    }
+
+    /// Nothing has come of the association that was on its way. How many times this has happened.
+    pub(crate) fn rekey_failed(&mut self) -> u8 {
+        self.failed_rekeys = self.failed_rekeys.saturating_add(1);
+        self.failed_rekeys
+    }
+
+    /// Whether silence of the peer is noticed; the side that opened the association does, and both
+    /// sides of a link.
+    fn watches_peer(&self) -> bool {
+        self.extension && (self.role == Role::Client || self.of_link) && !self.replaced
     }
 
     /// When [`Association::due`] may say something else than nothing.
     pub(crate) fn deadline(&self, idle_timeout: Option<Duration>) -> Option<Instant> {
-        let watch = self.unanswered_since.filter(|_| self.watches_peer).map(|since| {
-            let probe = since + PROBE_AFTER + PROBE_EVERY * self.probes;
+        let (first, every) = match self.heir {
+            true => (Duration::ZERO, CONFIRM_EVERY),
+            false => (PROBE_AFTER, PROBE_EVERY),
+        };
+        let watch = self.unanswered_since.filter(|_| self.watches_peer()).map(|since| {
+            let probe = since + first + every * u32::from(self.probes);
             probe.min(since + DEAD_AFTER)
         });
-        let idle = idle_timeout.map(|timeout| self.active_at + timeout);
-        [watch, idle, self.unheard_until].into_iter().flatten().min()
+        let idle = idle_timeout.filter(|_| !self.replaced).map(|timeout| self.active_at + timeout);
+        [watch, idle, self.ends_at, self.paths.deadline()].into_iter().flatten().min()
     }
 
     pub(crate) fn due(&self, now: Instant, idle_timeout: Option<Duration>) -> Due {
         if self.deadline(idle_timeout).is_none_or(|deadline| deadline > now) {
             return Due::Nothing;
         }
-        if idle_timeout.is_some_and(|timeout| self.active_at + timeout <= now) {
+        if !self.replaced && idle_timeout.is_some_and(|timeout| self.active_at + timeout <= now) {
             return Due::Close(CloseCause::Idle);
         }
-        if self.unheard_until.is_some_and(|end| end <= now) {
-            return Due::Close(CloseCause::Unheard);
+        if self.ends_at.is_some_and(|end| end <= now) {
+            let cause = if self.replaced { CloseCause::Replaced } else { CloseCause::Unheard };
+            return Due::Close(cause);
         }
         match self.unanswered_since {
-            Some(since) if since + DEAD_AFTER <= now => Due::Close(CloseCause::Dead),
+            Some(since) if self.watches_peer() && since + DEAD_AFTER <= now => {
+                Due::Close(CloseCause::Dead)
+            }
+            _ if self.paths.due(now) != PathDue::Nothing => Due::Path,
             _ => Due::Probe,
         }
     }

@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 use std::time::Instant;
 
 use xdtls_common::DropReason;
+use xdtls_common::id::PeerId;
 use xdtls_common::record::{HEADER_LEN, RecordHeader, content_type, records};
 
 use crate::engine::{Engine, PeerIdentity, Progress};
@@ -14,6 +15,7 @@ use crate::failure::{Failure, FailureClass};
 use crate::filter::{Filter, Filtered};
 use crate::keys::{DirectionKeys, KeyPair, Role};
 use crate::record_plane::{ExpandedKey, SealState, open};
+use crate::rekey::RekeyKey;
 use crate::replay::ReplayWindow;
 use crate::suite::CipherSuite;
 
@@ -53,8 +55,18 @@ pub struct TakenOver {
     pub held: Vec<Vec<u8>>,
     /// Whether both sides sent the xdtls extension.
     pub extension: bool,
+    /// Whether both hellos carry the same rekey token.
+    pub replaces: bool,
+    /// What the server calls the association, as Finished vouches for it; a client knows.
+    pub answerer: Option<PeerId>,
+    /// Whether it continues an earlier session.
+    pub resumed: bool,
+    /// Shows that an association which is to replace this one belongs to the same two ends.
+    pub rekey_key: RekeyKey,
     /// Who the peer is.
     pub identity: PeerIdentity,
+    /// The ClientHello's random.
+    pub client_random: [u8; 32],
 }
 
 impl<E: Engine> Exchange<E> {
@@ -187,6 +199,12 @@ impl<E: Engine> Exchange<E> {
             &finished.client_random,
             &finished.server_random,
         );
+        let rekey_key = RekeyKey::derive(
+            finished.suite,
+            &finished.master_secret,
+            &finished.client_random,
+            &finished.server_random,
+        );
         let (seal_keys, open_keys) = pair.into_seal_and_open(self.role);
         let window =
             window_behind_finished(&open_keys, self.filter.into_encrypted()).ok_or_else(|| {
@@ -206,7 +224,12 @@ impl<E: Engine> Exchange<E> {
             final_flight: self.final_flight,
             held: self.held,
             extension: finished.extension,
+            replaces: finished.replaces,
+            answerer: finished.answerer,
+            resumed: finished.resumed,
+            rekey_key,
             identity: finished.identity,
+            client_random: finished.client_random,
         })
     }
 }

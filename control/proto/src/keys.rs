@@ -170,6 +170,12 @@ mod tests {
     }
 
     #[test]
+    fn keys_that_are_dropped_are_wiped() {
+        fn is_wiped<T: ZeroizeOnDrop>() {}
+        is_wiped::<DirectionKeys>();
+    }
+
+    #[test]
     fn debug_shows_no_secret_and_an_idle_direction_is_small() {
         let keys = DirectionKeys::new(Aead::Aes128Gcm, [0xab; 32], [0xcd; 12]);
         assert_eq!(format!("{keys:?}"), "DirectionKeys { aead: Aes128Gcm, .. }");

@@ -5,6 +5,7 @@
 
 pub mod alert;
 pub mod association;
+pub mod convergence;
 pub mod endpoint;
 pub mod engine;
 pub mod exchange;
@@ -15,9 +16,12 @@ pub mod ids;
 pub mod key_cache;
 pub mod keys;
 pub mod name_pattern;
+pub mod overlay;
+pub mod paths;
 pub mod policy;
 pub mod prf;
 pub mod record_plane;
+pub mod rekey;
 pub mod replay;
 pub mod shard;
 pub mod suite;

@@ -79,6 +79,11 @@ impl ReplayWindow {
         sequence > self.newest
     }
 
+    /// The highest sequence number received: as many records, at least, the peer has sealed.
+    pub const fn newest(&self) -> u64 {
+        self.newest
+    }
+
     /// Reads what a check needs.
     pub(crate) fn touch(&self) -> u64 {
         self.newest ^ self.gaps.as_ref().map_or(0, |seen| seen.0[word(self.newest)])

@@ -1,6 +1,7 @@
 //! Cipher suites that xdtls negotiates, and what each means for keys and records.
 //!
-//! All are AEAD suites with forward secrecy, so there are no MAC keys and no padding.
+//! All are AEAD suites, so there are no MAC keys and no padding. Those with a pre-shared key alone
+//! lack forward secrecy and are negotiated only where that is allowed.
 
 use xdtls_common::record::HEADER_LEN;
 
@@ -11,6 +12,10 @@ pub const TAG_LEN: usize = 16;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u16)]
 pub enum CipherSuite {
+    /// Pre-shared key alone, AES-128-GCM (RFC 5487 §2).
+    PskAes128Gcm = 0x00A8,
+    /// Pre-shared key alone, AES-256-GCM (RFC 5487 §2).
+    PskAes256Gcm = 0x00A9,
     /// ECDHE, ECDSA certificate, AES-128-GCM (RFC 5289 §3.2).
     EcdheEcdsaAes128Gcm = 0xC02B,
     /// ECDHE, ECDSA certificate, AES-256-GCM (RFC 5289 §3.2).
@@ -23,19 +28,24 @@ pub enum CipherSuite {
     EcdheRsaChaCha20Poly1305 = 0xCCA8,
     /// ECDHE, ECDSA certificate, ChaCha20-Poly1305 (RFC 7905 §2).
     EcdheEcdsaChaCha20Poly1305 = 0xCCA9,
+    /// Pre-shared key alone, ChaCha20-Poly1305 (RFC 7905 §2).
+    PskChaCha20Poly1305 = 0xCCAB,
     /// ECDHE, pre-shared key, ChaCha20-Poly1305 (RFC 7905 §2).
     EcdhePskChaCha20Poly1305 = 0xCCAC,
 }
 
 impl CipherSuite {
     /// Every suite, by number.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 10] = [
+        Self::PskAes128Gcm,
+        Self::PskAes256Gcm,
         Self::EcdheEcdsaAes128Gcm,
         Self::EcdheEcdsaAes256Gcm,
         Self::EcdheRsaAes128Gcm,
         Self::EcdheRsaAes256Gcm,
         Self::EcdheRsaChaCha20Poly1305,
         Self::EcdheEcdsaChaCha20Poly1305,
+        Self::PskChaCha20Poly1305,
         Self::EcdhePskChaCha20Poly1305,
     ];
 
@@ -52,6 +62,9 @@ impl CipherSuite {
     /// The suite's name in the IANA registry.
     pub const fn name(self) -> &'static str {
         match self {
+            Self::PskAes128Gcm => "TLS_PSK_WITH_AES_128_GCM_SHA256",
+            Self::PskAes256Gcm => "TLS_PSK_WITH_AES_256_GCM_SHA384",
+            Self::PskChaCha20Poly1305 => "TLS_PSK_WITH_CHACHA20_POLY1305_SHA256",
             Self::EcdheEcdsaAes128Gcm => "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256",
             Self::EcdheEcdsaAes256Gcm => "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384",
             Self::EcdheRsaAes128Gcm => "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256",
@@ -62,12 +75,28 @@ impl CipherSuite {
         }
     }
 
+    /// Whether both ends prove themselves by a pre-shared key, instead of certificates.
+    pub const fn is_psk(self) -> bool {
+        matches!(
+            self,
+            Self::PskAes128Gcm
+                | Self::PskAes256Gcm
+                | Self::PskChaCha20Poly1305
+                | Self::EcdhePskChaCha20Poly1305
+        )
+    }
+
     /// What seals and opens the suite's records.
     pub const fn aead(self) -> Aead {
         match self {
-            Self::EcdheEcdsaAes128Gcm | Self::EcdheRsaAes128Gcm => Aead::Aes128Gcm,
-            Self::EcdheEcdsaAes256Gcm | Self::EcdheRsaAes256Gcm => Aead::Aes256Gcm,
+            Self::EcdheEcdsaAes128Gcm | Self::EcdheRsaAes128Gcm | Self::PskAes128Gcm => {
+                Aead::Aes128Gcm
+            }
+            Self::EcdheEcdsaAes256Gcm | Self::EcdheRsaAes256Gcm | Self::PskAes256Gcm => {
+                Aead::Aes256Gcm
+            }
             Self::EcdheRsaChaCha20Poly1305
+            | Self::PskChaCha20Poly1305
             | Self::EcdheEcdsaChaCha20Poly1305
             | Self::EcdhePskChaCha20Poly1305 => Aead::ChaCha20Poly1305,
         }
@@ -149,7 +178,10 @@ mod tests {
         let known: Vec<u16> = (0..=u16::MAX)
             .filter(|number| CipherSuite::from_iana(*number).is_some_and(|s| s.iana() == *number))
             .collect();
-        assert_eq!(known, [0xC02B, 0xC02C, 0xC02F, 0xC030, 0xCCA8, 0xCCA9, 0xCCAC]);
+        assert_eq!(
+            known,
+            [0x00A8, 0x00A9, 0xC02B, 0xC02C, 0xC02F, 0xC030, 0xCCA8, 0xCCA9, 0xCCAB, 0xCCAC]
+        );
     }
 
     #[test]
@@ -162,6 +194,7 @@ mod tests {
             };
             assert!(suite.name().ends_with(cipher), "{}", suite.name());
             assert_eq!(suite.name().ends_with("SHA384"), suite.prf() == PrfHash::Sha384);
+            assert_eq!(suite.name().contains("_PSK_"), suite.is_psk());
             let a = suite.aead();
             let lengths =
                 (a.key_len(), a.fixed_iv_len(), a.explicit_nonce_len(), a.record_overhead());

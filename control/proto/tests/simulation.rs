@@ -8,6 +8,7 @@
 
 mod cases;
 mod chaos;
+mod convergence;
 mod support;
 
 /// What all tests allocate, counted.

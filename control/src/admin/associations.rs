@@ -26,9 +26,11 @@ pub struct Association {
     pub id: String,
     /// The peer's id.
     pub peer_id: String,
-    /// The peer's address.
+    /// The peer's address, where it is known to receive.
     pub address: SocketAddr,
-    /// The names of the peer's certificate.
+    /// Where its newest record has come from, if that is elsewhere and not validated yet.
+    pub new_address: Option<SocketAddr>,
+    /// The names of the peer's certificate, or `psk:` and the identity of its pre-shared key.
     pub identity: String,
     /// Where its plaintext goes, where that is a backend.
     pub backend: Option<String>,
@@ -59,7 +61,8 @@ impl Association {
             id: id.to_string(),
             peer_id: view.peer.to_string(),
             address: canonical(view.endpoint.remote),
-            identity: entry.identity.clone().into(),
+            identity: shortened(entry.identity.to_string()),
+            new_address: view.new_path.map(|path| canonical(path.remote)),
             backend: backend.map(str::to_owned),
             suite: entry.suite.name().to_owned(),
             age_s: entry.since.elapsed().as_secs(),
@@ -70,6 +73,16 @@ impl Association {
             sealed_bytes: view.traffic.sealed_bytes,
         }
     }
+}
+
+/// One certificate may carry very many names.
+fn shortened(mut identity: String) -> String {
+    const MAX: usize = 200;
+    if identity.len() > MAX {
+        identity.truncate(identity.floor_char_boundary(MAX));
+        identity.push('…');
+    }
+    identity
 }
 
 /// An IPv4 address as such, whatever the family of the socket that saw it.

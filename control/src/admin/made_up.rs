@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 
 use crate::admin::{About, Association, BackendStatus, LimitStatus, Page, Status};
 use crate::counters::{DropCount, Totals};
+use crate::datapath::link::{LinkState, LinkStatus};
 use crate::reload::Reloaded;
 use crate::trace::Event;
+use crate::xsk::XskReport;
 
 fn named<T, const N: usize>(values: [(&str, T); N]) -> BTreeMap<String, T> {
     values.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
@@ -23,8 +25,15 @@ fn totals() -> Totals {
         handshakes_ok: 91_422,
         handshakes_failed: 9,
         handshake_failures: named([("authentication", 2), ("timed_out", 7)]),
+        associations_ended: named([("peer_closed", 51_206), ("revoked", 3)]),
         hello_verify_requests: 91_500,
         final_flights_repeated: 3,
+        paths_new: 310,
+        paths_validated: 302,
+        paths_failed: 8,
+        handshakes_resumed: 117,
+        sessions: 40,
+        rekeyed: 21,
         opened: 1_234_567_890,
         opened_bytes: 987_654_321_000,
         sealed: 99_999,
@@ -66,12 +75,28 @@ pub(crate) fn gateway() -> Status {
         ready: true,
         uptime_s: 266_400,
         totals: totals(),
+        af_xdp: Some(XskReport {
+            frames: 50_176,
+            receiving: 8_192,
+            sending: 64,
+            held: 0,
+            missing: 0,
+            rx_ring_full: 7,
+            rx_dropped: 0,
+            fill_ring_empty: 3,
+        }),
         backends: vec![backend("app", 2, 0), backend("telemetry", 3, 41)],
         limits: vec![
             limit("associations", 40_213, 65_536),
             limit("half_open", 12, 1_024),
             limit("backend_flows", 40_000, 65_536),
         ],
+        interface: Some(LinkStatus {
+            name: "eth0".to_owned(),
+            state: LinkState::Up,
+            mtu: 1500,
+            queues: 4,
+        }),
     }
 }
 
@@ -91,8 +116,10 @@ pub(crate) fn client() -> Status {
         },
         uptime_s: 3,
         totals: Totals::default(),
+        af_xdp: None,
         backends: Vec::new(),
         limits: vec![LimitStatus { name: "associations".to_owned(), used: 0, limit: 1024 }],
+        interface: None,
         ..gateway()
     }
 }
@@ -103,6 +130,7 @@ pub(crate) fn page() -> Page {
         id: id.to_owned(),
         peer_id: "7d0a91c3".to_owned(),
         address: ([198, 51, 100, 4], 40_000).into(),
+        new_address: backend.map(|_| ([203, 0, 113, 9], 1024).into()),
         identity: identity.to_owned(),
         backend: backend.map(str::to_owned),
         suite: "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256".to_owned(),
@@ -129,6 +157,7 @@ pub(crate) fn reloaded() -> Reloaded {
     Reloaded {
         changed: vec!["limits.half_open".to_owned(), "rule".to_owned()],
         needs_restart: vec!["gateway.workers".to_owned()],
+        dismissed: 3,
     }
 }
 

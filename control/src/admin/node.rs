@@ -15,6 +15,7 @@ use super::protocol::{AccessChange, MAX_LISTED, Request, Response};
 use super::server::Answer;
 use super::status::{About, BackendStatus, LimitStatus, Status};
 use crate::access::ListName;
+use crate::datapath::link::LinkState;
 use crate::inside::health::Health;
 use crate::node::Handle;
 use crate::registry::Entry;
@@ -30,6 +31,8 @@ pub struct Bounds {
     pub half_open: u32,
     /// Backend flows, where there are backends.
     pub backend_flows: Option<u32>,
+    /// Sessions that can be continued, where any are kept.
+    pub sessions: Option<u32>,
 }
 
 /// The backends of a node and how they are doing.
@@ -85,14 +88,20 @@ impl Node {
             limit("associations", totals.associations, bounds.associations),
             limit("half_open", totals.half_open, bounds.half_open),
             bounds.backend_flows.and_then(|bound| limit("backend_flows", flows, bound)),
+            bounds.sessions.and_then(|bound| limit("sessions", totals.sessions, bound)),
         ];
+        let fast_path = self.handle.fast_path();
+        let interface = fast_path.map(|view| view.link.status());
+        let gone = interface.as_ref().filter(|link| link.state == LinkState::Gone);
         Status {
-            about: self.about.clone(),
+            about: gone.map_or_else(|| self.about.clone(), |link| self.about.without(link)),
             ready: self.is_ready(),
             uptime_s: self.started.elapsed().as_secs(),
             totals,
+            af_xdp: fast_path.map(|view| view.sockets.report()),
             backends,
             limits: limits.into_iter().flatten().collect(),
+            interface,
         }
     }
 
@@ -121,7 +130,8 @@ impl Node {
         match reload.reload(&self.handle) {
             Ok((reloaded, bounds)) => {
                 *self.bounds.lock().unwrap_or_else(PoisonError::into_inner) = bounds;
-                info!(changed = ?reloaded.changed, "configuration reloaded");
+                let dismissed = reloaded.dismissed;
+                info!(changed = ?reloaded.changed, dismissed, "configuration reloaded");
                 Response::Reloaded(reloaded)
             }
             Err(reason) => Response::Refused {
@@ -185,6 +195,18 @@ impl Node {
         Some(Response::Association(Box::new(self.describe(id, &entry, &view))))
     }
 
+    /// Why there is no such association.
+    fn absent(&self, id: u32) -> String {
+        let ended = LocalId::new(id).and_then(|id| self.handle.registry().find_ended(id));
+        match ended {
+            Some(ended) => {
+                let (seconds, cause) = (ended.at.elapsed().as_secs(), ended.cause.as_str());
+                format!("association {id:08x} has ended {seconds} s ago: {cause}")
+            }
+            None => format!("there is no association {id:08x}"),
+        }
+    }
+
     fn describe(&self, id: LocalId, entry: &Entry, view: &AssociationView) -> Association {
         let backend = self.backends.named.get(usize::from(entry.route));
         Association::new(id, entry, view, backend.map(|(name, _)| name.as_str()))
@@ -193,8 +215,7 @@ impl Node {
 
 impl Answer for Node {
     async fn answer(&self, request: Request) -> Response {
-        let no_such =
-            |id| Response::Refused { reason: format!("there is no association {id:08x}") };
+        let no_such = |id| Response::Refused { reason: self.absent(id) };
         match request {
             Request::Status => Response::Status(Box::new(self.status())),
             Request::Reload => self.reload(),

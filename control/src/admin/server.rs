@@ -147,6 +147,14 @@ mod tests {
         server.abort();
     }
 
+    #[tokio::test]
+    async fn the_socket_is_for_its_owner_and_group() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("admin.sock");
+        let _listener = listen(&path).await.unwrap();
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o660);
+    }
+
     #[test]
     fn what_is_no_request_is_refused_in_words() {
         assert_eq!(parse("{\"request\":\"status\"}\n"), Ok(Request::Status));

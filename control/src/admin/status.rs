@@ -6,6 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::counters::Totals;
 use crate::datapath::fast_path::Chosen;
+use crate::datapath::link::LinkStatus;
+use crate::xsk::XskReport;
 
 /// What does not change while a node runs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -55,6 +57,26 @@ impl About {
     }
 }
 
+impl About {
+    /// The same of a node whose interface has been deleted.
+    #[must_use]
+    pub fn without(&self, link: &LinkStatus) -> Self {
+        let reason = format!(
+            "sockets, because the interface {} has been deleted since the start; a restart brings XDP \
+             back",
+            link.name
+        );
+        Self {
+            datapath: "socket".to_owned(),
+            xdp_mode: None,
+            zero_copy: None,
+            transmit: "socket".to_owned(),
+            datapath_reason: reason,
+            ..self.clone()
+        }
+    }
+}
+
 /// How a node is doing.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Status {
@@ -68,10 +90,14 @@ pub struct Status {
     /// What it has counted.
     #[serde(flatten)]
     pub totals: Totals,
+    /// How frames and rings of AF_XDP are, if there are any.
+    pub af_xdp: Option<XskReport>,
     /// Its backends, in the order of the configuration.
     pub backends: Vec<BackendStatus>,
     /// What is bounded, next to what is used of it.
     pub limits: Vec<LimitStatus>,
+    /// The interface that XDP was attached to, if it was.
+    pub interface: Option<LinkStatus>,
 }
 
 /// How a backend is doing.

@@ -1,33 +1,26 @@
-//! Judges certificates and keys: what the gateway shows, and whom it trusts.
+//! Judges the certificates and keys that the gateway shows, each by itself, and dates of all.
 
 use std::path::Path;
 
 use openssl::asn1::{Asn1Time, Asn1TimeRef};
 use openssl::x509::{X509, X509Ref, X509VerifyResult};
-use zeroize::Zeroizing;
 
-use super::facts::{Facts, IdentityFiles};
+use super::facts::{Facts, IdentityFiles, Secret};
 use crate::config::{self, Config};
 use crate::finding::Findings;
-use crate::handshake::{Identity, OpensslAcceptor};
+use crate::handshake::words;
 
 /// Certificates that end sooner than this are worth a warning, in days.
 const SOON_DAYS: i32 = 14;
 
-/// Permissions of a key that go too far: any of the world's, and writing by the group. That the
+/// Permissions of a secret that go too far: any of the world's, and writing by the group. That the
 /// group may read is how a service's own user gets at it.
 const TOO_OPEN: u32 = 0o027;
 
 pub(super) fn judge(config: &Config, facts: &Facts) -> Findings {
     let mut findings = Findings::default();
-    let ca = facts.ca.as_deref();
     for (identity, files) in config.identities.iter().zip(&facts.identities) {
-        judge_identity(identity, files, ca.unwrap_or_default(), facts.now_s, &mut findings);
-    }
-    judge_together(facts, &mut findings);
-    match ca {
-        Ok(pem) => judge_chain("clients.ca", &config.clients.ca, pem, facts.now_s, &mut findings),
-        Err(error) => unreadable("clients.ca", &config.clients.ca, error, &mut findings),
+        judge_identity(identity, files, facts.now_s, &mut findings);
     }
     findings
 }
@@ -35,12 +28,11 @@ pub(super) fn judge(config: &Config, facts: &Facts) -> Findings {
 fn judge_identity(
     identity: &config::Identity,
     files: &IdentityFiles,
-    ca: &[u8],
     now_s: i64,
     findings: &mut Findings,
 ) {
-    let (certificate, key) = match (&files.certificate, &files.key) {
-        (Ok(certificate), Ok(key)) => (certificate, key),
+    let certificate = match (&files.certificate, &files.key.content) {
+        (Ok(certificate), Ok(_)) => certificate,
         (Err(error), _) => {
             return unreadable("identity", &identity.certificate, error, findings);
         }
@@ -49,56 +41,49 @@ fn judge_identity(
     judge_chain("identity", &identity.certificate, certificate, now_s, findings);
     let chain = X509::stack_from_pem(certificate).unwrap_or_default();
     judge_leaf(&identity.certificate, &chain, findings);
-    let name = identity.key.display();
-    if files.key_mode & TOO_OPEN != 0 {
-        let mode = files.key_mode & 0o777;
-        let seen = format!("{name} may be read or changed by others (mode {mode:04o})");
-        findings.warning("identity", seen, format!("chmod 600 {name}"));
-    }
-    // The gateway's own constructor judges whether key and certificate belong together.
-    if let (Some(_), false) = (chain.first(), ca.is_empty()) {
-        let own = loaded(certificate, key);
-        match OpensslAcceptor::new(&[own], ca) {
-            Ok(_) => findings.ok("identity", format!("{name} is the certificate's key")),
-            Err(error) => findings.problem(
-                "identity",
-                format!("{name}: {error}"),
-                "give the certificate and the key that were made together, without a passphrase",
-            ),
+    judge_secret("identity", &identity.key, &files.key, findings);
+    if let (Some(path), Some(passphrase)) = (&identity.key_passphrase_file, &files.passphrase) {
+        judge_secret("identity", path, passphrase, findings);
+        if let Err(error) = &passphrase.content {
+            return unreadable("identity", path, error, findings);
         }
     }
-}
-
-/// Whether the gateway would take all identities at once.
-fn judge_together(facts: &Facts, findings: &mut Findings) {
-    let all: Option<Vec<_>> = facts
-        .identities
-        .iter()
-        .map(|files| Some(loaded(files.certificate.as_ref().ok()?, files.key.as_ref().ok()?)))
-        .collect();
-    let (Some(all), Ok(ca)) = (all, &facts.ca) else { return };
-    // What is wrong with one alone has been said.
-    let alone = all.iter().all(|one| {
-        let one = loaded(&one.certificate_chain_pem, &one.key);
-        OpensslAcceptor::new(&[one], ca).is_ok()
-    });
-    if let (true, Err(error)) = (alone, OpensslAcceptor::new(&all, ca)) {
-        let remedy = "keep one [[identity]] for each key type: one ECDSA, one RSA";
-        findings.problem("identity", error.to_string(), remedy);
+    let (name, Some(own)) = (identity.key.display(), files.loaded(identity)) else { return };
+    // The gateway's own constructor judges whether key and certificate belong together.
+    match own.verify() {
+        _ if chain.is_empty() => {}
+        Ok(()) => findings.ok("identity", format!("{name} is the certificate's key")),
+        Err(error) => findings.problem(
+            "identity",
+            format!("{name}: {error}"),
+            "give the certificate and the key that were made together, and the key's passphrase if \
+             it has one",
+        ),
     }
 }
 
-fn loaded(certificate: &[u8], key: &[u8]) -> Identity {
-    Identity { certificate_chain_pem: certificate.to_owned(), key: Zeroizing::new(key.to_owned()) }
+/// Whether others may read or change a file that only we should.
+pub(super) fn judge_secret(subject: &str, path: &Path, secret: &Secret, findings: &mut Findings) {
+    if secret.mode & TOO_OPEN != 0 {
+        let (name, mode) = (path.display(), secret.mode & 0o777);
+        let seen = format!("{name} may be read or changed by others (mode {mode:04o})");
+        findings.warning(subject, seen, format!("chmod 600 {name}"));
+    }
 }
 
-fn unreadable(subject: &str, path: &Path, error: &str, findings: &mut Findings) {
+pub(super) fn unreadable(subject: &str, path: &Path, error: &str, findings: &mut Findings) {
     let seen = format!("{} cannot be read: {error}", path.display());
     findings.problem(subject, seen, "correct the path or the file's permissions");
 }
 
 /// Judges what a file of certificates holds, and the dates of each.
-fn judge_chain(subject: &str, path: &Path, pem: &[u8], now_s: i64, findings: &mut Findings) {
+pub(super) fn judge_chain(
+    subject: &str,
+    path: &Path,
+    pem: &[u8],
+    now_s: i64,
+    findings: &mut Findings,
+) {
     let path = path.display();
     match X509::stack_from_pem(pem) {
         Ok(all) if all.is_empty() => {
@@ -187,11 +172,6 @@ fn judge_leaf(path: &Path, chain: &[X509], findings: &mut Findings) {
 
 /// `CN=gateway`, or whatever else the subject is made of.
 fn subject_of(certificate: &X509Ref) -> String {
-    let part = |entry: &openssl::x509::X509NameEntryRef| {
-        let key = entry.object().nid().short_name().unwrap_or("?").to_owned();
-        let value = entry.data().to_string().map_or_else(|_| "?".to_owned(), |it| it.to_string());
-        format!("{key}={value}")
-    };
-    let parts: Vec<_> = certificate.subject_name().entries().map(part).collect();
-    if parts.is_empty() { "a certificate without subject".to_owned() } else { parts.join(", ") }
+    let words = words(certificate.subject_name());
+    if words.is_empty() { "a certificate without subject".to_owned() } else { words }
 }

@@ -1,16 +1,20 @@
 //! What `check` sees: the configured files, and what the machine says of the configured addresses.
 
+use std::fmt;
 use std::fs;
 use std::io;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use rustix::process::{Resource, getrlimit};
+use zeroize::Zeroizing;
 
-use crate::config::Config;
+use crate::config::{self, Config, Peer, RulePeer};
 use crate::datapath::interface::Interface;
+use crate::handshake::{Identity, first_line};
+use crate::peer::leads_back;
+use crate::wall_clock;
 
 /// Everything that is judged, besides the configuration itself.
 #[derive(Clone, Debug)]
@@ -20,11 +24,21 @@ pub struct Facts {
     /// `[[identity]]`, in the configuration's order.
     pub identities: Vec<IdentityFiles>,
     /// `clients.ca`.
-    pub ca: Result<Vec<u8>, String>,
+    pub ca: Option<Result<Vec<u8>, String>>,
+    /// `clients.crl`, in the configuration's order.
+    pub crls: Vec<Result<Vec<u8>, String>>,
+    /// `clients.psk_file`.
+    pub psk: Option<Secret>,
+    /// `rule.ca`, of those rules that have it, in the configuration's order.
+    pub rule_authorities: Vec<Result<Vec<u8>, String>>,
     /// Whether the address that is listened on is ours.
     pub listen: Result<(), String>,
     /// `[[backend]]`, in the configuration's order.
     pub backends: Vec<Reach>,
+    /// `[[peer]]`, in the configuration's order.
+    pub peers: Vec<LinkFacts>,
+    /// SHA-256 of the SubjectPublicKeyInfo that links are opened with, if it can be read.
+    pub own_key: Option<[u8; 32]>,
     /// The interface that is named, if one is.
     pub interface: Option<Result<Interface, String>>,
     /// Open files that this process may have; `None` is no limit.
@@ -41,9 +55,47 @@ pub struct IdentityFiles {
     /// The certificate's file.
     pub certificate: Result<Vec<u8>, String>,
     /// The key's file.
-    pub key: Result<Vec<u8>, String>,
-    /// The permission bits of the key's file.
-    pub key_mode: u32,
+    pub key: Secret,
+    /// The file of the key's passphrase.
+    pub passphrase: Option<Secret>,
+}
+
+impl IdentityFiles {
+    /// What the gateway would make of them; `None` where one cannot be read.
+    pub(super) fn loaded(&self, identity: &config::Identity) -> Option<Identity> {
+        let passphrase = match &self.passphrase {
+            Some(secret) => Some(first_line(secret.content.as_ref().ok()?)),
+            None => None,
+        };
+        Some(Identity {
+            certificate_chain_pem: self.certificate.clone().ok()?,
+            key: Zeroizing::new(self.key.content.clone().ok()?),
+            passphrase,
+            server_names: identity.server_names.clone(),
+        })
+    }
+}
+
+/// A file that only we should be able to read.
+#[derive(Clone)]
+pub struct Secret {
+    /// What it holds.
+    pub content: Result<Vec<u8>, String>,
+    /// Its permission bits.
+    pub mode: u32,
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Secret (mode {:o})", self.mode)
+    }
+}
+
+impl Secret {
+    fn read(path: &Path) -> Self {
+        let mode = fs::metadata(path).map_or(0, |found| found.permissions().mode());
+        Self { content: read(path), mode }
+    }
 }
 
 /// How a backend can be reached.
@@ -55,26 +107,43 @@ pub struct Reach {
     pub foreign_sources: Vec<(IpAddr, String)>,
 }
 
+/// What the machine says of a link.
+#[derive(Clone, Debug)]
+pub struct LinkFacts {
+    /// Whether its address is this node's own.
+    pub leads_back: bool,
+    /// Whether the address for local programs is ours.
+    pub listen: Result<(), String>,
+}
+
 impl Facts {
     /// Looks at everything that `config` names. Opens sockets for a moment, sends nothing.
     pub async fn gather(config: &Config) -> Self {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let interface = match &config.gateway.datapath.interface {
             Some(name) => Some(Interface::find(name).await.map_err(|error| format!("{error:#}"))),
             None => None,
         };
         let identity = |identity: &crate::config::Identity| IdentityFiles {
             certificate: read(&identity.certificate),
-            key: read(&identity.key),
-            key_mode: fs::metadata(&identity.key).map_or(0, |found| found.permissions().mode()),
+            key: Secret::read(&identity.key),
+            passphrase: identity.key_passphrase_file.as_deref().map(Secret::read),
         };
+        let rule_authorities = config.rules.iter().filter_map(|rule| match &rule.peer {
+            RulePeer::Authority(path) => Some(read(path)),
+            RulePeer::Pattern(_) => None,
+        });
         let user = config.process.user.as_deref();
         Self {
-            now_s: now.as_secs() as i64,
+            now_s: wall_clock::now_s(),
             identities: config.identities.iter().map(identity).collect(),
-            ca: read(&config.clients.ca),
+            ca: config.clients.ca.as_deref().map(read),
+            crls: config.clients.crl.iter().map(|path| read(path)).collect(),
+            psk: config.clients.psk_file.as_deref().map(Secret::read),
+            rule_authorities: rule_authorities.collect(),
             listen: bindable(config.gateway.listen.ip()),
             backends: config.backends.iter().map(reach).collect(),
+            peers: config.peers.iter().map(|peer| link(peer, config.gateway.listen)).collect(),
+            own_key: own_key(config),
             interface,
             files_max: getrlimit(Resource::Nofile).maximum,
             ephemeral_ports: ephemeral_ports(),
@@ -90,6 +159,20 @@ fn read(path: &Path) -> Result<Vec<u8>, String> {
 /// Whether sockets can be bound to an address; the port is left to the kernel.
 fn bindable(address: IpAddr) -> Result<(), String> {
     UdpSocket::bind((address, 0)).map(drop).map_err(|error| error.to_string())
+}
+
+fn link(peer: &Peer, outside: SocketAddr) -> LinkFacts {
+    LinkFacts {
+        leads_back: peer.address.is_some_and(|address| leads_back(address, outside)),
+        listen: bindable(peer.listen.ip()),
+    }
+}
+
+/// What is wrong with the files is found elsewhere.
+fn own_key(config: &Config) -> Option<[u8; 32]> {
+    let config::Identity { certificate, key, key_passphrase_file, .. } =
+        config.identities.first()?;
+    Identity::read(certificate, key, key_passphrase_file.as_deref()).ok()?.key_sha256().ok()
 }
 
 fn reach(backend: &crate::config::Backend) -> Reach {

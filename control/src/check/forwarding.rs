@@ -1,9 +1,10 @@
 //! Judges the inside: rules, backends, and whether there can be as many flows as are allowed.
 
 use xdtls_common::DropReason;
+use xdtls_proto::policy::PeerPattern;
 
 use super::facts::{Facts, Reach};
-use crate::config::{Backend, Config};
+use crate::config::{Backend, Config, RulePeer};
 use crate::finding::Findings;
 
 /// Descriptors that a gateway needs for other things than flows: sockets, rings, maps, logs.
@@ -39,17 +40,31 @@ fn is_used(config: &Config, backend: usize) -> bool {
 /// (The same pattern twice is an error of the configuration.)
 fn judge_rules(config: &Config, findings: &mut Findings) {
     for (index, rule) in config.rules.iter().enumerate() {
-        let name = rule.certificate_name.to_string();
         let mut earlier = config.rules[..index].iter();
-        if let Some(first) = earlier.find(|earlier| earlier.certificate_name.matches(&name)) {
+        if let Some(first) = earlier.find(|earlier| takes_all_of(&earlier.peer, &rule.peer)) {
             findings.warning(
-                format!("rule {name}"),
-                format!("never matches: `{}` stands before it", first.certificate_name),
+                format!("rule {}", rule.peer),
+                format!("never matches: `{}` stands before it", first.peer),
                 "move it up, or remove it",
+            );
+        }
+        let is_psk = matches!(&rule.peer, RulePeer::Pattern(PeerPattern::Psk(_)));
+        let (has, lacking) = match is_psk {
+            true => (config.clients.psk_file.is_some(), "psk_file"),
+            false => (config.clients.ca.is_some(), "ca"),
+        };
+        if !has {
+            findings.warning(
+                format!("rule {}", rule.peer),
+                format!("never matches: [clients] has no {lacking}"),
+                format!("add {lacking}, or remove the rule"),
             );
         }
     }
     match (config.rules.len(), config.forward.default_backend) {
+        (0, None) if config.backends.is_empty() => {
+            findings.ok("forward", "no clients are let in, only peers");
+        }
         (0, None) => findings.problem(
             "forward",
             "every client will be refused: there is neither a rule nor a default backend",
@@ -63,6 +78,19 @@ fn judge_rules(config: &Config, findings: &mut Findings) {
             let name = &config.backends[backend].name;
             findings.ok("forward", format!("clients that no rule matches go to {name}"));
         }
+    }
+}
+
+/// Whether a rule leaves nothing to one that stands behind it.
+fn takes_all_of(first: &RulePeer, second: &RulePeer) -> bool {
+    let (RulePeer::Pattern(first), RulePeer::Pattern(second)) = (first, second) else {
+        return false;
+    };
+    match (first, second) {
+        (PeerPattern::Name(first), PeerPattern::Name(second)) => first.matches(&second.to_string()),
+        (PeerPattern::Uri(first), PeerPattern::Uri(second))
+        | (PeerPattern::Psk(first), PeerPattern::Psk(second)) => first.matches(&second.to_string()),
+        _ => false,
     }
 }
 

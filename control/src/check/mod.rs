@@ -10,9 +10,12 @@ use crate::config::{Config, ConfigErrors};
 use crate::finding::Findings;
 
 mod certificates;
+mod clients;
 mod facts;
 mod forwarding;
+mod names;
 mod network;
+mod peers;
 
 pub use facts::Facts;
 
@@ -33,8 +36,11 @@ pub fn judge(config: &Config, facts: &Facts) -> Findings {
     let mut findings = Findings::default();
     findings.ok("configuration", "every table and key is understood");
     findings.append(certificates::judge(config, facts));
+    findings.append(names::judge(config, facts));
+    findings.append(clients::judge(config, facts));
     findings.append(network::judge(config, facts));
     findings.append(forwarding::judge(config, facts));
+    findings.append(peers::judge(config, facts));
     findings
 }
 

@@ -2,9 +2,9 @@
 
 use super::facts::Facts;
 use crate::config::Config;
+use crate::datapath::interface::TooLarge;
 use crate::datapath::options::Datapath;
 use crate::finding::Findings;
-use crate::xsk::ChunkSize;
 
 pub(super) fn judge(config: &Config, facts: &Facts) -> Findings {
     let mut findings = Findings::default();
@@ -52,9 +52,9 @@ fn judge_interface(config: &Config, facts: &Facts, findings: &mut Findings) {
         findings.ok("gateway.path_mtu", seen);
     }
     if options.datapath != Datapath::Socket {
-        if ChunkSize::for_mtu(mtu as usize).is_none() {
-            let seen = format!("an MTU of {mtu} is more than AF_XDP takes here (3506)");
-            findings.warning(SUBJECT, seen, format!("ip link set {name} mtu 3506"));
+        if let Err(TooLarge { most, .. }) = interface.chunk() {
+            let seen = format!("an MTU of {mtu} is more than XDP takes here ({most})");
+            findings.warning(SUBJECT, seen, format!("ip link set {name} mtu {most}"));
         }
         if let Some(id) = interface.xdp_program {
             findings.warning(

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
@@ -10,8 +11,11 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum, value_parser};
 use thiserror::Error;
 use tracing::level_filters::LevelFilter;
+use xdtls_proto::rekey::RekeyLimits;
 
-use crate::config::{FLOW_IDLE_TIMEOUT, PATH_MTU, duration};
+use crate::config::{
+    FLOW_IDLE_TIMEOUT, PATH_MTU, REKEY_BYTES, REKEY_RECORDS, REKEY_TIME, duration,
+};
 use crate::datapath::options::DatapathArgs;
 use crate::dev_certs;
 use crate::exit::Exit;
@@ -19,6 +23,7 @@ use crate::exit::Exit;
 mod access;
 mod examine;
 mod operate;
+mod proof;
 #[cfg(test)]
 mod tests;
 
@@ -27,6 +32,7 @@ pub use examine::{Check, Doctor};
 pub use operate::{
     Asked, Associations, AssociationsAction, DEFAULT_LIMIT, Drops, Reload, Status, Trace,
 };
+pub use proof::Proof;
 
 /// A DTLS gateway and client at the speed of XDP and AF_XDP
 #[derive(Clone, Debug, Parser)]
@@ -92,11 +98,14 @@ fn after_help() -> String {
 
 /// What the program does.
 #[derive(Clone, Debug, Subcommand)]
+#[allow(clippy::large_enum_variant, reason = "there is one, which is read once")]
 pub enum Command {
     /// End DTLS associations and forward their datagrams to backends
     Gateway(Gateway),
+    /// Be a gateway that also keeps links to peers, which either end may open
+    Peer(Peer),
     /// Carry local UDP flows to a gateway, each in an association of its own
-    Connect(Connect),
+    Connect(Box<Connect>),
     /// Find what is wrong with a configuration, without starting anything
     Check(Check),
     /// Find what keeps XDP from a network interface, or slows it down
@@ -149,6 +158,27 @@ Examples:
   xdtls gateway --config /etc/xdtls/gateway.toml
   xdtls gateway --config gateway.toml --datapath socket --log debug";
 
+/// `xdtls peer`
+#[derive(Args, Clone, Debug)]
+#[command(after_help = PEER_EXAMPLES)]
+pub struct Peer {
+    /// Configuration file: a gateway's, with [[peer]] tables
+    #[arg(long, value_name = "FILE")]
+    pub config: PathBuf,
+
+    /// How packets travel; overrides the configuration.
+    #[command(flatten)]
+    pub datapath: DatapathArgs,
+}
+
+const PEER_EXAMPLES: &str = "\
+What local programs send to a link's `listen` comes out at the peer's `deliver`, and back. Both ends
+may open at once; one association is left. A link without `address` waits for its peer to open.
+
+Examples:
+  xdtls peer --config /etc/xdtls/peer.toml
+  xdtls check --config peer.toml";
+
 /// `xdtls connect`
 #[derive(Args, Clone, Debug)]
 #[command(after_help = CONNECT_EXAMPLES)]
@@ -161,17 +191,9 @@ pub struct Connect {
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub listen: SocketAddr,
 
-    /// Certificate of this client: PEM, the leaf first, then its chain
-    #[arg(long, value_name = "FILE")]
-    pub certificate: PathBuf,
-
-    /// Private key of the certificate: PEM
-    #[arg(long, value_name = "FILE")]
-    pub key: PathBuf,
-
-    /// CA certificates that the gateway's certificate must chain to: PEM
-    #[arg(long, value_name = "FILE")]
-    pub ca: PathBuf,
+    /// How this client and the gateway prove who they are.
+    #[command(flatten)]
+    pub proof: Proof,
 
     /// Name that the gateway's certificate must have [default: HOST]
     #[arg(long, value_name = "NAME")]
@@ -180,6 +202,20 @@ pub struct Connect {
     /// Time without datagrams after which an association ends, from 1s to 24h
     #[arg(long, value_name = "DURATION", default_value = "120s", value_parser = idle_timeout)]
     pub idle_timeout: Duration,
+
+    /// Records of one direction after which an association gets new keys, from 256 to 16777216
+    #[arg(long, value_name = "COUNT", default_value_t = RekeyLimits::default().records)]
+    #[arg(value_parser = rekey_records())]
+    pub rekey_after_records: u64,
+
+    /// The same in bytes of datagrams, both directions together, from 1 MiB to 256 GiB
+    #[arg(long, value_name = "BYTES", default_value_t = RekeyLimits::default().bytes)]
+    #[arg(value_parser = rekey_bytes())]
+    pub rekey_after_bytes: u64,
+
+    /// The same in time, from 1m to 168h
+    #[arg(long, value_name = "DURATION", default_value = "4h", value_parser = rekey_time)]
+    pub rekey_after_time: Duration,
 
     /// Local programs, and so associations, at once, at most 2048
     #[arg(long, value_name = "COUNT", default_value_t = 1024, value_parser = max_associations())]
@@ -205,13 +241,25 @@ Examples:
   xdtls connect --gateway gateway.example:4433 --listen 127.0.0.1:5000 \\
     --certificate client.pem --key client.key --ca ca.pem
   xdtls connect --gateway [2001:db8::1]:4433 --server-name gateway.example \\
-    --listen [::1]:5000 --certificate client.pem --key client.key --ca ca.pem";
+    --listen [::1]:5000 --certificate client.pem --key client.key --ca ca.pem --crl ca.crl
+  xdtls connect --gateway gateway.example:4433 --listen 127.0.0.1:5000 \\
+    --psk-identity sensor-7 --psk-file psk.txt";
 
 impl Connect {
     /// Name that the gateway's certificate must have.
     #[must_use]
     pub fn server_name(&self) -> &str {
         self.server_name.as_deref().unwrap_or(&self.gateway.host)
+    }
+
+    /// When associations get new keys.
+    #[must_use]
+    pub fn rekey_limits(&self) -> RekeyLimits {
+        RekeyLimits {
+            records: self.rekey_after_records,
+            bytes: self.rekey_after_bytes,
+            time: self.rekey_after_time,
+        }
     }
 }
 
@@ -280,9 +328,25 @@ fn path_mtu() -> impl TypedValueParser<Value = u16> {
     value_parser!(u16).range(i64::from(*PATH_MTU.start())..=i64::from(*PATH_MTU.end()))
 }
 
+fn rekey_records() -> impl TypedValueParser<Value = u64> {
+    value_parser!(u64).range(REKEY_RECORDS)
+}
+
+fn rekey_bytes() -> impl TypedValueParser<Value = u64> {
+    value_parser!(u64).range(REKEY_BYTES)
+}
+
+fn rekey_time(text: &str) -> Result<Duration, String> {
+    duration_within(REKEY_TIME, text)
+}
+
 fn idle_timeout(text: &str) -> Result<Duration, String> {
+    duration_within(FLOW_IDLE_TIMEOUT, text)
+}
+
+fn duration_within(range: RangeInclusive<Duration>, text: &str) -> Result<Duration, String> {
     let read = duration::parse(text).map_err(|error| error.to_string())?;
-    let (low, high) = FLOW_IDLE_TIMEOUT.into_inner();
+    let (low, high) = range.into_inner();
     if (low..=high).contains(&read) {
         return Ok(read);
     }

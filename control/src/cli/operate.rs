@@ -118,8 +118,9 @@ pub struct Reload {
 
 const RELOAD_EXAMPLES: &str = "\
 The configuration file is checked as at the start. If anything is wrong with it, or with a
-certificate or key that it names, nothing changes and the faults are printed. Associations and
-handshakes under way go on undisturbed. SIGHUP does the same and logs the outcome.
+certificate, key or CRL that it names, nothing changes and the faults are printed. Associations
+whose peers are not admitted any more are closed; the others and handshakes under way go on
+undisturbed. SIGHUP does the same and logs the outcome.
 
 Examples:
   xdtls reload

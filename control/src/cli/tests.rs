@@ -18,7 +18,7 @@ fn parse(line: &str) -> Result<Cli, String> {
 fn connect(more: &str) -> Result<Connect, String> {
     let line = "xdtls connect --listen 127.0.0.1:5000 --certificate c.pem --key c.key --ca ca.pem";
     match parse(&format!("{line} {more}"))?.command {
-        Command::Connect(connect) => Ok(connect),
+        Command::Connect(connect) => Ok(*connect),
         other => panic!("{other:?}"),
     }
 }
@@ -61,6 +61,11 @@ fn help_of_associations() {
 #[test]
 fn help_of_associations_list() {
     assert_snapshot!(help("xdtls associations list --help"));
+}
+
+#[test]
+fn help_of_peer() {
+    assert_snapshot!(help("xdtls peer --help"));
 }
 
 #[test]
@@ -111,6 +116,33 @@ fn connect_has_defaults() {
     assert_eq!(connect.idle_timeout, Duration::from_secs(120));
     assert_eq!((connect.max_associations, connect.path_mtu), (1024, 1500));
     assert_eq!(connect.admin_socket, None);
+}
+
+#[test]
+fn clients_show_certificates_or_a_pre_shared_key() {
+    let with = |proof: &str| {
+        let line = "xdtls connect --gateway g:1 --listen 127.0.0.1:5000";
+        match parse(&format!("{line} {proof}"))?.command {
+            Command::Connect(connect) => Ok::<_, String>(connect.proof),
+            other => panic!("{other:?}"),
+        }
+    };
+    let two = "--certificate a.pem --key a.key --certificate b.pem --key b.key --ca ca.pem";
+    let proof = with(&format!("{two} --crl a.crl --crl b.crl")).unwrap();
+    assert_eq!((proof.certificate.len(), proof.key.len(), proof.crl.len()), (2, 2, 2));
+    let psk = with("--psk-identity sensor-7 --psk-file psk.txt").unwrap();
+    assert_eq!(psk.psk_identity.as_deref(), Some("sensor-7"));
+    for (incomplete, lacking) in [
+        ("", "--certificate"),
+        ("--certificate a.pem --key a.key", "--ca"),
+        ("--certificate a.pem --ca ca.pem", "--key"),
+        ("--psk-identity sensor-7", "--psk-file"),
+        ("--psk-file psk.txt", "--psk-identity"),
+        ("--psk-identity sensor-7 --psk-file psk.txt --ca ca.pem", "cannot be used with"),
+    ] {
+        let said = with(incomplete).unwrap_err();
+        assert!(said.contains(lacking), "{incomplete}: {said}");
+    }
 }
 
 #[test]

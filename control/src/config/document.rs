@@ -75,6 +75,11 @@ impl<'a> Section<'a> {
         Self { document, name: "", header, offset: 0, table: Some(table), known: Vec::new() }
     }
 
+    /// Whether a key stands here. This does not make it a known one.
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.table.is_some_and(|table| table.contains_key(key))
+    }
+
     /// The value of an optional key. `example` is how a right one is written.
     pub(super) fn value(&mut self, key: &'static str, example: &str) -> Option<Value<'a>> {
         let value = self.lookup(key)?;
@@ -149,6 +154,12 @@ impl<'a> Section<'a> {
     /// Reports a required key or table as missing.
     pub(super) fn missing(&self, key: &'static str, remedy: String) {
         self.document.report(self.offset, Problem::Missing { key: self.path(key), remedy });
+    }
+
+    /// Reports that the table as a whole cannot stay.
+    pub(super) fn refuse(&self, wrong: String, remedy: &str) {
+        let (key, remedy) = (self.name.to_owned(), remedy.to_owned());
+        self.document.report(self.offset, Problem::Invalid { key, wrong, remedy });
     }
 
     /// Reports all keys that were never asked for.

@@ -3,6 +3,8 @@
 //! Each function reads all of its keys before it gives up on a missing one: every fault of the
 //! file is to be found in one run. `None` means that a fault has been reported.
 
+mod links;
+
 use std::collections::HashMap;
 use std::fmt::Display;
 use std::net::{IpAddr, SocketAddr};
@@ -17,11 +19,12 @@ use super::document::Section;
 use super::error::nearest;
 use super::value::Value;
 use super::{
-    ASSOCIATIONS, Admin, Backend, Clients, Config, FLOW_IDLE_TIMEOUT, Forward, Gateway, Identity,
-    Limits, Metrics, NamePattern, PATH_MTU, Process, Rule,
+    ASSOCIATIONS, Admin, Backend, Config, FLOW_IDLE_TIMEOUT, Forward, Gateway, Limits, Metrics,
+    PATH_MTU, Process, REKEY_BYTES, REKEY_RECORDS, REKEY_TIME, RekeyLimits, peers,
 };
 use crate::access::{AccessRules, parse_prefix};
 use crate::datapath::options::{Datapath, DatapathOptions, Transmit};
+use crate::handshake::SessionLimits;
 use xdtls_common::front::FrontLimits;
 
 const THREADS_MAX: usize = 256;
@@ -30,6 +33,9 @@ const BACKEND_FLOWS: RangeInclusive<u32> = 1..=1 << 20;
 const HELLOS_PER_SECOND: RangeInclusive<u32> = 0..=10_000_000;
 const HANDSHAKE_DEADLINE: RangeInclusive<Duration> =
     Duration::from_secs(1)..=Duration::from_secs(600);
+const SESSIONS: RangeInclusive<u32> = 0..=1_000_000;
+const SESSION_LIFETIME: RangeInclusive<Duration> =
+    Duration::from_secs(1)..=Duration::from_secs(24 * 3600);
 const DRAIN: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(3600);
 const IDLE_TIMEOUT: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(7 * 24 * 3600);
 /// What IPv6 demands of every link (RFC 8200, section 5).
@@ -39,11 +45,14 @@ const SOCKET_PATH_BYTES_MAX: usize = 107;
 
 pub(super) fn config(mut root: Section<'_>) -> Option<Config> {
     let gateway = gateway(root.table("gateway"));
-    let identities = identities(&mut root);
-    let clients = clients(root.table("clients"));
+    let clients = root.table("clients");
+    let identities = peers::identities(&mut root, clients.has("psk_file"));
+    let clients = peers::clients(clients);
     let limits = limits(root.table("limits"));
-    let (names, backends) = backends(&mut root);
-    let rules = rules(&mut root, &names);
+    let peer_tables = root.tables("peer");
+    let (names, backends) = backends(&mut root, peer_tables.is_empty());
+    let peers = links::peers(peer_tables, &names, gateway.as_ref().map(|gateway| gateway.listen));
+    let rules = peers::rules(&mut root, &names);
     let forward = forward(root.table("forward"), &names);
     let access = access(root.table("access"));
     let admin = admin(root.table("admin"));
@@ -56,6 +65,7 @@ pub(super) fn config(mut root: Section<'_>) -> Option<Config> {
         clients: clients?,
         limits,
         backends: backends?,
+        peers: peers?,
         rules: rules?,
         forward: forward?,
         access: access?,
@@ -72,6 +82,10 @@ fn gateway(mut table: Section<'_>) -> Option<Gateway> {
     let handshake_workers = table.integer("handshake_workers", 1..=THREADS_MAX, (cpus - 1).max(1));
     let path_mtu = table.integer("path_mtu", PATH_MTU, 1500);
     let datapath = datapath(&mut table);
+    let require_server_name = match table.value("require_server_name", "false") {
+        Some(value) => value.boolean(),
+        None => Some(false),
+    };
     if path_mtu < PATH_MTU_IPV6_MIN
         && listen.is_some_and(|address| address.is_ipv6())
         && let Some(value) = table.value("path_mtu", "1500")
@@ -82,7 +96,14 @@ fn gateway(mut table: Section<'_>) -> Option<Gateway> {
         );
     }
     table.finish();
-    Some(Gateway { listen: listen?, workers, handshake_workers, path_mtu, datapath: datapath? })
+    Some(Gateway {
+        listen: listen?,
+        workers,
+        handshake_workers,
+        path_mtu,
+        datapath: datapath?,
+        require_server_name: require_server_name?,
+    })
 }
 
 fn datapath(table: &mut Section<'_>) -> Option<DatapathOptions> {
@@ -125,27 +146,6 @@ fn datapath(table: &mut Section<'_>) -> Option<DatapathOptions> {
     })
 }
 
-fn identities(root: &mut Section<'_>) -> Option<Vec<Identity>> {
-    let tables = root.tables("identity");
-    if tables.is_empty() {
-        let remedy = "add an [[identity]] table with the gateway's `certificate` and `key`";
-        root.missing("identity", remedy.to_owned());
-    }
-    let read = |mut table: Section<'_>| {
-        let certificate = table.required("certificate", "\"gateway.pem\"").and_then(|v| v.file());
-        let key = table.required("key", "\"gateway.key\"").and_then(|v| v.file());
-        table.finish();
-        Some(Identity { certificate: certificate?, key: key? })
-    };
-    all(tables.into_iter().map(read))
-}
-
-fn clients(mut table: Section<'_>) -> Option<Clients> {
-    let ca = table.required("ca", "\"ca.pem\"").and_then(|v| v.file());
-    table.finish();
-    Some(Clients { ca: ca? })
-}
-
 fn limits(mut table: Section<'_>) -> Limits {
     let default = Limits::default();
     let never = Duration::ZERO;
@@ -174,6 +174,8 @@ fn limits(mut table: Section<'_>) -> Limits {
             default.handshake_deadline,
         ),
         idle_timeout: Some(idle).filter(|idle| *idle != never),
+        sessions: session_limits(&mut table, default.sessions),
+        rekey: rekey_limits(&mut table, default.rekey),
         flow_idle_timeout: table.duration(
             "flow_idle_timeout",
             FLOW_IDLE_TIMEOUT,
@@ -187,6 +189,21 @@ fn limits(mut table: Section<'_>) -> Limits {
     limits
 }
 
+fn session_limits(table: &mut Section<'_>, default: SessionLimits) -> SessionLimits {
+    SessionLimits {
+        sessions: table.integer("sessions", SESSIONS, default.sessions),
+        lifetime: table.duration("session_lifetime", SESSION_LIFETIME, default.lifetime),
+    }
+}
+
+fn rekey_limits(table: &mut Section<'_>, default: RekeyLimits) -> RekeyLimits {
+    RekeyLimits {
+        records: table.integer("rekey_after_records", REKEY_RECORDS, default.records),
+        bytes: table.integer("rekey_after_bytes", REKEY_BYTES, default.bytes),
+        time: table.duration("rekey_after_time", REKEY_TIME, default.time),
+    }
+}
+
 fn front_limits(table: &mut Section<'_>, default: FrontLimits) -> FrontLimits {
     let mut rate = |key, default| table.integer(key, HELLOS_PER_SECOND, default);
     FrontLimits {
@@ -198,9 +215,9 @@ fn front_limits(table: &mut Section<'_>, default: FrontLimits) -> FrontLimits {
 
 /// The names too, in the backends' order: what refers to a name is judged even if its backend has
 /// another fault.
-fn backends(root: &mut Section<'_>) -> (Vec<String>, Option<Vec<Backend>>) {
+fn backends(root: &mut Section<'_>, required: bool) -> (Vec<String>, Option<Vec<Backend>>) {
     let tables = root.tables("backend");
-    if tables.is_empty() {
+    if tables.is_empty() && required {
         root.missing("backend", "add a [[backend]] table with `name` and `address`".to_owned());
     }
     let mut lines = HashMap::new();
@@ -253,22 +270,6 @@ fn source_addresses(list: &Value<'_>, backend: Option<SocketAddr>) -> Option<Vec
             return None;
         }
         Some(source)
-    }))
-}
-
-fn rules(root: &mut Section<'_>, backends: &[String]) -> Option<Vec<Rule>> {
-    let mut lines = HashMap::new();
-    all(root.tables("rule").into_iter().map(|mut table| {
-        let name = table.required("certificate_name", "\"*.sensors.example\"");
-        let certificate_name = name.and_then(|value| {
-            let pattern = value.parse::<NamePattern>()?;
-            first_use(&value, pattern.clone(), &mut lines)?;
-            Some(pattern)
-        });
-        let backend =
-            table.required("backend", "\"app\"").and_then(|v| backend_index(&v, backends));
-        table.finish();
-        Some(Rule { certificate_name: certificate_name?, backend: backend? })
     }))
 }
 
@@ -360,7 +361,7 @@ fn metrics(mut table: Section<'_>) -> Option<Metrics> {
 }
 
 /// The position of the backend that `value` names.
-fn backend_index(value: &Value<'_>, backends: &[String]) -> Option<usize> {
+pub(super) fn backend_index(value: &Value<'_>, backends: &[String]) -> Option<usize> {
     let name = value.string()?;
     let index = backends.iter().position(|backend| backend == name);
     if index.is_none() {
@@ -374,7 +375,7 @@ fn backend_index(value: &Value<'_>, backends: &[String]) -> Option<usize> {
 }
 
 /// Reports a second use of what may stand only once.
-fn first_use<K: std::hash::Hash + Eq + std::fmt::Display>(
+pub(super) fn first_use<K: std::hash::Hash + Eq + std::fmt::Display>(
     value: &Value<'_>,
     key: K,
     lines: &mut HashMap<K, usize>,
@@ -389,7 +390,7 @@ fn first_use<K: std::hash::Hash + Eq + std::fmt::Display>(
 }
 
 /// All items, if none is missing. Unlike `collect`, this reads on after the first that is.
-fn all<T>(items: impl Iterator<Item = Option<T>>) -> Option<Vec<T>> {
+pub(super) fn all<T>(items: impl Iterator<Item = Option<T>>) -> Option<Vec<T>> {
     let items: Vec<Option<T>> = items.collect();
     items.into_iter().collect()
 }

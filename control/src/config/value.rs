@@ -44,6 +44,10 @@ impl<'a> Value<'a> {
         self.expect("a string", self.value.get_ref().as_str())
     }
 
+    pub(super) fn boolean(&self) -> Option<bool> {
+        self.expect("true or false", self.value.get_ref().as_bool())
+    }
+
     /// The elements of an array, each to be read as a value of the same key.
     pub(super) fn array(&self, example: &str) -> Option<Vec<Value<'a>>> {
         let array = self.expect("a list", self.value.get_ref().as_array())?;

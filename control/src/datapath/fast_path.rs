@@ -2,16 +2,18 @@
 //! reason why packets take the socket path.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use anyhow::{Context, Result, bail, ensure};
 use tracing::{info, warn};
 
 use super::interface::Interface;
+use super::link::{Link, Served};
 use super::next_hops::{self, NextHops};
 use super::options::{AnswerHellos, Datapath, DatapathOptions, Transmit, XdpMode};
 use super::xdp::{Answering, Program, Steered};
 use crate::node::Shape;
-use crate::xsk::{ChunkSize, ShardXsk, XskOptions, XskSet};
+use crate::xsk::{LINK_HEADER, ShardXsk, XskMonitor, XskOptions, XskSet};
 
 /// The fast path of one node.
 pub struct FastPath {
@@ -25,6 +27,17 @@ pub struct FastPath {
     pub zero_copy: bool,
     /// Where frames go, if the workers' sockets transmit, too.
     pub next_hops: Option<NextHops>,
+    /// What is to be seen of it while it is at work.
+    pub view: FastView,
+}
+
+/// What is to be seen of a fast path while it is at work.
+#[derive(Clone)]
+pub struct FastView {
+    /// Its frames and rings.
+    pub sockets: Arc<XskMonitor>,
+    /// The interface, which may go down or away.
+    pub link: Link,
 }
 
 /// What was chosen.
@@ -84,21 +97,20 @@ async fn try_open(
     answering: Option<Answering>,
 ) -> Result<Chosen> {
     let interface = Interface::find(name).await?;
-    let (leaves_replies, hellos) = leaves_replies(options, &interface);
-    let hellos = if answering.is_some() { hellos } else { "" };
-    let chunk = ChunkSize::for_mtu(interface.mtu as usize).with_context(|| {
-        format!(
-            "{name} has an MTU of {}: AF_XDP takes at most 3506 without jumbo frames",
-            interface.mtu
-        )
-    })?;
+    if let Some(obstacle) = Program::obstacle(&interface) {
+        return Err(obstacle.into());
+    }
+    let chunk = interface.chunk()?;
     let shards = shape.layout.shards();
     let queues = interface.queues;
-    let steered = Steered { listen, layout: shape.layout, queues, leaves_replies, answering };
-    let mut program = Program::load(&interface, &steered)?;
     let sockets = XskOptions { chunk, zero_copy: options.zero_copy, ..XskOptions::default() };
     let mut set = XskSet::open(interface.index, queues, shards, &sockets)
         .with_context(|| format!("cannot open AF_XDP sockets on {name}"))?;
+    let (leaves_replies, hellos) = leaves_replies(options, &interface, set.is_zero_copy());
+    let hellos = if answering.is_some() { hellos } else { "" };
+    let steered = Steered { listen, layout: shape.layout, queues, leaves_replies, answering };
+    let mut program = Program::load(&steered)?;
+    let monitor = set.monitor().context("AF_XDP sockets")?;
     let taken = set.take_shards();
     for (index, socket) in taken.iter().flat_map(ShardXsk::map_entries) {
         program.steer_to(index, socket)?;
@@ -116,27 +128,43 @@ async fn try_open(
          {transmit}{hellos}"
     );
     let zero_copy = set.is_zero_copy();
-    let fast_path = FastPath { program, shards: taken, mode, zero_copy, next_hops };
+    let required = options.datapath == Datapath::Xdp;
+    let mtu_max = (interface.room(chunk) - LINK_HEADER) as u32;
+    let link = Link::watch(&interface, Served { queues, mtu_max }, required);
+    let view = FastView { sockets: Arc::new(monitor), link };
+    let fast_path = FastPath { program, shards: taken, mode, zero_copy, next_hops, view };
     Ok(Chosen { fast_path: Some(fast_path), words })
 }
 
 /// Whether the XDP program leaves replies to ClientHellos to the workers, and why, in words.
 ///
-/// A veth device drops what its program sends back unless the other end runs a program as well
-/// (drivers/net/veth.c), and tells nobody; the other end may be in a namespace that cannot be seen.
-fn leaves_replies(options: &DatapathOptions, interface: &Interface) -> (bool, &'static str) {
-    let loses_replies =
-        interface.kind.as_deref() == Some("veth") && options.xdp_mode != XdpMode::Generic;
-    match (options.answer_hellos, loses_replies) {
-        (AnswerHellos::Xdp, _) | (AnswerHellos::Auto, false) => {
+/// Two drivers lose in silence what the program sends back. A veth device drops it unless the other
+/// end runs a program as well (drivers/net/veth.c), and that may be in a namespace that cannot be
+/// seen. virtio-net wants room for a header of its own before the packet, and a packet that zero-copy
+/// received has none once the kernel has copied it to be sent (net/core/xdp.c,
+/// `xdp_convert_zc_to_xdp_frame`).
+fn leaves_replies(
+    options: &DatapathOptions,
+    interface: &Interface,
+    zero_copy: bool,
+) -> (bool, &'static str) {
+    let on_veth = interface.kind.as_deref() == Some("veth") && options.xdp_mode != XdpMode::Generic;
+    let on_virtio = interface.driver.as_deref() == Some("virtio_net") && zero_copy;
+    match (options.answer_hellos, on_veth, on_virtio) {
+        (AnswerHellos::Xdp, ..) | (AnswerHellos::Auto, false, false) => {
             (false, "; ClientHellos are answered in the driver")
         }
-        (AnswerHellos::Auto, true) => (
+        (AnswerHellos::Auto, true, _) => (
             true,
             "; ClientHellos are answered by workers, because on veth the driver's replies arrive \
              only if the other end runs an XDP program, too: the limit limits.slow_hellos applies",
         ),
-        (AnswerHellos::Socket, _) => (
+        (AnswerHellos::Auto, ..) => (
+            true,
+            "; ClientHellos are answered by workers, because virtio_net loses the driver's replies \
+             in zero-copy mode (not with zero_copy = \"off\"): the limit limits.slow_hellos applies",
+        ),
+        (AnswerHellos::Socket, ..) => (
             true,
             "; ClientHellos are answered by workers, because it was asked for: the limit \
              limits.slow_hellos applies",

@@ -94,7 +94,7 @@ choice! {
     /// Who answers ClientHellos that carry no cookie, if XDP brings them.
     AnswerHellos: "auto, socket or xdp" {
         /// The XDP program, but for native mode on veth, where its replies need a program at the
-        /// other end too.
+        /// other end too, and for virtio-net with zero-copy, which loses them.
         #[default]
         Auto = "auto",
         /// Workers, through their sockets.

@@ -5,18 +5,18 @@ use std::os::fd::AsRawFd;
 use std::os::fd::BorrowedFd;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use aya::maps::{Array, MapData, PerCpuArray, XskMap};
+use aya::maps::{Array, MapData, MapError, PerCpuArray, XskMap};
 use aya::programs::{ProgramError, Xdp, xdp};
 use aya::{Ebpf, EbpfError, EbpfLoader};
 use thiserror::Error;
 use tracing::debug;
 use xdtls_common::DropReason;
 use xdtls_common::access::PREFIXES_MAX;
+use xdtls_common::cookie::Secret;
 use xdtls_common::front::{FrontLimits, FrontValue};
 use xdtls_common::id::{IdLayout, LocalId};
-use xdtls_common::map::{AssociationValue, ConfigValue, TagValue};
+use xdtls_common::map::{AssociationValue, BLOCK_SLOTS, ConfigValue, Tag, TagBlock};
 use xdtls_common::outcome::Outcome;
-use xdtls_common::siphash::Key;
 use xdtls_common::verdict::{Entry, Phase};
 
 use super::access_maps::AccessMaps;
@@ -25,7 +25,6 @@ use super::options::XdpMode;
 use super::trace_maps::TraceMaps;
 use crate::access::AccessList;
 use crate::cookies::SharedSecrets;
-use crate::random::random_u64;
 
 #[cfg(xdp_object)]
 static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("XDTLS_XDP_OBJECT"));
@@ -76,7 +75,7 @@ pub enum XdpError {
     Program(#[from] ProgramError),
     /// A map is not what it should be.
     #[error("the XDP program's map {0} cannot be used: {1}")]
-    Map(&'static str, aya::maps::MapError),
+    Map(&'static str, MapError),
     /// The lists of sources are too long.
     #[error("{0} prefixes are more than the {max} that a list may have", max = PREFIXES_MAX)]
     TooManyPrefixes(usize),
@@ -121,11 +120,19 @@ pub struct Program {
 }
 
 impl Program {
-    /// Loads the program for an interface that has none; it steers nothing before it is attached.
-    pub fn load(interface: &Interface, steered: &Steered) -> Result<Self, XdpError> {
+    /// Why the program cannot be had on an interface, as far as that is known before it is loaded.
+    pub fn obstacle(interface: &Interface) -> Option<XdpError> {
         if let Some(id) = interface.xdp_program {
-            return Err(XdpError::Occupied { interface: interface.name.clone(), id });
+            return Some(XdpError::Occupied { interface: interface.name.clone(), id });
         }
+        if OBJECT.is_empty() {
+            return Some(XdpError::NoObject);
+        }
+        super::gate::missing().map(|gate| XdpError::NotPermitted { gate })
+    }
+
+    /// Loads the program; it steers nothing before it is attached.
+    pub fn load(steered: &Steered) -> Result<Self, XdpError> {
         if OBJECT.is_empty() {
             return Err(XdpError::NoObject);
         }
@@ -134,7 +141,7 @@ impl Program {
         let mut ebpf = EbpfLoader::new()
             .override_global("CONFIG", bytemuck::bytes_of(&config), true)
             .override_global("FRONT", bytemuck::bytes_of(&front), true)
-            .map_max_entries("TAGS", slots)
+            .map_max_entries("TAGS", blocks(slots))
             .map_max_entries("ASSOCIATIONS", slots)
             .map_max_entries("SOCKETS", steered.queues * steered.layout.shards())
             .load(OBJECT)
@@ -220,7 +227,7 @@ fn globals(steered: &Steered) -> (ConfigValue, FrontValue) {
     let config = config.listening_on(steered.listen.ip());
     match &steered.answering {
         Some(Answering { limits, .. }) => {
-            let front = FrontValue::new(*limits, [random_u64(), random_u64()]);
+            let front = FrontValue::new(*limits);
             let front = if steered.leaves_replies { front.leaving_replies() } else { front };
             (config.answering_hellos(), front)
         }
@@ -231,7 +238,7 @@ fn globals(steered: &Steered) -> (ConfigValue, FrontValue) {
 pub(super) fn take<T>(
     ebpf: &mut Ebpf,
     name: &'static str,
-    convert: impl FnOnce(aya::maps::Map) -> Result<T, aya::maps::MapError>,
+    convert: impl FnOnce(aya::maps::Map) -> Result<T, MapError>,
 ) -> Result<T, XdpError> {
     let map = ebpf.take_map(name).ok_or(XdpError::Missing(name))?;
     convert(map).map_err(|error| XdpError::Map(name, error))
@@ -259,12 +266,12 @@ fn refused(error: ProgramError) -> XdpError {
 }
 
 /// The program's ring of cookie secrets.
-pub struct SecretsMap(Array<MapData, [u8; 16]>);
+pub struct SecretsMap(Array<MapData, [u8; size_of::<Secret>()]>);
 
 impl SecretsMap {
     /// Writes one secret, which must judge nothing meanwhile.
-    pub fn write(&mut self, index: usize, secret: Key) -> Result<(), XdpError> {
-        let bytes = bytemuck::must_cast::<_, [u8; 16]>(secret);
+    pub fn write(&mut self, index: usize, secret: &Secret) -> Result<(), XdpError> {
+        let bytes: &[u8; size_of::<Secret>()] = bytemuck::must_cast_ref(secret);
         self.0.set(index as u32, bytes, 0).map_err(|error| XdpError::Map("COOKIE_SECRETS", error))
     }
 }
@@ -276,7 +283,7 @@ pub struct Associations {
 }
 
 struct AssociationMaps {
-    tags: Array<MapData, [u8; 4]>,
+    tags: Array<MapData, [u8; size_of::<TagBlock>()]>,
     associations: Array<MapData, [u8; 16]>,
 }
 
@@ -287,11 +294,9 @@ impl Associations {
         let slot = self.layout.slot_of(id.value());
         let value = AssociationValue::new(self.layout, id, Entry { phase, peer_id });
         let mut maps = self.maps.lock().unwrap_or_else(PoisonError::into_inner);
-        let written =
-            maps.associations.set(slot, bytemuck::must_cast::<_, [u8; 16]>(value), 0).and_then(
-                |()| maps.tags.set(slot, bytemuck::must_cast::<_, [u8; 4]>(TagValue::of(id)), 0),
-            );
-        if let Err(error) = written {
+        let association = bytemuck::must_cast::<_, [u8; 16]>(value);
+        let written = maps.associations.set(slot, association, 0);
+        if let Err(error) = written.and_then(|()| maps.set_tag(slot, Tag::of(id.value()))) {
             debug!(%error, "cannot tell the XDP program of an association: it stays slow");
         }
     }
@@ -300,14 +305,28 @@ impl Associations {
     pub fn clear(&self, id: LocalId) {
         let slot = self.layout.slot_of(id.value());
         let mut maps = self.maps.lock().unwrap_or_else(PoisonError::into_inner);
-        let own = bytemuck::must_cast::<_, [u8; 4]>(TagValue::of(id));
-        if maps.tags.get(&slot, 0).is_ok_and(|tag| tag == own)
-            && let Err(error) =
-                maps.tags.set(slot, bytemuck::must_cast::<_, [u8; 4]>(TagValue::EMPTY), 0)
-        {
+        let own = maps.associations.get(&slot, 0).is_ok_and(|association| {
+            bytemuck::must_cast::<_, AssociationValue>(association).entry(id.value()).is_some()
+        });
+        if own && let Err(error) = maps.set_tag(slot, Tag::EMPTY) {
             debug!(%error, "cannot tell the XDP program that an association has ended");
         }
     }
+}
+
+impl AssociationMaps {
+    /// Writes a tag with its neighbours, which nobody else changes meanwhile.
+    fn set_tag(&mut self, slot: u32, tag: Tag) -> Result<(), MapError> {
+        let (block, at) = (slot / BLOCK_SLOTS, slot % BLOCK_SLOTS);
+        let mut tags: TagBlock = bytemuck::must_cast(self.tags.get(&block, 0)?);
+        tags[at as usize] = tag;
+        self.tags.set(block, bytemuck::must_cast::<_, [u8; size_of::<TagBlock>()]>(tags), 0)
+    }
+}
+
+/// How many blocks have a tag for each slot.
+const fn blocks(slots: u32) -> u32 {
+    slots.div_ceil(BLOCK_SLOTS)
 }
 
 /// What the program has counted, over all CPUs.

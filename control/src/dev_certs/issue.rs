@@ -27,6 +27,8 @@ const SERIAL_BITS: i32 = 159;
 pub(super) enum Role {
     Gateway,
     Client,
+    /// Opens associations and answers them.
+    Peer,
 }
 
 /// A CA certificate and its key.
@@ -89,6 +91,9 @@ impl Authority {
             }
             Role::Client => {
                 usage.client_auth();
+            }
+            Role::Peer => {
+                usage.server_auth().client_auth();
             }
         }
         builder.append_extension(usage.build()?)?;

@@ -30,6 +30,10 @@ pub struct Options {
     #[arg(long = "name", value_name = "NAME")]
     pub names: Vec<String>,
 
+    /// A peer with this name, which both answers and opens; may be given several times
+    #[arg(long = "peer", value_name = "NAME")]
+    pub peers: Vec<String>,
+
     /// Days that the certificates are valid
     #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=3650))]
     pub days: u32,
@@ -174,7 +178,7 @@ impl Leaf<'_> {
 
 fn leaves(options: &Options) -> Result<Vec<Leaf<'_>>, DevCertsError> {
     let mut taken = BTreeSet::from(["ca", "gateway", "client"]);
-    for name in &options.names {
+    for name in options.names.iter().chain(&options.peers) {
         let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
         let ends = |c: char| c.is_ascii_alphanumeric();
         let good = name.starts_with(ends) && name.ends_with(ends) && name.chars().all(plain);
@@ -187,7 +191,9 @@ fn leaves(options: &Options) -> Result<Vec<Leaf<'_>>, DevCertsError> {
         }
     }
     let clients = options.names.iter().map(|name| (name.as_str(), Role::Client));
-    let all = [("gateway", Role::Gateway), ("client", Role::Client)].into_iter().chain(clients);
+    let peers = options.peers.iter().map(|name| (name.as_str(), Role::Peer));
+    let always = [("gateway", Role::Gateway), ("client", Role::Client)].into_iter();
+    let all = always.chain(clients).chain(peers);
     let leaf = |(name, role)| {
         let (certificate, key) = (options.file(name, "pem"), options.file(name, "key"));
         Leaf { name, role, certificate, key }

@@ -11,6 +11,7 @@ fn options(folder: &TempDir) -> Options {
     Options {
         out: folder.path().join("certs"),
         names: vec!["node1.sensors.example".to_owned()],
+        peers: Vec::new(),
         days: 30,
         key_type: KeyType::Ecdsa,
         force: false,
@@ -158,6 +159,7 @@ fn the_summary_says_how_to_go_on() {
     let options = Options {
         out: PathBuf::from("certs"),
         names: vec![],
+        peers: Vec::new(),
         days: 30,
         key_type: KeyType::Rsa,
         force: false,

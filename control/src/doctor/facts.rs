@@ -55,8 +55,6 @@ pub enum Load {
 pub struct Link {
     /// What rtnetlink says.
     pub interface: Interface,
-    /// The driver of its device, if it has a device.
-    pub driver: Option<String>,
     /// `operstate`: `up`, `down`, `unknown` and so on.
     pub state: String,
     /// Descriptors of each receive ring: in use, and at most.
@@ -103,13 +101,11 @@ impl Link {
     async fn gather(name: &str) -> anyhow::Result<Self> {
         let interface = Interface::find(name).await?;
         let folder = Path::new("/sys/class/net").join(name);
-        let driver = fs::read_link(folder.join("device/driver")).ok();
         let state = fs::read_to_string(folder.join("operstate")).unwrap_or_default();
         let answers = ethtool::ask(name).await.unwrap_or_default();
         let xdp_features = netdev::xdp_features(interface.index).await.ok();
         Ok(Self {
             interface,
-            driver: driver.and_then(|it| Some(it.file_name()?.to_string_lossy().into_owned())),
             state: state.trim().to_owned(),
             rx_ring: answers.rx_ring,
             queues_max: answers.queues_max,
@@ -135,8 +131,6 @@ fn interrupts(name: &str) -> u32 {
 /// Loads the program for one small table and lets it go again.
 fn try_load(interface: &Interface) -> Load {
     let Some(layout) = IdLayout::for_capacity(1024, 1) else { return Load::NotTried };
-    // One that is attached by somebody else does not keep ours from being loaded.
-    let interface = Interface { xdp_program: None, ..interface.clone() };
     let listen = (Ipv4Addr::UNSPECIFIED, 4433).into();
     let steered = Steered {
         listen,
@@ -145,7 +139,7 @@ fn try_load(interface: &Interface) -> Load {
         leaves_replies: false,
         answering: None,
     };
-    match Program::load(&interface, &steered) {
+    match Program::load(&steered) {
         Ok(_) => Load::Loads,
         Err(XdpError::NotPermitted { gate }) => Load::Forbidden(gate),
         Err(error) => Load::Fails(format!("{:#}", anyhow::Error::from(error))),

@@ -2,8 +2,8 @@
 
 use super::facts::{Facts, Link};
 use super::netdev::{BASIC, ZERO_COPY};
+use crate::datapath::interface::TooLarge;
 use crate::finding::Findings;
-use crate::xsk::ChunkSize;
 
 /// Offloads that merge packets before XDP sees them, by ethtool's names. The names that follow are
 /// for `ethtool -K`.
@@ -28,7 +28,7 @@ fn is_veth(link: &Link) -> bool {
 
 fn judge_link(link: &Link, findings: &mut Findings) {
     let name = &link.interface.name;
-    let what = link.driver.as_ref().or(link.interface.kind.as_ref());
+    let what = link.interface.driver.as_ref().or(link.interface.kind.as_ref());
     let what = what.map_or("an interface without driver", String::as_str);
     match link.state.as_str() {
         "down" | "lowerlayerdown" | "notpresent" => {
@@ -83,16 +83,16 @@ fn judge_occupant(link: &Link, findings: &mut Findings) {
 
 fn judge_mtu(link: &Link, findings: &mut Findings) {
     let (name, mtu) = (&link.interface.name, link.interface.mtu);
-    match ChunkSize::for_mtu(mtu as usize) {
-        Some(chunk) => {
-            let (bytes, room) = (chunk.bytes(), chunk.capacity());
+    match link.interface.chunk() {
+        Ok(chunk) => {
+            let (bytes, room) = (chunk.bytes(), link.interface.room(chunk));
             let seen = format!("{mtu}: frames of {bytes} bytes have room for {room}");
             findings.ok("MTU", seen);
         }
-        None => findings.problem(
+        Err(TooLarge { most, .. }) => findings.problem(
             "MTU",
-            format!("{mtu}: more than AF_XDP takes here (3506)"),
-            format!("ip link set {name} mtu 3506, or less"),
+            format!("{mtu}: more than XDP takes here ({most})"),
+            format!("ip link set {name} mtu {most}, or less; or datapath = \"socket\""),
         ),
     }
 }

@@ -4,7 +4,7 @@ use super::facts::{Facts, Load};
 use crate::datapath::gate::missing_capabilities;
 use crate::finding::Findings;
 use crate::privileges::KernelVersion;
-use crate::xsk::XskOptions;
+use crate::xsk::{ChunkSize, XskOptions};
 
 /// The first kernel in which the sockets of several queues share one UMEM.
 const KERNEL_MIN: KernelVersion = KernelVersion(5, 10);
@@ -93,7 +93,10 @@ fn judge_privileges(facts: &Facts, findings: &mut Findings) {
 
 fn judge_memory(facts: &Facts, findings: &mut Findings) {
     let Ok(link) = &facts.link else { return };
-    let needed = XskOptions::default().umem_bytes(link.interface.queues, facts.cpus);
+    // What does not fit into a frame is judged with the interface.
+    let chunk = link.interface.chunk().unwrap_or(ChunkSize::Page);
+    let options = XskOptions { chunk, ..XskOptions::default() };
+    let needed = options.umem_bytes(link.interface.queues, facts.cpus);
     let mib = |bytes: u64| format!("{} MiB", bytes.div_ceil(1 << 20));
     let wanted = format!("{} for packets, with a worker for each CPU", mib(needed));
     match facts.memlock {

@@ -20,14 +20,15 @@ fn good() -> Facts {
         load: Load::Loads,
         link: Ok(Link {
             interface: Interface {
+                up: true,
                 name: "eth0".to_owned(),
                 index: 2,
                 queues: 4,
                 mtu: 1500,
                 kind: None,
+                driver: Some("igb".to_owned()),
                 xdp_program: None,
             },
-            driver: Some("igb".to_owned()),
             state: "up".to_owned(),
             rx_ring: Some((1024, 4096)),
             queues_max: Some(8),
@@ -61,7 +62,7 @@ fn a_good_machine() {
 fn a_veth() {
     let text = with_link(|link| {
         link.interface.kind = Some("veth".to_owned());
-        link.driver = None;
+        link.interface.driver = None;
         link.interface.queues = 2;
         link.interrupts = 0;
         link.xdp_features = Some(BASIC);
@@ -95,8 +96,8 @@ fn a_card_that_is_set_up_badly() {
              -> use a driver with native XDP, or sockets (datapath = "socket")
     PROBLEM  other programs: eth0 has an XDP program already (id 77)
              -> if it is not a running xdtls: `bpftool prog show id 77` tells what it is, `ip link set dev eth0 xdp off` detaches it
-    PROBLEM  MTU: 9000: more than AF_XDP takes here (3506)
-             -> ip link set eth0 mtu 3506, or less
+    PROBLEM  MTU: 9000: more than XDP takes here (3054)
+             -> ip link set eth0 mtu 3054, or less; or datapath = "socket"
     WARNING  queues: 2 receive queues of at most 8, 4 CPUs, 5 interrupts
              -> ethtool -L eth0 combined 4
     WARNING  spreading: the card looks at addresses only: clients behind one NAT share one queue
@@ -152,7 +153,7 @@ fn a_user_without_privileges() {
              -> run as root, or grant them: AmbientCapabilities= in a unit, setcap on the program
     PROBLEM  XDP program: may not be loaded: the capabilities CAP_NET_ADMIN, CAP_NET_RAW are missing
              -> run as root, or as a service with the capabilities that its unit lists
-    PROBLEM  locked memory: 8 MiB are allowed; 166 MiB for packets, with a worker for each CPU
+    PROBLEM  locked memory: 8 MiB are allowed; 332 MiB for packets, with a worker for each CPU
              -> ulimit -l unlimited, or LimitMEMLOCK=infinity in the unit
     3 problems, no warnings
     ");

@@ -3,18 +3,21 @@
 use std::time::Instant;
 
 use openssl::error::{Error, ErrorStack};
-use openssl::ssl::{ErrorCode, Ssl, SslContextRef, SslRef, SslStream};
+use openssl::ssl::{ErrorCode, ShutdownState, Ssl, SslContextRef, SslRef, SslStream};
 use openssl::x509::X509VerifyResult;
 use xdtls_common::client_hello::ClientHello;
 use xdtls_common::cursor::SliceCursor;
+use xdtls_common::id::LocalId;
 use xdtls_common::record::RecordHeader;
 use xdtls_proto::engine::{Engine, Finished, Progress};
 use xdtls_proto::failure::FailureClass::{Authentication, Internal, NothingInCommon, Protocol};
 use xdtls_proto::failure::{Failure, FailureClass};
+use xdtls_proto::rekey::Replaces;
 use xdtls_proto::suite::CipherSuite;
 use zeroize::Zeroizing;
 
 use super::datagrams::Datagrams;
+use super::sessions::{LastSession, Offer};
 use super::{extension, ffi, peer};
 
 /// OpenSSL 3.0 writes datagrams that are longer than the MTU it was told by up to this many bytes.
@@ -28,12 +31,15 @@ const MIN_PROTECTED_FRAGMENT: u16 = 8 + 16;
 pub struct OpensslEngine {
     stream: SslStream<Datagrams>,
     progress: Progress,
+    /// What a client has to do with earlier and later sessions.
+    offer: Option<Offer>,
 }
 
 impl OpensslEngine {
     /// Answers. `client_hello` is the record of a ClientHello whose cookie is good.
     pub(super) fn accept(
         context: &SslContextRef,
+        local: LocalId,
         client_hello: &[u8],
         max_datagram: usize,
     ) -> Result<Self, Failure> {
@@ -47,7 +53,8 @@ impl OpensslEngine {
         }
         let mut ssl = new_ssl(context, max_datagram)?;
         ssl.set_accept_state();
-        let mut engine = Self::new(ssl)?;
+        extension::name(&mut ssl, local).map_err(|errors| internal(&errors))?;
+        let mut engine = Self::new(ssl, None)?;
         engine.stream.get_mut().push(client_hello);
         // A plain accept cannot start behind a HelloVerifyRequest that somebody else has sent.
         ffi::listen(&mut engine.stream).map_err(|errors| {
@@ -63,21 +70,28 @@ impl OpensslEngine {
         context: &SslContextRef,
         server_name: Option<&str>,
         max_datagram: usize,
+        replaces: Option<&Replaces>,
+        last_session: LastSession,
     ) -> Result<Self, Failure> {
         let mut ssl = new_ssl(context, max_datagram)?;
         ssl.set_connect_state();
+        let offer = match replaces {
+            Some(what) => extension::replace(&mut ssl, what).map(|()| last_session.offer_none()),
+            None => last_session.offer(&mut ssl),
+        };
+        let offer = offer.map_err(|errors| internal(&errors))?;
         if let Some(name) = server_name {
             ssl.set_hostname(name).map_err(|errors| internal(&errors))?;
         }
-        let mut engine = Self::new(ssl)?;
+        let mut engine = Self::new(ssl, Some(offer))?;
         engine.drive();
         Ok(engine)
     }
 
-    fn new(ssl: Ssl) -> Result<Self, Failure> {
+    fn new(ssl: Ssl, offer: Option<Offer>) -> Result<Self, Failure> {
         let stream =
             SslStream::new(ssl, Datagrams::default()).map_err(|errors| internal(&errors))?;
-        Ok(Self { stream, progress: Progress::Pending })
+        Ok(Self { stream, progress: Progress::Pending, offer })
     }
 
     /// Lets OpenSSL read what is there and go as far as it can.
@@ -105,6 +119,11 @@ impl OpensslEngine {
         };
     }
 
+    /// Whether its timer, which goes by the time of day, would run out much too late.
+    fn is_stuck(&self) -> bool {
+        ffi::time_left(self.stream.ssl()).is_some_and(|left| left > ffi::MAX_TIMEOUT)
+    }
+
     fn failed(&self, errors: &ErrorStack) -> Progress {
         let mut reason = words(errors);
         let verified = self.stream.ssl().verify_result();
@@ -127,6 +146,9 @@ impl Engine for OpensslEngine {
     fn handle_timeout(&mut self, _now: Instant) {
         if self.progress == Progress::Pending {
             let progress = match ffi::handle_timeout(&mut self.stream) {
+                Ok(()) if self.is_stuck() => {
+                    Progress::Failed(Internal.because("the time of day was set back"))
+                }
                 Ok(()) => Progress::Pending,
                 Err(errors) => self.failed(&errors),
             };
@@ -136,7 +158,8 @@ impl Engine for OpensslEngine {
 
     fn deadline(&self, now: Instant) -> Option<Instant> {
         let pending = self.progress == Progress::Pending;
-        pending.then(|| ffi::time_left(self.stream.ssl())).flatten().map(|left| now + left)
+        let left = pending.then(|| ffi::time_left(self.stream.ssl())).flatten()?;
+        Some(if self.is_stuck() { now } else { now + left })
     }
 
     fn poll_transmit(&mut self) -> Option<Vec<u8>> {
@@ -147,11 +170,17 @@ impl Engine for OpensslEngine {
         self.progress.clone()
     }
 
-    fn finish(self) -> Result<Finished, Failure> {
+    fn finish(mut self) -> Result<Finished, Failure> {
         if self.progress != Progress::Complete {
             return Err(Internal.because("the handshake is not complete"));
         }
-        finished(self.stream.ssl())
+        let finished = finished(self.stream.ssl())?;
+        // OpenSSL forgets the session of an object that is freed before it was shut down.
+        self.stream.set_shutdown(ShutdownState::SENT | ShutdownState::RECEIVED);
+        if let Some(offer) = self.offer {
+            offer.keep(self.stream.ssl());
+        }
+        Ok(finished)
     }
 }
 
@@ -188,13 +217,20 @@ fn finished(ssl: &SslRef) -> Result<Finished, Failure> {
     let (mut client_random, mut server_random) = ([0; 32], [0; 32]);
     ssl.client_random(&mut client_random);
     ssl.server_random(&mut server_random);
-    let certificate = ssl
-        .peer_certificate()
-        .ok_or_else(|| Authentication.because("the peer has shown no certificate"))?;
     let identity =
-        peer::identity_of(&certificate).map_err(|errors| Authentication.because(words(&errors)))?;
-    let extension = extension::negotiated(ssl);
-    Ok(Finished { suite, master_secret, client_random, server_random, extension, identity })
+        if suite.is_psk() { peer::holder_of_psk(ssl) } else { peer::holder_of_certificate(ssl) }?;
+    let (extension, replaces) = (extension::negotiated(ssl), extension::replaces(ssl));
+    Ok(Finished {
+        suite,
+        master_secret,
+        client_random,
+        server_random,
+        extension,
+        replaces,
+        answerer: extension::answerer(ssl),
+        resumed: ssl.session_reused(),
+        identity,
+    })
 }
 
 /// What OpenSSL's reason amounts to (`sslerr.h`).
@@ -205,15 +241,22 @@ fn class_of(errors: &ErrorStack) -> FailureClass {
     const NO_SHARED_CIPHER: i32 = 193;
     const NO_SHARED_GROUPS: i32 = 410;
     const UNSUPPORTED_PROTOCOL: i32 = 258;
-    let code = errors.errors().first().map_or(0, Error::reason_code);
-    match code {
+    match reason_code(errors) {
         CERTIFICATE_VERIFY_FAILED | PEER_DID_NOT_RETURN_A_CERTIFICATE => Authentication,
         NO_SUITABLE_SIGNATURE_ALGORITHM
         | NO_SHARED_CIPHER
         | NO_SHARED_GROUPS
-        | UNSUPPORTED_PROTOCOL => NothingInCommon,
+        | UNSUPPORTED_PROTOCOL
+        | CALLBACK_FAILED => NothingInCommon,
         _ => Protocol,
     }
+}
+
+/// The one callback that may say so is that which chooses by server name.
+const CALLBACK_FAILED: i32 = 234;
+
+fn reason_code(errors: &ErrorStack) -> i32 {
+    errors.errors().first().map_or(0, Error::reason_code)
 }
 
 fn internal(errors: &ErrorStack) -> Failure {
@@ -221,7 +264,10 @@ fn internal(errors: &ErrorStack) -> Failure {
 }
 
 /// OpenSSL's reasons, without its file names and numbers.
-fn words(errors: &ErrorStack) -> String {
+pub(super) fn words(errors: &ErrorStack) -> String {
+    if reason_code(errors) == CALLBACK_FAILED {
+        return "no identity has the server name that the client asks for".to_owned();
+    }
     let reasons: Vec<_> = errors.errors().iter().filter_map(|error| error.reason()).collect();
     if reasons.is_empty() { "OpenSSL gives no reason".to_owned() } else { reasons.join(": ") }
 }

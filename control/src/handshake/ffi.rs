@@ -9,9 +9,17 @@ use std::time::Duration;
 
 use foreign_types::ForeignTypeRef;
 use openssl::error::ErrorStack;
-use openssl::ssl::{SslContextBuilder, SslRef, SslStream};
-use openssl::x509::X509Ref;
-use openssl_sys::{SSL, SSL_CTRL_CHAIN_CERT, SSL_CTX_ctrl, SSL_ctrl, SSL_get_extms_support};
+use openssl::pkey::{PKeyRef, Private};
+use openssl::ssl::{SslContextBuilder, SslContextRef, SslRef, SslSessionRef, SslStream};
+use openssl::stack::StackRef;
+use openssl::x509::store::X509StoreBuilder;
+use openssl::x509::{X509, X509CrlRef, X509Ref};
+use openssl_sys::{
+    EVP_PKEY, SSL, SSL_CTRL_CHAIN_CERT, SSL_CTX, SSL_CTX_ctrl, SSL_ctrl, SSL_get_extms_support,
+    X509_CRL, X509_STORE, stack_st_X509,
+};
+
+use super::choice;
 
 /// `DTLS_CTRL_GET_TIMEOUT` of `openssl/ssl.h`.
 const DTLS_CTRL_GET_TIMEOUT: c_int = 73;
@@ -19,12 +27,18 @@ const DTLS_CTRL_GET_TIMEOUT: c_int = 73;
 /// `DTLS_CTRL_HANDLE_TIMEOUT` of `openssl/ssl.h`.
 const DTLS_CTRL_HANDLE_TIMEOUT: c_int = 74;
 
+/// `SSL_CTRL_SESS_NUMBER` of `openssl/ssl.h`.
+const SSL_CTRL_SESS_NUMBER: c_int = 20;
+
 /// What the first retransmission of a flight waits for.
 const INITIAL_TIMEOUT_US: c_uint = 400_000;
 
 /// What waiting grows to by doubling. OpenSSL calls everything under 15 ms expired, so that a
 /// callback which returned less would retransmit without end.
 const MAX_TIMEOUT_US: c_uint = 6_400_000;
+
+/// The longest that a timer is set to.
+pub(super) const MAX_TIMEOUT: Duration = Duration::from_micros(MAX_TIMEOUT_US as u64);
 
 /// `BIO_ADDR`, which `openssl-sys` declares only for OpenSSL 3.2 and later.
 #[repr(C)]
@@ -45,11 +59,33 @@ const _: () = assert!(cfg!(all(target_os = "linux", target_pointer_width = "64")
 
 type TimerCallback = extern "C" fn(*mut SSL, c_uint) -> c_uint;
 
+type CertificateCallback = extern "C" fn(*mut SSL, *mut c_void) -> c_int;
+
 unsafe extern "C" {
+    fn SSL_CTX_set_timeout(context: *mut SSL_CTX, seconds: c_long) -> c_long;
     fn DTLSv1_listen(ssl: *mut SSL, peer: *mut BioAddr) -> c_int;
     fn DTLS_set_timer_cb(ssl: *mut SSL, callback: TimerCallback);
     fn BIO_ADDR_new() -> *mut BioAddr;
     fn BIO_ADDR_free(address: *mut BioAddr);
+    fn SSL_CTX_set_cert_cb(
+        context: *mut SSL_CTX,
+        callback: CertificateCallback,
+        argument: *mut c_void,
+    );
+    fn SSL_check_chain(
+        ssl: *mut SSL,
+        certificate: *mut openssl_sys::X509,
+        key: *mut EVP_PKEY,
+        chain: *mut stack_st_X509,
+    ) -> c_int;
+    fn SSL_use_cert_and_key(
+        ssl: *mut SSL,
+        certificate: *mut openssl_sys::X509,
+        key: *mut EVP_PKEY,
+        chain: *mut stack_st_X509,
+        replace: c_int,
+    ) -> c_int;
+    fn X509_STORE_add_crl(store: *mut X509_STORE, crl: *mut X509_CRL) -> c_int;
 }
 
 /// The wait that follows `previous_us`, 0 where there was none.
@@ -84,7 +120,8 @@ pub(super) fn listen<S>(stream: &mut SslStream<S>) -> Result<(), ErrorStack> {
     if outcome == 1 { Ok(()) } else { Err(ErrorStack::get()) }
 }
 
-/// How long until [`handle_timeout`] has work; `None` while no flight is waiting for an answer.
+/// How long until [`handle_timeout`] has work; `None` while no flight is waiting for an answer. More
+/// than [`MAX_TIMEOUT`] where the time of day has been set back since.
 pub(super) fn time_left(ssl: &SslRef) -> Option<Duration> {
     let mut left = Timeval::default();
     // SAFETY: this control only reads the object and writes one `struct timeval`, whose layout is
@@ -106,6 +143,27 @@ pub(super) fn handle_timeout<S>(stream: &mut SslStream<S>) -> Result<(), ErrorSt
     if outcome >= 0 { Ok(()) } else { Err(ErrorStack::get()) }
 }
 
+/// Lets sessions be continued for so long.
+pub(super) fn set_session_lifetime(context: &mut SslContextBuilder, lifetime: Duration) {
+    let seconds = lifetime.as_secs().try_into().unwrap_or(c_long::MAX);
+    // SAFETY: the context is alive and this only writes one number of it.
+    unsafe { SSL_CTX_set_timeout(context.as_ptr(), seconds) };
+}
+
+/// How many sessions a context keeps.
+pub(super) fn sessions(context: &SslContextRef) -> usize {
+    // SAFETY: this control only reads the context.
+    let count = unsafe { SSL_CTX_ctrl(context.as_ptr(), SSL_CTRL_SESS_NUMBER, 0, ptr::null_mut()) };
+    usize::try_from(count).unwrap_or(0)
+}
+
+/// Lets an object that opens ask to continue a session.
+pub(super) fn offer_session(ssl: &mut SslRef, session: &SslSessionRef) -> Result<(), ErrorStack> {
+    // SAFETY: a connector's sessions come from objects of its own context, and no other object is
+    // offered them.
+    unsafe { ssl.set_session(session) }
+}
+
 /// Whether both sides negotiated the extended master secret (RFC 7627).
 pub(super) fn has_extended_master_secret(ssl: &SslRef) -> bool {
     // SAFETY: this control only reads the object.
@@ -124,6 +182,73 @@ pub(super) fn add_chain_certificate(
     // SAFETY: both objects are alive, and the context counts its own reference to the certificate.
     let outcome =
         unsafe { SSL_CTX_ctrl(context.as_ptr(), SSL_CTRL_CHAIN_CERT, ADD_REFERENCE, certificate) };
+    if outcome == 1 { Ok(()) } else { Err(ErrorStack::get()) }
+}
+
+/// Adds a list of revoked certificates to those that a store asks.
+pub(super) fn add_crl(store: &mut X509StoreBuilder, crl: &X509CrlRef) -> Result<(), ErrorStack> {
+    // SAFETY: both objects are alive, and the store counts its own reference to the list.
+    let outcome = unsafe { X509_STORE_add_crl(store.as_ptr(), crl.as_ptr()) };
+    if outcome == 1 { Ok(()) } else { Err(ErrorStack::get()) }
+}
+
+/// Makes clients of a context choose their certificate when the server asks for one.
+pub(super) fn set_certificate_callback(context: &mut SslContextBuilder) {
+    // SAFETY: the context is alive, and the callback is a function that needs no argument.
+    unsafe { SSL_CTX_set_cert_cb(context.as_ptr(), certificate_wanted, ptr::null_mut()) }
+}
+
+extern "C" fn certificate_wanted(ssl: *mut SSL, _argument: *mut c_void) -> c_int {
+    // SAFETY: OpenSSL calls with an object that is alive and that nobody else uses meanwhile.
+    let ssl = unsafe { SslRef::from_ptr_mut(ssl) };
+    choice::show_on_client(ssl).into()
+}
+
+/// Whether a server accepts a certificate, by what its CertificateRequest says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Suitable {
+    /// It names its issuer too.
+    Fully,
+    /// It can verify its signatures.
+    BySignature,
+    Not,
+}
+
+/// Compares a certificate with the CertificateRequest that an object has received.
+pub(super) fn check_chain(
+    ssl: &mut SslRef,
+    certificate: &X509Ref,
+    key: &PKeyRef<Private>,
+    chain: &StackRef<X509>,
+) -> Suitable {
+    // Of `openssl/ssl.h`: CERT_PKEY_VALID, _EXPLICIT_SIGN, _CERT_TYPE, and _ISSUER_NAME.
+    const BY_SIGNATURE: c_int = 0x1 | 0x100 | 0x400;
+    const FULLY: c_int = BY_SIGNATURE | 0x200;
+    // SAFETY: all objects are alive, and OpenSSL only reads them and notes what it finds in `ssl`.
+    let found = unsafe {
+        SSL_check_chain(ssl.as_ptr(), certificate.as_ptr(), key.as_ptr(), chain.as_ptr())
+    };
+    match found {
+        _ if found & FULLY == FULLY => Suitable::Fully,
+        _ if found & BY_SIGNATURE == BY_SIGNATURE => Suitable::BySignature,
+        _ => Suitable::Not,
+    }
+}
+
+/// Lets an object show a certificate.
+pub(super) fn use_certificate_and_key(
+    ssl: &mut SslRef,
+    certificate: &X509Ref,
+    key: &PKeyRef<Private>,
+    chain: &StackRef<X509>,
+) -> Result<(), ErrorStack> {
+    const REPLACE: c_int = 1;
+    // SAFETY: all objects are alive, and `ssl` counts its own references to certificate and key and
+    // copies the chain.
+    let outcome = unsafe {
+        let (certificate, key) = (certificate.as_ptr(), key.as_ptr());
+        SSL_use_cert_and_key(ssl.as_ptr(), certificate, key, chain.as_ptr(), REPLACE)
+    };
     if outcome == 1 { Ok(()) } else { Err(ErrorStack::get()) }
 }
 

@@ -17,7 +17,7 @@ use xdtls_common::id::LocalId;
 use xdtls_proto::association::CloseCause;
 
 use super::health::{BackendHealth, Health};
-use super::{Inside, Surroundings, Token, watch};
+use super::{Arrival, Inside, Surroundings, Token, watch, watch_as};
 use crate::datapath::segments::{Run, Segments};
 use crate::datapath::socket::{Batch, Channel};
 
@@ -149,11 +149,28 @@ fn send(
 }
 
 impl Inside for Forward {
-    fn established(&mut self, _now: Instant, id: LocalId, route: u16, _request: Option<u64>) {
-        self.routes.insert(id, route);
+    fn established(&mut self, _now: Instant, arrival: &Arrival) {
+        self.routes.insert(arrival.id, arrival.route);
     }
 
     fn failed(&mut self, _request: u64, _reason: &str) {}
+
+    fn replaced(&mut self, now: Instant, old: LocalId, new: LocalId) {
+        self.flush();
+        if let Some(route) = self.routes.remove(&old) {
+            self.routes.insert(new, route);
+        }
+        // The backend sees the same source address, and so the same client.
+        let Some(flow) = self.flows.remove(&old) else { return };
+        let token = u64::from(new.value());
+        if let Err(error) = watch_as(self.surroundings.poll.as_fd(), flow.channel.fd(), token) {
+            self.health[flow.route].closed();
+            return self.complain(now, &error);
+        }
+        self.idle_looks.push(Reverse((flow.active_at + self.limits.idle, new)));
+        self.close_flow(new);
+        self.flows.insert(new, flow);
+    }
 
     fn closed(&mut self, _now: Instant, id: LocalId, _cause: CloseCause) {
         self.flush();

@@ -12,7 +12,7 @@ use xdtls_common::DropReason;
 use xdtls_common::id::LocalId;
 use xdtls_proto::association::CloseCause;
 
-use super::{Inside, Request, Surroundings, Token, watch};
+use super::{Arrival, Inside, Request, Surroundings, Token, watch};
 use crate::datapath::segments::{Run, Segments};
 use crate::datapath::socket::{Batch, Channel};
 
@@ -105,8 +105,9 @@ fn send(port: &Channel, surroundings: &Surroundings, run: &Run<'_, SocketAddr>) 
 }
 
 impl Inside for Local {
-    fn established(&mut self, _now: Instant, id: LocalId, _route: u16, request: Option<u64>) {
-        let from = request.and_then(|request| self.by_request.remove(&request));
+    fn established(&mut self, _now: Instant, arrival: &Arrival) {
+        let id = arrival.id;
+        let from = arrival.request.and_then(|request| self.by_request.remove(&request));
         let program = from.and_then(|from| Some((from, self.programs.get_mut(&from)?)));
         // A program that is gone by now does not need its association any more.
         let Some((from, program)) = program else {
@@ -126,6 +127,14 @@ impl Inside for Local {
             let counters = &self.surroundings.counters;
             counters.dropped_many(DropReason::ConnectFailed, queued.len() as u64);
         }
+    }
+
+    fn replaced(&mut self, _now: Instant, old: LocalId, new: LocalId) {
+        let Some(from) = self.by_id.remove(&old) else { return };
+        if let Some(program) = self.programs.get_mut(&from) {
+            program.state = State::Open(new);
+        }
+        self.by_id.insert(new, from);
     }
 
     fn closed(&mut self, now: Instant, id: LocalId, cause: CloseCause) {

@@ -1,9 +1,11 @@
-//! The inside, where plaintext goes: backends of a gateway ([`forward`]), local programs of a
-//! client ([`local`]).
+//! The inside, where plaintext goes: backends of a gateway ([`forward`]) and local programs of its
+//! links ([`links`]), together in [`node`]; local programs of a client ([`local`]).
 
 pub mod forward;
 pub mod health;
+pub mod links;
 pub mod local;
+pub mod node;
 
 use std::io;
 use std::net::SocketAddr;
@@ -14,6 +16,8 @@ use std::time::Instant;
 use rustix::event::epoll;
 use xdtls_common::id::LocalId;
 use xdtls_proto::association::CloseCause;
+use xdtls_proto::convergence::Rank;
+use xdtls_proto::handshakes::Installation;
 
 use self::forward::FlowLimits;
 use crate::counters::Counters;
@@ -31,13 +35,56 @@ pub enum Request {
     Close(LocalId),
 }
 
+/// A new association, as the inside has to know it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Arrival {
+    /// Our name for it.
+    pub id: LocalId,
+    /// Where its peer's identity leads.
+    pub route: u16,
+    /// Which of our requests it is for, if we have opened it.
+    pub request: Option<u64>,
+    /// What decides between several of one link.
+    pub rank: Rank,
+    /// Whether both sides know path messages.
+    pub extension: bool,
+}
+
+impl Arrival {
+    /// What an installation makes known.
+    pub fn of(installation: &Installation) -> Self {
+        let Installation { local, route, token, opener, ref taken_over, .. } = *installation;
+        let client_random = taken_over.client_random;
+        let rank = Rank { opener, client_random };
+        Self { id: local, route, request: token, rank, extension: taken_over.extension }
+    }
+}
+
+/// What the keeper of links wants of a worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LinkOrder {
+    /// Read the link's port from now on, and send by this association; without one, let it wait.
+    Read(Option<LocalId>),
+    /// Leave the link's port to another worker.
+    Leave,
+}
+
 /// One worker's inside. It owns its sockets and their registration with epoll.
 pub trait Inside {
-    /// An association is established: by which route, or for which of our requests.
-    fn established(&mut self, now: Instant, id: LocalId, route: u16, request: Option<u64>);
+    /// An association is established.
+    fn established(&mut self, now: Instant, arrival: &Arrival);
 
     /// A request to open has failed.
     fn failed(&mut self, request: u64, reason: &str);
+
+    /// The peer has answered a challenge on this association.
+    fn proven(&mut self, _id: LocalId) {}
+
+    /// What the keeper of links wants, where there are links.
+    fn link(&mut self, _link: usize, _order: LinkOrder) {}
+    /// `new` has taken the place of `old`: all that was the old one's is the new one's from now on.
+    /// The inside may hear of `new` for the first time.
+    fn replaced(&mut self, now: Instant, old: LocalId, new: LocalId);
 
     /// An association has ended.
     fn closed(&mut self, now: Instant, id: LocalId, cause: CloseCause);
@@ -91,7 +138,19 @@ pub fn watch(poll: BorrowedFd<'_>, fd: BorrowedFd<'_>, token: Token) -> io::Resu
     Ok(epoll::add(poll, fd, data, epoll::EventFlags::IN)?)
 }
 
+/// Takes a socket out of epoll.
+pub fn unwatch(poll: BorrowedFd<'_>, fd: BorrowedFd<'_>) -> io::Result<()> {
+    Ok(epoll::delete(poll, fd)?)
+}
+
+/// Gives a socket that is watched another name.
+fn watch_as(poll: BorrowedFd<'_>, fd: BorrowedFd<'_>, token: Token) -> io::Result<()> {
+    let data = epoll::EventData::new_u64(token);
+    Ok(epoll::modify(poll, fd, data, epoll::EventFlags::IN)?)
+}
+
 /// What every inside needs of its worker.
+#[derive(Clone)]
 pub struct Surroundings {
     /// The worker's epoll descriptor.
     pub poll: Arc<OwnedFd>,

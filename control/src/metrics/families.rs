@@ -1,6 +1,7 @@
 //! Which metrics there are: their names, labels, meanings, and where in a status their values stand.
 
 use xdtls_common::{DropReason, Outcome};
+use xdtls_proto::association::CloseCause;
 use xdtls_proto::failure::FailureClass;
 
 use crate::admin::{BackendStatus, Status};
@@ -59,11 +60,19 @@ pub(super) const FAMILIES: &[Family] = &[
         |s| s.totals.overload),
     family!(Gauge "xdtls_limit" ["limit"], "What is bounded by the configuration", limits),
     family!(Counter "xdtls_handshakes_ok", "Handshakes that succeeded", |s| s.totals.handshakes_ok),
+    family!(Counter "xdtls_handshakes_resumed",
+        "Those among them that continued an earlier session", |s| s.totals.handshakes_resumed),
+    family!(Gauge "xdtls_sessions", "Sessions that can be continued now", |s| s.totals.sessions),
+    family!(Counter "xdtls_rekeyed_associations",
+        "Associations that others with new keys have replaced", |s| s.totals.rekeyed),
     family!(Counter "xdtls_handshakes_failed" ["class"], "Handshakes that failed", failures),
+    family!(Counter "xdtls_associations_ended" ["cause"], "Associations that have ended", ended),
     family!(Counter "xdtls_hello_verify_requests", "HelloVerifyRequests sent, by the XDP program and by workers",
         |s| s.totals.hello_verify_requests),
     family!(Counter "xdtls_final_flights_repeated", "Final flights sent again",
         |s| s.totals.final_flights_repeated),
+    family!(Counter "xdtls_paths" ["outcome"],
+        "New addresses of established associations' peers, and what became of them", paths),
     family!(Counter "xdtls_opened_datagrams", "Plaintext datagrams, outside to inside",
         |s| s.totals.opened),
     family!(Counter "xdtls_opened_bytes", "Their bytes", |s| s.totals.opened_bytes),
@@ -107,6 +116,20 @@ fn failures(status: &Status) -> Vec<Sample> {
     let failures = &status.totals.handshake_failures;
     let count = |class: FailureClass| failures.get(class.as_str()).copied().unwrap_or(0);
     FailureClass::ALL.iter().map(|class| sample(class.as_str(), count(*class))).collect()
+}
+
+fn ended(status: &Status) -> Vec<Sample> {
+    let count = |cause: &str| status.totals.associations_ended.get(cause).copied().unwrap_or(0);
+    CloseCause::LABELS.iter().map(|cause| sample(cause, count(cause))).collect()
+}
+
+fn paths(status: &Status) -> Vec<Sample> {
+    let totals = &status.totals;
+    vec![
+        sample("new", totals.paths_new),
+        sample("validated", totals.paths_validated),
+        sample("failed", totals.paths_failed),
+    ]
 }
 
 fn outcomes(status: &Status) -> Vec<Sample> {

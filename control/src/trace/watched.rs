@@ -46,10 +46,14 @@ impl<O: Output> Output for Watched<'_, O> {
 
     fn event(&mut self, event: ShardEvent) {
         self.words.push(match &event {
+            ShardEvent::Rekey(_) => "new keys wished for".to_owned(),
+            ShardEvent::Replaced { old, new } => format!("{old} replaced by {new}"),
             ShardEvent::Hello(_) => "good cookie: to the handshakes".to_owned(),
             ShardEvent::Handshake(..) => "to the handshakes".to_owned(),
             ShardEvent::OtherShard(shard, ..) => format!("to worker-{shard}"),
             ShardEvent::Installed(id, _) => format!("{id} is established"),
+            ShardEvent::Proven(_) => "the peer has proved that it is there".to_owned(),
+            ShardEvent::Path(_, change) => change.as_str().to_owned(),
             ShardEvent::Closed(id, cause) => format!("{id} has ended: {}", cause.as_str()),
         });
         self.out.event(event);

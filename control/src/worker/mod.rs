@@ -31,7 +31,7 @@ use crate::datapath::next_hops::NextHops;
 use crate::datapath::socket::{Batch, Channel};
 use crate::datapath::xdp::Associations;
 use crate::handshake_pool::Pool;
-use crate::inside::{Inside, Request, Token, watch};
+use crate::inside::{Arrival, Inside, Request, Token, watch};
 use crate::mailbox::{Mailbox, Postbox};
 use crate::messages::ToWorker;
 use crate::trace::Trace;
@@ -270,6 +270,7 @@ impl<I: Inside> Worker<I> {
                     });
                 }
                 ToWorker::Failed(request, reason) => self.parts.inside.failed(request, &reason),
+                ToWorker::RekeyFailed(id) => self.parts.shard.rekey_failed(now, id),
                 ToWorker::Look(ids, answer) => {
                     let shard = &mut self.parts.shard;
                     let views = ids.into_iter().map(|id| shard.look(now, id)).collect();
@@ -277,10 +278,33 @@ impl<I: Inside> Worker<I> {
                     let _ = answer.send(views);
                 }
                 ToWorker::Close(id, answer) => {
-                    let _ = answer.send(self.close(now, id));
+                    // What has taken its place is the same to the operator.
+                    let newest = self.parts.shard.newest(id);
+                    let _ = answer.send(self.close(now, newest, CloseCause::Operator));
+                }
+                ToWorker::Supersede(id) => {
+                    self.close(now, id, CloseCause::Superseded);
+                }
+                ToWorker::Prove(id) => self.with_output(now, |shard, _, out| {
+                    shard.prove(now, id, out);
+                }),
+                ToWorker::Link(link, order) => {
+                    self.parts.inside.link(link, order);
+                    self.send_released(now);
+                }
+                ToWorker::Dismiss(refused) => {
+                    self.with_output(now, |shard, _, out| {
+                        for (id, refusal) in refused {
+                            shard.close(now, id, CloseCause::NotAdmitted(refusal), out);
+                        }
+                    });
+                }
+                ToWorker::Announce => {
+                    self.with_output(now, |shard, _, out| shard.announce(now, out));
                 }
                 ToWorker::Reconfigure(limits) => {
                     self.parts.shard.set_idle_timeout(limits.idle_timeout);
+                    self.parts.shard.set_rekey_limits(limits.rekey);
                     self.parts.inside.reconfigure(limits.flows);
                 }
                 ToWorker::Stop => *stop = true,
@@ -290,20 +314,29 @@ impl<I: Inside> Worker<I> {
         self.parts.workers[self.parts.shard.index()].ring();
     }
 
-    /// Closes an association for the operator; `false` if there is none.
-    fn close(&mut self, now: Instant, id: LocalId) -> bool {
-        let known = self.parts.shard.look(now, id).is_some();
+    /// Closes an association; `false` if there is none.
+    fn close(&mut self, now: Instant, id: LocalId, cause: CloseCause) -> bool {
+        let shard = &mut self.parts.shard;
+        let known = shard.look(now, id).is_some();
+        let id = if cause == CloseCause::Operator { shard.newest(id) } else { id };
         if known {
-            self.with_output(now, |shard, _, out| shard.close(now, id, CloseCause::Operator, out));
+            self.with_output(now, |shard, _, out| shard.close(now, id, cause, out));
         }
         known
     }
 
     fn install(&mut self, now: Instant, installation: Installation) {
-        let (id, route, token) = (installation.local, installation.route, installation.token);
-        self.parts.inside.established(now, id, route, token);
+        // What is to replace another is none of the inside's business until it does.
+        if installation.replaces.is_none() {
+            self.parts.inside.established(now, &Arrival::of(&installation));
+        }
+        self.with_output(now, |shard, _, out| shard.install(now, installation, out));
+        self.send_released(now);
+    }
+
+    /// Sends what has waited at the inside for an association.
+    fn send_released(&mut self, now: Instant) {
         self.with_output(now, |shard, _, out| {
-            shard.install(now, installation, out);
             while let Some((id, datagram)) = out.inside.poll_released() {
                 shard.send(now, id, &datagram, out);
             }

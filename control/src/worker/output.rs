@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use tracing::info;
+use tracing::{debug, info};
 use xdtls_common::DropReason;
 use xdtls_common::id::LocalId;
 use xdtls_common::verdict::Phase;
@@ -52,13 +52,32 @@ impl<I: Inside> Output for WorkerOutput<'_, I> {
                 self.pool.installed(id);
                 Ok(())
             }
+            ShardEvent::Proven(id) => {
+                self.inside.proven(id);
+                Ok(())
+            }
+            ShardEvent::Path(id, change) => {
+                // A peer can bring this about with each datagram.
+                debug!(association = %id, "{}", change.as_str());
+                Ok(())
+            }
+            ShardEvent::Rekey(replacement) => {
+                self.pool.replace(replacement);
+                Ok(())
+            }
+            ShardEvent::Replaced { old, new } => {
+                info!(association = %old, by = %new, "association replaced by one with new keys");
+                self.inside.replaced(self.now, old, new);
+                Ok(())
+            }
             ShardEvent::Closed(id, cause) => {
                 info!(association = %id, "association ended: {}", cause.as_str());
                 if let Some(associations) = self.associations {
                     associations.set(id, Phase::Resting, 0);
                 }
                 self.inside.closed(self.now, id, cause);
-                self.pool.closed(id);
+                self.counters.ended(cause);
+                self.pool.closed(id, cause);
                 Ok(())
             }
         };

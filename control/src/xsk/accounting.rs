@@ -15,7 +15,11 @@
 //! What the driver has taken from the fill ring counts as `fill` until it shows up in an rx ring,
 //! and what it has taken from a tx ring counts as `tx` until it is complete.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+
+use super::pool::Memory;
+use super::queue::Queue;
 
 /// Where the frames of a UMEM are.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -35,6 +39,20 @@ pub struct FrameAccount {
 }
 
 impl FrameAccount {
+    /// Of a memory whose fill and completion rings are those of `queues`.
+    pub(super) fn of(memory: &Memory, queues: &[Arc<Queue>]) -> Self {
+        let flows = memory.ledger.sum();
+        let completion = queues.iter().map(|queue| i64::from(queue.completed())).sum();
+        Self {
+            rx: flows.waiting,
+            tx: flows.transmitted - flows.completed - completion,
+            fill: flows.filled - flows.received - flows.waiting,
+            completion,
+            free: memory.free_frames() as i64 + flows.spare,
+            held: flows.held,
+        }
+    }
+
     /// All of them, which is to be what the UMEM has.
     pub fn total(&self) -> i64 {
         self.rx + self.tx + self.fill + self.completion + self.free + self.held

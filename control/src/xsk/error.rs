@@ -109,8 +109,8 @@ impl XskError {
             (Step::Bind, Errno::NODEV) => "there is no such interface in this network namespace",
             (_, Errno::NETDOWN) => "the interface is down",
             (_, Errno::NOBUFS | Errno::NOMEM | Errno::AGAIN) => {
-                "out of memory, or above RLIMIT_MEMLOCK without CAP_IPC_LOCK; smaller rings need \
-                 less"
+                "out of memory, or above RLIMIT_MEMLOCK without CAP_IPC_LOCK: raise it with \
+                 `ulimit -l unlimited`, or LimitMEMLOCK=infinity in the unit"
             }
             _ => return None,
         })

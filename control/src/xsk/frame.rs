@@ -12,7 +12,7 @@ use super::ring::Entry;
 pub const HEADROOM: usize = 256;
 
 /// Ethernet header and one VLAN tag, in bytes.
-const LINK_HEADER: usize = 14 + 4;
+pub const LINK_HEADER: usize = 14 + 4;
 
 /// Handles that were dropped instead of returned.
 static LOST_FRAMES: AtomicU64 = AtomicU64::new(0);
@@ -32,12 +32,6 @@ pub enum ChunkSize {
 }
 
 impl ChunkSize {
-    /// What packets of an interface with this MTU (in bytes) fit into; `None` if one frame cannot
-    /// hold them.
-    pub fn for_mtu(mtu: usize) -> Option<Self> {
-        [Self::Small, Self::Page].into_iter().find(|size| mtu + LINK_HEADER <= size.capacity())
-    }
-
     /// The size in bytes.
     pub const fn bytes(self) -> usize {
         match self {

@@ -22,6 +22,7 @@ mod error;
 mod frame;
 mod kernel_ring;
 mod mapping;
+mod monitor;
 mod options;
 mod pool;
 mod port;
@@ -38,7 +39,8 @@ mod tests;
 
 pub use accounting::FrameAccount;
 pub use error::{Place, Step, XskError};
-pub use frame::{ChunkSize, Frame, HEADROOM, lost_frames};
+pub use frame::{ChunkSize, Frame, HEADROOM, LINK_HEADER, lost_frames};
+pub use monitor::{XskMonitor, XskReport};
 pub use options::{HELD_FRAMES_MAX, XskOptions, ZeroCopy};
 pub use set::XskSet;
 pub use shard::{RECEIVE_BATCH, RxPacket, ShardXsk};

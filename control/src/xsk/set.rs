@@ -1,11 +1,13 @@
 //! All AF_XDP sockets of an interface over one memory.
 
+use std::io;
 use std::sync::Arc;
 
 use super::accounting::{Flows, FrameAccount};
 use super::error::{Place, Step, XskError};
 use super::frame::Frame;
 use super::kernel_ring::RingKind;
+use super::monitor::XskMonitor;
 use super::options::{FrameDemand, XskOptions};
 use super::pool::Memory;
 use super::port::Port;
@@ -89,16 +91,19 @@ impl XskSet {
     /// Where they are. Each number is as of the last batch of its shard, so that the total is exact
     /// only while no worker is working.
     pub fn account(&self) -> FrameAccount {
-        let flows = self.memory.ledger.sum();
-        let completion = self.queues.iter().map(|queue| i64::from(queue.completed())).sum();
-        FrameAccount {
-            rx: flows.waiting,
-            tx: flows.transmitted - flows.completed - completion,
-            fill: flows.filled - flows.received - flows.waiting,
-            completion,
-            free: self.memory.free_frames() as i64 + flows.spare,
-            held: flows.held,
+        FrameAccount::of(&self.memory, &self.queues)
+    }
+
+    /// Something that sees the set when its shards are somewhere else; to be had before they are.
+    pub fn monitor(&self) -> io::Result<XskMonitor> {
+        let mut sockets = Vec::new();
+        for shard in &self.shards {
+            for (queue, socket) in (0..).zip(shard.fds()) {
+                sockets.push((queue, socket.try_clone_to_owned()?));
+            }
         }
+        sockets.sort_by_key(|(queue, _)| *queue);
+        Ok(XskMonitor::new(self.memory.clone(), self.queues.clone(), sockets))
     }
 }
 

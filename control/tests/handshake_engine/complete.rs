@@ -81,7 +81,8 @@ fn intermediates_are_sent_with_their_own_key_type() {
     let identities = [with_chain(leaf.identity()), rsa];
     let acceptor = OpensslAcceptor::new(&identities, &root.pem()).unwrap();
     let connector = OpensslConnector::new(&with_chain(client), &root.pem(), "192.0.2.7").unwrap();
-    let mut pair = Pair::new(connector.connect(Instant::now(), MAX_DATAGRAM).unwrap(), &acceptor);
+    let mut pair =
+        Pair::new(connector.connect(Instant::now(), MAX_DATAGRAM, None).unwrap(), &acceptor);
     pair.run();
     let (client, server) = pair.finish();
     assert_eq!(client.identity.names, ["gw"], "no DNS name: the common name");

@@ -10,7 +10,7 @@ use xdtls_proto::failure::{Failure, FailureClass};
 
 use crate::World;
 use crate::foreign;
-use crate::pair::{MAX_DATAGRAM, Pair, To};
+use crate::pair::{MAX_DATAGRAM, Pair, To, local};
 use crate::pki::{Authority, KeyType, Usage};
 
 /// `SSL_OP_NO_EXTENDED_MASTER_SECRET`, which the `openssl` crate does not name.
@@ -29,7 +29,7 @@ fn alerted<C: Engine>(pair: &Pair<C>, to: To) -> bool {
 
 /// Lets `connector` meet `acceptor` and returns the words of the client's failure to authenticate.
 fn client_reason(connector: &OpensslConnector, acceptor: &OpensslAcceptor) -> String {
-    let client = connector.connect(Instant::now(), MAX_DATAGRAM).unwrap();
+    let client = connector.connect(Instant::now(), MAX_DATAGRAM, None).unwrap();
     let mut pair = Pair::new(client, acceptor);
     pair.run();
     assert_eq!(pair.server_progress(), Progress::Pending, "nobody acts on an alert");
@@ -143,7 +143,7 @@ fn only_a_second_client_hello_makes_an_engine() {
     let world = World::new(KeyType::Ecdsa);
     let mut hello = world.connect().poll_transmit().unwrap();
     let accept = |record: &[u8], max_datagram| {
-        let engine = world.acceptor().accept(Instant::now(), record, max_datagram);
+        let engine = world.acceptor().accept(Instant::now(), local(), record, max_datagram);
         engine.map(|_| ()).unwrap_err().reason
     };
     let message_seq_0 = "a ClientHello with a cookie has message_seq 1";
@@ -171,8 +171,8 @@ fn configuration_errors_have_clear_words() {
     let server = || world.server.identity();
     let mismatch = Identity { key: other.key.clone(), ..server() };
     assert_eq!(acceptor(&[mismatch], &ca), "the private key does not belong to the certificate");
-    assert_eq!(acceptor(&[server(), other], &ca), "there are two certificates with ECDSA keys");
-    assert_eq!(acceptor(&[], &ca), "there is no certificate");
+    let nothing = "there is neither a certificate with its key nor a pre-shared key";
+    assert_eq!(acceptor(&[], &ca), nothing);
     assert_eq!(acceptor(&[server()], b""), "CA certificates: there is no certificate in PEM");
     let broken = b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
     assert!(acceptor(&[server()], broken).starts_with("CA certificates: a certificate is not"));

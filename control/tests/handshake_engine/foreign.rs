@@ -1,20 +1,31 @@
-//! A DTLS client that is not ours: plain OpenSSL with whatever options a test gives it.
+//! A DTLS client and a server that are not ours: plain OpenSSL with whatever options a test gives.
 
 use std::collections::VecDeque;
 use std::io::{self, Read, Write};
 use std::time::Instant;
 
+use openssl::nid::Nid;
 use openssl::ssl::{
-    ErrorCode, Ssl, SslContext, SslContextBuilder, SslMethod, SslStream, SslVersion,
+    ErrorCode, Ssl, SslContext, SslContextBuilder, SslMethod, SslRef, SslStream, SslVersion,
 };
 use xdtls_common::extension::EXTENSION_TYPE;
 use xdtls_proto::engine::{Engine, Finished, Progress};
 use xdtls_proto::failure::{Failure, FailureClass};
 
+use crate::pair::split;
 use crate::pki::Leaf;
 
 /// A client that trusts anybody, shows `leaf` and has what `configure` adds.
 pub(crate) fn client(
+    leaf: Option<&Leaf>,
+    configure: impl FnOnce(&mut SslContextBuilder),
+) -> ForeignClient {
+    client_asking(None, leaf, configure)
+}
+
+/// The same, which asks for a server name.
+pub(crate) fn client_asking(
+    server_name: Option<&str>,
     leaf: Option<&Leaf>,
     configure: impl FnOnce(&mut SslContextBuilder),
 ) -> ForeignClient {
@@ -27,10 +38,47 @@ pub(crate) fn client(
     configure(&mut context);
     let mut ssl = Ssl::new(&context.build()).unwrap();
     ssl.set_connect_state();
+    if let Some(name) = server_name {
+        ssl.set_hostname(name).unwrap();
+    }
     ssl.set_mtu(1300).unwrap();
     let mut stream = SslStream::new(ssl, Queues::default()).unwrap();
     assert_eq!(stream.do_handshake().unwrap_err().code(), ErrorCode::WANT_READ);
     ForeignClient { stream, progress: Progress::Pending }
+}
+
+/// The common name of the certificate that `client` shows to a server with `leaf` and what
+/// `configure` adds; empty if it shows none. The server asks for no cookie.
+pub(crate) fn common_name_shown_by(
+    mut client: impl Engine,
+    leaf: &Leaf,
+    configure: impl FnOnce(&mut SslContextBuilder),
+) -> String {
+    let mut context = SslContext::builder(SslMethod::dtls_server()).unwrap();
+    context.set_certificate(&leaf.certificate).unwrap();
+    context.set_private_key(&leaf.key).unwrap();
+    configure(&mut context);
+    let mut ssl = Ssl::new(&context.build()).unwrap();
+    ssl.set_accept_state();
+    ssl.set_mtu(1300).unwrap();
+    let mut server = SslStream::new(ssl, Queues::default()).unwrap();
+    while let Some(datagram) = client.poll_transmit() {
+        server.get_mut().incoming.push_back(datagram);
+        // How it ends is told by what the client has shown.
+        let _ = server.do_handshake();
+        while let Some(datagram) = server.get_mut().outgoing.pop_front() {
+            for (_, record) in split(&datagram) {
+                client.handle_record(Instant::now(), &record);
+            }
+        }
+    }
+    common_name(server.ssl())
+}
+
+fn common_name(ssl: &SslRef) -> String {
+    let Some(certificate) = ssl.peer_certificate() else { return String::new() };
+    let entry = certificate.subject_name().entries_by_nid(Nid::COMMONNAME).next();
+    entry.unwrap().data().to_string().unwrap()
 }
 
 /// Offers the xdtls extension with any body.
@@ -79,6 +127,13 @@ impl Write for Queues {
 pub(crate) struct ForeignClient {
     stream: SslStream<Queues>,
     progress: Progress,
+}
+
+impl ForeignClient {
+    /// The common name of the certificate that the server has shown.
+    pub(crate) fn server_common_name(&self) -> String {
+        common_name(self.stream.ssl())
+    }
 }
 
 impl Engine for ForeignClient {

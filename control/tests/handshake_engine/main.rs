@@ -3,13 +3,18 @@
 // Clippy allows this in `#[test]` functions only, not in what they share.
 #![allow(clippy::unwrap_used)]
 
+mod choosing;
 mod complete;
 mod failing;
 mod faults;
 mod foreign;
 mod lossy;
+mod overlay;
 mod pair;
 mod pki;
+mod psk;
+mod resumption;
+mod revocation;
 mod takeover;
 
 use std::time::Instant;
@@ -55,6 +60,6 @@ impl World {
     }
 
     pub(crate) fn connect(&self) -> OpensslEngine {
-        self.connector("gw.example").connect(Instant::now(), MAX_DATAGRAM).unwrap()
+        self.connector("gw.example").connect(Instant::now(), MAX_DATAGRAM, None).unwrap()
     }
 }

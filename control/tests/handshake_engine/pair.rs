@@ -7,11 +7,17 @@ use xdtls::handshake::{OpensslAcceptor, OpensslEngine};
 use xdtls_common::client_hello::{COOKIE_LEN, ClientHello, CookieField};
 use xdtls_common::cursor::SliceCursor;
 use xdtls_common::hello_verify::hello_verify_request;
+use xdtls_common::id::LocalId;
 use xdtls_common::prefix::PREFIX_LEN;
 use xdtls_common::record::{RecordHeader, content_type, records};
 use xdtls_proto::engine::{AcceptEngine, Engine, Finished, Progress};
 
 pub(crate) const MAX_DATAGRAM: usize = 1400;
+
+/// What servers call their associations.
+pub(crate) fn local() -> LocalId {
+    LocalId::new(0x5a00_002a).unwrap()
+}
 
 const COOKIE: [u8; COOKIE_LEN] = *b"twelve bytes";
 
@@ -137,7 +143,7 @@ impl<C: Engine> Pair<C> {
         let hello = ClientHello::parse(&mut SliceCursor::new(datagram)).unwrap();
         if hello.cookie == CookieField::Cookie(COOKIE) {
             self.server_filter.next_sequence = hello.record_sequence + 1;
-            self.server = Some(self.acceptor.accept(now, datagram, MAX_DATAGRAM).unwrap());
+            self.server = Some(self.acceptor.accept(now, local(), datagram, MAX_DATAGRAM).unwrap());
         } else {
             let reply = hello_verify_request(0, hello.record_sequence, &COOKIE);
             self.deliver_to_client(now, &reply[PREFIX_LEN..]);

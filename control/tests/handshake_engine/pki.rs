@@ -1,5 +1,7 @@
 //! Certificates made on the spot.
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use openssl::asn1::Asn1Time;
 use openssl::bn::BigNum;
 use openssl::ec::{EcGroup, EcKey};
@@ -7,8 +9,12 @@ use openssl::hash::MessageDigest;
 use openssl::nid::Nid;
 use openssl::pkey::{PKey, Private};
 use openssl::rsa::Rsa;
-use openssl::x509::extension::{BasicConstraints, ExtendedKeyUsage, SubjectAlternativeName};
-use openssl::x509::{X509, X509Builder, X509NameBuilder};
+use openssl::x509::extension::{
+    AuthorityKeyIdentifier, BasicConstraints, CrlNumber, ExtendedKeyUsage, SubjectAlternativeName,
+};
+use openssl::x509::{
+    X509, X509Builder, X509Crl, X509CrlBuilder, X509NameBuilder, X509RevokedBuilder,
+};
 use xdtls::handshake::Identity;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -46,6 +52,7 @@ impl Leaf {
         Identity {
             certificate_chain_pem: self.certificate.to_pem().unwrap(),
             key: self.key.private_key_to_pkcs8().unwrap().into(),
+            ..Identity::default()
         }
     }
 }
@@ -66,6 +73,10 @@ impl Authority {
         Self { certificate: builder.build(), key }
     }
 
+    pub(crate) fn certificate(&self) -> &X509 {
+        &self.certificate
+    }
+
     pub(crate) fn pem(&self) -> Vec<u8> {
         self.certificate.to_pem().unwrap()
     }
@@ -78,8 +89,35 @@ impl Authority {
         Self { certificate: self.sign(builder), key }
     }
 
-    /// Issues a certificate whose common name is `names[0]`; the others become DNS names, or IP
-    /// addresses where they are such.
+    /// A list of revoked certificates, which is good from `days[0]` to `days[1]`, counted from now.
+    pub(crate) fn crl(&self, revoked: &[&Leaf], days: [i64; 2]) -> X509Crl {
+        const DAY_S: i64 = 24 * 3600;
+        let now_s = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() as i64;
+        let [from, to] = days.map(|day| Asn1Time::from_unix(now_s + day * DAY_S).unwrap());
+        let mut crl = X509CrlBuilder::new().unwrap();
+        crl.set_issuer_name(self.certificate.subject_name()).unwrap();
+        crl.set_last_update(&from).unwrap();
+        crl.set_next_update(&to).unwrap();
+        let somebody = BigNum::from_u32(1).unwrap().to_asn1_integer().unwrap();
+        let serials = revoked.iter().map(|leaf| leaf.certificate.serial_number());
+        for serial in serials.chain([&*somebody]) {
+            let mut entry = X509RevokedBuilder::new().unwrap();
+            entry.set_serial_number(serial).unwrap();
+            entry.set_revocation_date(&from).unwrap();
+            crl.add_revoked(entry.build()).unwrap();
+        }
+        let any = X509::builder().unwrap();
+        let issuer = any.x509v3_context(Some(&self.certificate), None);
+        let identifier = AuthorityKeyIdentifier::new().issuer(true).build(&issuer).unwrap();
+        crl.append_extension(identifier).unwrap();
+        let number = CrlNumber::new(BigNum::from_u32(1).unwrap()).unwrap();
+        crl.append_extension(number.build().unwrap()).unwrap();
+        crl.sign(&self.key, MessageDigest::sha256()).unwrap();
+        crl.build().unwrap()
+    }
+
+    /// Issues a certificate whose common name is `names[0]`; the others become alternative names of
+    /// the kind that they look like.
     pub(crate) fn issue(&self, names: &[&str], key_type: KeyType, usage: Usage) -> Leaf {
         let key = key_type.generate();
         let mut builder = builder(names[0], &key);
@@ -91,9 +129,11 @@ impl Authority {
         builder.append_extension(extended_usage.build().unwrap()).unwrap();
         let mut alternatives = SubjectAlternativeName::new();
         for name in &names[1..] {
-            match name.parse::<std::net::IpAddr>() {
-                Ok(_) => alternatives.ip(name),
-                Err(_) => alternatives.dns(name),
+            match name {
+                name if name.parse::<std::net::IpAddr>().is_ok() => alternatives.ip(name),
+                name if name.contains("://") => alternatives.uri(name),
+                name if name.contains('@') => alternatives.email(name),
+                name => alternatives.dns(name),
             };
         }
         if names.len() > 1 {
@@ -102,6 +142,11 @@ impl Authority {
             builder.append_extension(alternatives).unwrap();
         }
         Leaf { certificate: self.sign(builder), key }
+    }
+
+    /// The authority's own certificate, to be revoked.
+    pub(crate) fn as_leaf(&self) -> Leaf {
+        Leaf { certificate: self.certificate.clone(), key: self.key.clone() }
     }
 
     fn sign(&self, mut builder: X509Builder) -> X509 {

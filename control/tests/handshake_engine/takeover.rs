@@ -13,7 +13,7 @@ use xdtls_proto::filter::Filter;
 use xdtls_proto::keys::Role;
 use xdtls_proto::record_plane::{ExpandedKey, open, seal};
 
-use crate::pair::MAX_DATAGRAM;
+use crate::pair::{MAX_DATAGRAM, local};
 use crate::pki::KeyType;
 use crate::{SUITES, World, foreign};
 
@@ -29,7 +29,7 @@ fn shake<C: Engine>(client: C, world: &World) -> (Exchange<C>, Exchange<impl Eng
     let second = client.poll_transmit().unwrap();
     let hello = ClientHello::parse(&mut SliceCursor::new(&second)).unwrap();
     assert_eq!(hello.cookie, CookieField::Cookie(*b"twelve bytes"));
-    let engine = world.acceptor().accept(now, &second, MAX_DATAGRAM).unwrap();
+    let engine = world.acceptor().accept(now, local(), &second, MAX_DATAGRAM).unwrap();
     let filter = Filter::new(hello.record_sequence + 1, hello.message_seq);
     let mut server = Exchange::new(Role::Server, engine, filter);
     loop {

@@ -3,16 +3,15 @@
 
 use xdtls_common::budget::SKETCH_ROWS;
 use xdtls_common::client_hello::COOKIE_LEN;
-use xdtls_common::cookie::{CookieSecrets, SECRETS, Secrets};
+use xdtls_common::cookie::{CookieSecrets, SECRETS, Secret, Secrets};
 use xdtls_common::cursor::SliceCursor;
 use xdtls_common::frame;
 use xdtls_common::front::{Front, FrontValue, HelloVerdict, judge_frame};
 use xdtls_common::hello_verify::hello_verify_request;
 use xdtls_common::id::IdLayout;
-use xdtls_common::map::{AssociationValue, ConfigValue, TagValue};
+use xdtls_common::map::{AssociationValue, ConfigValue, Tag};
 use xdtls_common::prefix::PREFIX_LEN;
 use xdtls_common::record::HEADER_LEN;
-use xdtls_common::siphash::Key;
 use xdtls_common::steering::{Steering, Table, steer};
 
 const PORT: u16 = 4433;
@@ -25,14 +24,16 @@ const MESSAGE_LEN_AT: usize = HEADER_LEN + 1;
 const FRAGMENT_LEN_AT: usize = HEADER_LEN + 9;
 const SESSION_ID_AT: usize = HEADER_LEN + 12 + 2 + 32;
 
+/// What judges all cookies here.
+static COOKIE_SECRETS: CookieSecrets = CookieSecrets::new([[3, 5]; SECRETS]);
+
 struct Host {
-    secrets: CookieSecrets,
     spent: [u64; 2],
 }
 
 impl Secrets for Host {
-    fn secret(&self, index: usize) -> Option<Key> {
-        self.secrets.secret(index)
+    fn secret(&self, index: usize) -> Option<&Secret> {
+        COOKIE_SECRETS.secret(index)
     }
 }
 
@@ -62,8 +63,8 @@ impl Front for Host {
 struct Nobody;
 
 impl Table for Nobody {
-    fn tag(&self, _: u32) -> Option<TagValue> {
-        Some(TagValue::EMPTY)
+    fn tag(&self, _: u32) -> Option<Tag> {
+        Some(Tag::EMPTY)
     }
 
     fn association(&self, _: u32) -> Option<AssociationValue> {
@@ -91,11 +92,8 @@ fn judge(frame: &[u8]) -> Option<HelloVerdict> {
     let config = ConfigValue::new(PORT, layout).answering_hellos();
     let steering = steer(SliceCursor::new(frame), &config, &Nobody);
     assert!(!matches!(steering, Steering::Worker(_) | Steering::Handshake), "{steering:?}");
-    if steering != Steering::ClientHello {
-        return None;
-    }
-    let secrets = CookieSecrets([[3, 5]; SECRETS]);
-    let verdict = judge_frame(SliceCursor::new(frame), &mut Host { secrets, spent: [0; 2] });
+    let Steering::ClientHello(place) = steering else { return None };
+    let verdict = judge_frame(SliceCursor::new(frame), &place, &mut Host { spent: [0; 2] });
     if let HelloVerdict::Reply(reply) = verdict {
         let (request, _) = frame::parse(SliceCursor::new(frame)).unwrap();
         let mut answer = frame.to_vec();

@@ -79,7 +79,7 @@ fn association() {
 
 #[test]
 fn af_xdp() {
-    short("af_xdp", 50);
+    short("af_xdp", 128);
 }
 
 #[test]

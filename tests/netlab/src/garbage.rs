@@ -209,6 +209,8 @@ mod tests {
 
     use super::*;
 
+    static SECRETS: CookieSecrets = CookieSecrets::new([[3; 2]; 4]);
+
     /// What a gateway without associations makes of a packet, `now_s` seconds after its start.
     fn fate(payload: &[u8], now_s: u32) -> Option<DropReason> {
         if payload.len() < PREFIX_LEN + HEADER_LEN {
@@ -233,7 +235,7 @@ mod tests {
             local_port: 2,
             client_id: prefix.sender,
         };
-        match judge(&CookieSecrets([[3; 2]; 4]), now_s, &path, &hello, &mut cursor) {
+        match judge(&SECRETS, now_s, &path, &hello, &mut cursor) {
             Judgement::Drop(reason) => Some(reason),
             Judgement::Reply(_) | Judgement::Accept => None,
         }

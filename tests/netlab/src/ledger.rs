@@ -3,10 +3,8 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
+use crate::content::HEADER_LEN;
 use crate::random::Random;
-
-/// Length of the header that each datagram carries if it is long enough: lane ‖ sequence number.
-const HEADER_LEN: usize = 8;
 
 /// How many round-trip times are kept; beyond that each has the same chance to be kept.
 const RTT_SAMPLES_MAX: usize = 65_536;
@@ -150,23 +148,6 @@ fn alike(sent: &[u8], received: &[u8]) -> bool {
     sent.len() == received.len() || matches!(headers, (Some(s), Some(r)) if s == r)
 }
 
-/// The content of one datagram: a header if it fits, random bytes of its own for the rest.
-pub(crate) fn content(
-    seed: u64,
-    lane: u32,
-    sequence: u32,
-    sizes: &std::ops::RangeInclusive<usize>,
-) -> Vec<u8> {
-    let header = u64::from(lane) << 32 | u64::from(sequence);
-    let mut random = Random::new(seed ^ Random::new(header).draw());
-    let size = random.within(sizes);
-    let mut content = random.bytes(size);
-    if let Some(start) = content.first_chunk_mut::<HEADER_LEN>() {
-        *start = header.to_be_bytes();
-    }
-    content
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -233,18 +214,6 @@ mod tests {
         bench.lane.expire(bench.now + timeout, timeout, &mut bench.tally);
         bench.receive(b"first");
         assert_eq!(bench.counts(), [0, 0, 1, 1]);
-    }
-
-    #[test]
-    fn content_is_repeatable_and_says_where_it_belongs() {
-        let sizes = 8..=40;
-        let bytes = content(7, 3, 9, &sizes);
-        assert_eq!(bytes, content(7, 3, 9, &sizes));
-        assert_eq!(bytes[..8], [0, 0, 0, 3, 0, 0, 0, 9]);
-        assert_ne!(content(7, 3, 9, &(64..=64)), content(8, 3, 9, &(64..=64)));
-        assert!(content(7, 3, 9, &(0..=0)).is_empty());
-        let lengths: Vec<_> = (0..1000).map(|n| content(7, 0, n, &(0..=9)).len()).collect();
-        assert!((0..=9).all(|length| lengths.contains(&length)));
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! and what we made is removed when its owner is dropped, or by [`sweep`] after a crash.
 #![forbid(unsafe_code)]
 
+mod content;
 pub mod echo;
 pub mod garbage;
 mod hello;
@@ -22,8 +23,10 @@ mod udp;
 mod veth;
 mod xdp_pass;
 
-pub use netns::{Netns, sweep};
+pub use content::{content, label};
+pub use netns::{Entrance, Netns, sweep};
 pub use process::{Finished, Line, Process, Stream, capture, program};
+pub use random::Random;
 pub use requirement::missing;
 pub use veth::Veth;
 pub use xdp_pass::XdpPass;

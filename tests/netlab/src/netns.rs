@@ -90,14 +90,43 @@ impl Netns {
 
     /// A UDP socket of ours that lives inside: a test can be the program or the backend itself.
     pub fn bind_udp(&self, address: SocketAddr) -> Result<UdpSocket> {
-        let bound = self.make_socket(move || UdpSocket::bind(address))?;
-        bound.with_context(|| format!("{address} in {}", self.name))
+        self.entrance().bind_udp(address)
+    }
+
+    /// A way in for other threads of ours. It outlives the namespace and is of no use then.
+    pub fn entrance(&self) -> Entrance {
+        Entrance { name: self.name.clone() }
     }
 
     /// A TCP connection of ours to somebody inside.
     pub fn connect_tcp(&self, address: SocketAddr) -> Result<TcpStream> {
-        let connected = self.make_socket(move || TcpStream::connect(address))?;
+        let connected = self.entrance().make_socket(move || TcpStream::connect(address))?;
         connected.with_context(|| format!("{address} in {}", self.name))
+    }
+
+    /// Attaches an XDP program to an interface of a veth pair, so that the other end can send to it
+    /// by XDP. Everything passes.
+    pub fn pass_xdp(&self, interface: &str) -> Result<XdpPass> {
+        XdpPass::attach(&self.name, interface)
+    }
+
+    /// The process ids of what runs inside.
+    pub fn processes(&self) -> Result<BTreeSet<i32>> {
+        processes_in(&self.name)
+    }
+}
+
+/// A way into a namespace, for threads that do not own it.
+#[derive(Clone, Debug)]
+pub struct Entrance {
+    name: String,
+}
+
+impl Entrance {
+    /// A UDP socket of ours that lives inside.
+    pub fn bind_udp(&self, address: SocketAddr) -> Result<UdpSocket> {
+        let bound = self.make_socket(move || UdpSocket::bind(address))?;
+        bound.with_context(|| format!("{address} in {}", self.name))
     }
 
     /// A socket stays where it was made. The thread that goes there must not come back.
@@ -111,17 +140,6 @@ impl Netns {
             make()
         };
         std::thread::spawn(enter_and_make).join().map_err(|_| anyhow!("a thread panicked"))
-    }
-
-    /// Attaches an XDP program to an interface of a veth pair, so that the other end can send to it
-    /// by XDP. Everything passes.
-    pub fn pass_xdp(&self, interface: &str) -> Result<XdpPass> {
-        XdpPass::attach(&self.name, interface)
-    }
-
-    /// The process ids of what runs inside.
-    pub fn processes(&self) -> Result<BTreeSet<i32>> {
-        processes_in(&self.name)
     }
 }
 

@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use clap::Parser;
 
-use crate::ledger::{Lane, RoundTrips, Tally, content};
+use crate::content::content;
+use crate::ledger::{Lane, RoundTrips, Tally};
 use crate::report::json_line;
 use crate::udp;
 

@@ -81,6 +81,12 @@ impl Process {
         self.output.lines()
     }
 
+    /// What it has printed from its `first` line on, counted from 0, and what to ask with next time.
+    /// Of a process that prints very much the oldest lines are forgotten.
+    pub fn lines_from(&self, first: usize) -> (Vec<Line>, usize) {
+        self.output.lines_from(first)
+    }
+
     /// Waits until it has printed a line that contains `pattern`, on either stream and at any time
     /// since its start, and returns the first such line.
     pub fn wait_for_line(&self, pattern: &str, timeout: Duration) -> Result<String> {

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use xdtls_netlab::{Process, program};
-use xdtls_tests::{ClientOptions, GatewayConfig, Lab, PATIENCE, eventually, exchange, report};
+use xdtls_tests::{
+    ClientOptions, GatewayConfig, Lab, PATIENCE, eventually, exchange, expect, receive, report,
+};
 
 /// How long a program waits for its answer before it asks again.
 const ASK_AGAIN: Duration = Duration::from_millis(100);
@@ -34,6 +36,28 @@ pub(crate) fn a_backend_may_go_and_come_back(lab: &Lab) -> Result<()> {
         let status = node.status()?;
         ensure!(status.associations() == 1 && status.count("handshakes_ok")? == 1, "{status}");
     }
+    Ok(())
+}
+
+/// ```text
+///   program ─── xdtls connect ═══ xdtls gateway ─── 10.2.0.2:9000, the backend
+///                                                └─ 10.2.0.3, and another port of .2: strangers
+/// ```
+pub(crate) fn who_is_not_the_backend_is_not_heard(lab: &Lab) -> Result<()> {
+    let backend = lab.bind_backend(9000)?;
+    let gateway = GatewayConfig::forward_to(lab.backend_address(9000)).start(lab)?;
+    let client = ClientOptions::default().start(lab)?;
+    let program = lab.bind_program(&client)?;
+    program.send(b"hello")?;
+    let (_, flow) = receive(&backend, &mut [0; 100])?;
+    lab.backend.add_address("inside", "10.2.0.3/24")?;
+    let strangers = [lab.backend_address(9001), ([10, 2, 0, 3], 9000).into()];
+    for stranger in strangers {
+        lab.backend.bind_udp(stranger)?.send_to(b"from a stranger", flow)?;
+    }
+    backend.send_to(b"from the backend", flow)?;
+    expect(&program, b"from the backend")?;
+    ensure!(gateway.status()?.count("sealed")? == 1, "{}", gateway.status()?);
     Ok(())
 }
 

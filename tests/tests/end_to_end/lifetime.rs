@@ -108,6 +108,32 @@ pub(crate) fn an_idle_association_ends_at_the_gateway(lab: &Lab) -> Result<()> {
     idle_associations_end(lab, "idle_timeout = \"1s\"", ClientOptions::default())
 }
 
+/// ```text
+///   program ─── xdtls connect --idle-timeout 1s ═══ xdtls gateway ─── udp-echo
+///     comes back ─▶ continues its session ────────────▶  and not after a reload
+/// ```
+pub(crate) fn a_program_that_comes_back_resumes_its_session(lab: &Lab) -> Result<()> {
+    let _echo = lab.start_echo(9000, None)?;
+    let gateway = GatewayConfig::forward_to(lab.backend_address(9000)).start(lab)?;
+    let arguments = &["--idle-timeout", "1s"];
+    let client = ClientOptions { arguments, ..ClientOptions::default() }.start(lab)?;
+    let program = lab.bind_program(&client)?;
+    for (handshakes, resumed) in [(1, 0), (2, 1), (3, 2), (4, 2), (5, 3)] {
+        if handshakes == 4 {
+            gateway.ask(&["reload"])?;
+        }
+        exchange(&program, b"hello")?;
+        for node in [&client, &gateway] {
+            node.wait_for_count("handshakes_ok", handshakes)?;
+            node.wait_for_count("handshakes_resumed", resumed)?;
+            node.wait_for_associations(0)?;
+        }
+    }
+    let status = gateway.status()?;
+    ensure!(status.count("sessions")? == 1 && status.drops().is_empty(), "{status}");
+    Ok(())
+}
+
 fn idle_associations_end(
     lab: &Lab,
     limits: &'static str,

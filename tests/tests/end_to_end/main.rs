@@ -6,14 +6,22 @@
 
 mod access;
 mod adversity;
+mod host;
 mod identity;
 mod lifetime;
 mod limits;
 mod loss;
+mod names;
 mod operating;
 mod page;
+mod peers;
+mod psk;
+mod rekey;
+mod revocation;
+mod roaming;
 mod service;
 mod sizes;
+mod soak;
 mod surroundings;
 mod traffic;
 mod transmit;
@@ -57,13 +65,17 @@ macro_rules! tests {
 
 fn all() -> Vec<Test> {
     let mut tests = tests![
+        peers::a_killed_peer_comes_back
+        peers::two_that_start_at_once_end_with_one_association
         lifetime::a_killed_gateway_is_noticed_and_reconnected_to
+        host::a_gateway_killed_at_any_moment_gets_its_clients_back
         identity::strangers_and_wrong_names_are_reported_and_disturb_nobody
         loss::twenty_programs_get_through_a_bad_road
         lifetime::a_stopped_gateway_says_goodbye_and_may_come_back
         lifetime::a_stopped_client_says_goodbye
         lifetime::an_idle_program_loses_its_association
         lifetime::an_idle_association_ends_at_the_gateway
+        lifetime::a_program_that_comes_back_resumes_its_session
         traffic::each_local_program_has_an_association_of_its_own
         traffic::a_hundred_associations_share_one_worker
         traffic::a_hundred_associations_share_two_workers
@@ -72,37 +84,57 @@ fn all() -> Vec<Test> {
         sizes::one_byte_too_many_is_counted_where_it_would_be_sealed
         identity::the_certificate_name_chooses_the_backend
         identity::who_matches_no_rule_is_refused
+        revocation::whom_the_rules_do_not_admit_any_more_is_closed
+        psk::pre_shared_keys_let_in_and_keep_out
         limits::one_program_too_many_is_refused
         limits::one_backend_flow_too_many_is_refused
         limits::sixteen_datagrams_wait_for_an_association
         access::a_denied_source_is_cut_off_at_once
         adversity::a_backend_may_go_and_come_back
+        adversity::who_is_not_the_backend_is_not_heard
+        roaming::a_client_changes_its_address_in_mid_transfer
+        roaming::a_forgetful_nat_costs_nothing
+        roaming::who_only_listens_is_found_again
         operating::status_and_metrics_agree_to_the_packet
         operating::logs_name_no_peer_at_the_usual_level
         operating::associations_are_listed_shown_and_closed
         operating::a_reload_is_whole_or_nothing
         operating::a_draining_gateway_takes_nobody_new
         operating::a_trace_shows_one_peer_and_no_payload
+        rekey::new_keys_under_load_lose_nothing_and_double_nothing
+        rekey::a_gateway_asks_for_new_keys_and_its_backend_sees_one_client
         adversity::garbage_is_counted_and_disturbs_nobody
+        host::a_full_disk_costs_only_log_lines
+        host::a_gateway_that_was_stopped_goes_on
+        peers::a_peer_is_a_gateway_too
+        peers::strangers_and_the_node_itself_are_no_peers
         surroundings::no_thread_keeps_privileges
         surroundings::the_gateway_becomes_another_user
     ]
     .to_vec();
-    let [same_id, ipv6] = tests![
-        identity::two_clients_with_one_id_behind_one_address
-        traffic::ipv6_works_too
-    ];
-    tests.push(Test { needs: Some("openssl"), ..same_id });
+    let [ipv6] = tests![traffic::ipv6_works_too];
     tests.push(Test { family: Family::V6, ..ipv6 });
+    let of_openssl = tests![
+        identity::two_clients_with_one_id_behind_one_address
+        names::each_domain_shows_its_own_certificate
+        revocation::who_is_revoked_is_gone_and_others_stay
+    ];
+    tests.extend(of_openssl.map(|test| Test { needs: Some("openssl"), ..test }));
     tests
 }
 
 /// Tests that are worth running once more where gateways transmit through AF_XDP.
 fn of_frames() -> Vec<Test> {
     let mut tests = tests![
+        soak::traffic_churn_and_faults_together
+        host::a_link_may_go_down_and_up
+        host::without_its_interface_a_gateway_goes_on_with_sockets
         lifetime::a_stopped_gateway_says_goodbye_and_may_come_back
         traffic::a_hundred_associations_share_two_workers
+        rekey::new_keys_under_load_lose_nothing_and_double_nothing
         sizes::every_size_passes_both_ways
+        roaming::a_client_changes_its_address_in_mid_transfer
+        roaming::a_client_on_xdp_changes_its_address
         transmit::frames_carry_every_byte
         transmit::a_gateway_follows_another_mac_address
         transmit::frames_follow_the_neighbour_table
@@ -112,7 +144,11 @@ fn of_frames() -> Vec<Test> {
         surroundings::the_gateway_becomes_another_user
     ]
     .to_vec();
-    for test in tests![traffic::ipv6_works_too transmit::frames_carry_every_byte_over_ipv6] {
+    for test in tests![
+        traffic::ipv6_works_too
+        transmit::frames_carry_every_byte_over_ipv6
+        roaming::a_client_changes_its_address_over_ipv6
+    ] {
         tests.push(Test { family: Family::V6, ..test });
     }
     tests
@@ -121,6 +157,14 @@ fn of_frames() -> Vec<Test> {
 /// Tests of what only XDP has.
 fn of_xdp() -> Vec<Test> {
     let mut tests = tests![
+        soak::traffic_churn_and_faults_together
+        host::a_link_may_go_down_and_up
+        host::an_mtu_may_change
+        host::queues_may_be_added
+        host::without_its_interface_a_gateway_goes_on_with_sockets
+        host::where_xdp_is_required_a_gateway_ends_with_its_interface
+        host::without_privileges_sockets_carry_on
+        service::too_little_locked_memory_is_named
         xdp::native_mode_carries_every_byte
         xdp::generic_mode_carries_every_byte
         xdp::one_queue_serves_two_workers
@@ -151,10 +195,13 @@ fn of_xdp() -> Vec<Test> {
 fn of_sockets() -> Vec<Test> {
     let mut tests = tests![
         transmit::a_client_follows_another_mac_address
+        host::monotonic_clocks_of_hosts_need_not_agree
         surroundings::exit_codes_are_as_documented
         surroundings::a_service_manager_is_told
     ]
     .to_vec();
+    let [page] = tests![page::the_identities_page_works_as_written];
+    tests.push(Test { needs: Some("openssl"), ..page });
     let [unit] = tests![service::systemd_accepts_the_unit];
     tests.push(Test { needs: Some("systemd-analyze"), ..unit });
     tests

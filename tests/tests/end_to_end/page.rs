@@ -1,4 +1,4 @@
-//! `docs/operations.md`, run as it is written.
+//! Pages of `docs/`, run as they are written.
 //!
 //! All blocks of `sh` run in one shell, one after the other; the indented lines below a block must
 //! come out of it, in their order. `…` stands for anything within a line.
@@ -67,9 +67,18 @@ fn fits(line: &str, pattern: &str) -> bool {
 ///   one shell in the gateway's namespace
 /// ```
 pub(crate) fn the_operations_page_works_as_written(lab: &Lab) -> Result<()> {
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/operations.md");
+    works_as_written(lab, "operations.md", 9)
+}
+
+/// The same, without an interface.
+pub(crate) fn the_identities_page_works_as_written(lab: &Lab) -> Result<()> {
+    works_as_written(lab, "identities.md", 4)
+}
+
+fn works_as_written(lab: &Lab, page: &str, blocks_min: usize) -> Result<()> {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs").join(page);
     let blocks = blocks(&fs::read_to_string(file)?);
-    ensure!(blocks.len() >= 9, "only {} blocks", blocks.len());
+    ensure!(blocks.len() >= blocks_min, "only {} blocks", blocks.len());
     let script = (0..)
         .zip(&blocks)
         .map(|(number, block): (usize, _)| format!("echo '{MARK}{number}'\n{}", block.commands));

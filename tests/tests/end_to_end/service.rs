@@ -2,12 +2,13 @@
 //! right ones.
 
 use std::fs;
+use std::os::unix::fs::chown;
 use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 use xdtls_netlab::{Finished, Process, program};
-use xdtls_tests::{GatewayConfig, Lab, PATIENCE};
+use xdtls_tests::{GatewayConfig, Lab, OUTSIDE, PATIENCE};
 
 /// The most that `systemd-analyze security` may say of the unit: 0 is closed, 10 is open. What is
 /// left is the network and the capabilities that XDP needs.
@@ -67,17 +68,20 @@ fn for_setpriv(name: &str) -> &str {
     }
 }
 
-/// Starts the gateway as nobody with these capabilities, and one more that stands for
-/// `LimitMEMLOCK=infinity`, which a test may not be allowed to grant.
-fn start(lab: &Lab, capabilities: &[&str]) -> Result<Process> {
+/// A capability that stands for `LimitMEMLOCK=infinity`, which a test may not be allowed to grant.
+const UNLIMITED: &str = "ipc_lock";
+
+/// Starts the gateway as nobody with these capabilities, and so much memory that may be locked.
+fn start(lab: &Lab, capabilities: &[&str], memlock: &str) -> Result<Process> {
     let list = capabilities.iter().map(|name| format!(",+{}", for_setpriv(name)));
-    let list = format!("-all,+ipc_lock{}", list.collect::<String>());
+    let list = format!("-all{}", list.collect::<String>());
     let own = lab.folder().join("xdtls");
     if !own.exists() {
         // The build may lie where only its owner can go.
         fs::copy(program("xdtls")?, &own)?;
     }
-    let mut command = lab.gateway.command("setpriv");
+    let mut command = lab.gateway.command("prlimit");
+    command.args([&format!("--memlock={memlock}"), "setpriv"]);
     command.args(["--reuid", "65534", "--regid", "65534", "--clear-groups", "--no-new-privs"]);
     command.args(["--pdeathsig", "KILL"]);
     command.args(["bounding-set", "inh-caps", "ambient-caps"].map(|set| format!("--{set}={list}")));
@@ -88,26 +92,49 @@ fn start(lab: &Lab, capabilities: &[&str]) -> Result<Process> {
     })
 }
 
+/// Writes a configuration that nobody may read.
+fn prepare(lab: &Lab) -> Result<()> {
+    GatewayConfig::forward_to(lab.backend_address(9000)).command(lab)?;
+    chown(lab.folder(), Some(65_534), None)?;
+    Ok(chown(lab.folder().join("certs/gateway.key"), Some(65_534), None)?)
+}
+
 /// ```text
 ///   setpriv, as nobody with the unit's capabilities: xdtls gateway --datapath xdp
 ///   and again with each of them taken away
 /// ```
 pub(crate) fn its_capabilities_are_enough_and_each_is_needed(lab: &Lab) -> Result<()> {
-    GatewayConfig::forward_to(lab.backend_address(9000)).command(lab)?;
-    std::os::unix::fs::chown(lab.folder(), Some(65_534), None)?;
-    std::os::unix::fs::chown(lab.folder().join("certs/gateway.key"), Some(65_534), None)?;
+    prepare(lab)?;
     let all = capabilities()?;
     let all: Vec<&str> = all.iter().map(String::as_str).collect();
-    let gateway = start(lab, &all)?;
+    let gateway = start(lab, &[&all[..], &[UNLIMITED]].concat(), "65536")?;
     gateway.wait_for_line("gateway is ready", PATIENCE)?;
     gateway.terminate(PATIENCE)?;
     for missing in &all {
-        let others: Vec<_> = all.iter().filter(|name| *name != missing).copied().collect();
-        let finished: Finished = start(lab, &others)?.wait(PATIENCE)?;
+        let others = all.iter().filter(|name| *name != missing).copied().chain([UNLIMITED]);
+        let others: Vec<_> = others.collect();
+        let finished: Finished = start(lab, &others, "65536")?.wait(PATIENCE)?;
         let told = finished.to_string();
         ensure!(finished.status.code() == Some(4), "without {missing}: {told}");
         let name = format!("CAP_{}", missing.to_uppercase());
         ensure!(told.contains(&name), "{name} is not named: {told}");
     }
+    Ok(())
+}
+
+/// ```text
+///   prlimit --memlock=65536: xdtls gateway --datapath xdp
+/// ```
+pub(crate) fn too_little_locked_memory_is_named(lab: &Lab) -> Result<()> {
+    prepare(lab)?;
+    let all = capabilities()?;
+    let all: Vec<&str> = all.iter().map(String::as_str).collect();
+    let finished = start(lab, &all, "65536")?.wait(PATIENCE)?;
+    let told = finished.to_string();
+    ensure!(!finished.status.success(), "{told}");
+    ensure!(told.contains("registering memory for frames failed"), "{told}");
+    ensure!(told.contains("LimitMEMLOCK=infinity"), "{told}");
+    let shown = lab.gateway.ip(&["-d", "link", "show", OUTSIDE])?;
+    ensure!(!shown.contains("prog/xdp"), "{shown}");
     Ok(())
 }

@@ -1,7 +1,5 @@
 //! What only the XDP datapath has: modes, queues, an interface that may be taken, privileges.
 
-use std::process::Command;
-
 use anyhow::{Context, Result, ensure};
 use xdtls_netlab::{Process, program};
 use xdtls_tests::{
@@ -145,16 +143,9 @@ pub(crate) fn an_occupied_interface_is_left_alone(lab: &Lab) -> Result<()> {
 ///   setpriv, no capabilities: xdtls gateway --datapath xdp
 /// ```
 pub(crate) fn missing_privileges_are_named(lab: &Lab) -> Result<()> {
-    let gateway = forward(lab, "").command(lab)?;
-    let mut command = Command::new("setpriv");
-    command.args(["--bounding-set=-all", "--inh-caps=-all", "--no-new-privs", "--"]);
-    // `ip netns exec` itself needs privileges: it has to come first.
-    let whole: Vec<_> = std::iter::once(gateway.get_program()).chain(gateway.get_args()).collect();
-    let at = whole.iter().position(|word| word.to_string_lossy().ends_with("/xdtls"));
-    let (before, after) = whole.split_at(at.context("the program's place in its command")?);
-    let mut inside = Command::new(before.first().context("ip")?);
-    inside.args(&before[1..]).args([command.get_program()]).args(command.get_args()).args(after);
-    let finished = Process::spawn("gateway", inside)?.wait(PATIENCE)?;
+    let wrapper = &["setpriv", "--bounding-set=-all", "--inh-caps=-all", "--no-new-privs", "--"];
+    let gateway = GatewayConfig { wrapper, ..forward(lab, "") }.command(lab)?;
+    let finished = Process::spawn("gateway", gateway)?.wait(PATIENCE)?;
     let told = finished.to_string();
     ensure!(finished.status.code() == Some(4), "{told}");
     ensure!(told.contains("CAP_NET_ADMIN") && told.contains("missing"), "{told}");

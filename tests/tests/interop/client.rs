@@ -74,6 +74,11 @@ impl Client {
         self.process.wait_for_line(pattern, PATIENCE)
     }
 
+    /// All that it has printed so far.
+    pub(crate) fn heard(&self) -> String {
+        self.process.lines().iter().map(|line| format!("{line}\n")).collect()
+    }
+
     /// Types a line and waits until it comes back from the backend.
     pub(crate) fn exchange(&mut self, line: &str) -> Result<()> {
         self.say(line)?;

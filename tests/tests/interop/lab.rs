@@ -77,20 +77,34 @@ pub(crate) struct Lab<'a> {
 impl<'a> Lab<'a> {
     /// Starts everything.
     pub(crate) fn new(certificates: &'a Certificates) -> Result<Self> {
-        Self::start(certificates, Way::Loopback, &[])
+        Self::start(certificates, Way::Loopback, &[], [""; 2])
+    }
+
+    /// Starts everything, with more lines of `[clients]` and more tables in the configuration.
+    pub(crate) fn with_configuration(
+        certificates: &'a Certificates,
+        clients: &str,
+        tables: &str,
+    ) -> Result<Self> {
+        Self::start(certificates, Way::Loopback, &[], [clients, tables])
     }
 
     /// Starts everything, with another way to the gateway.
     pub(crate) fn over(certificates: &'a Certificates, way: Way) -> Result<Self> {
-        Self::start(certificates, way, &[])
+        Self::start(certificates, way, &[], [""; 2])
     }
 
     /// The same, with more arguments for the shim.
     pub(crate) fn with_shim(certificates: &'a Certificates, shim: &[&str]) -> Result<Self> {
-        Self::start(certificates, Way::Loopback, shim)
+        Self::start(certificates, Way::Loopback, shim, [""; 2])
     }
 
-    fn start(certificates: &'a Certificates, way: Way, shim: &[&str]) -> Result<Self> {
+    fn start(
+        certificates: &'a Certificates,
+        way: Way,
+        shim: &[&str],
+        more: [&str; 2],
+    ) -> Result<Self> {
         let (netns, folder) = (Netns::new("interop")?, tempfile::tempdir()?);
         let wire = (way == Way::Driver).then(|| Wire::to(&netns)).transpose()?;
         let host = wire.as_ref().map_or(&netns, |wire| &wire.netns);
@@ -100,7 +114,7 @@ impl<'a> Lab<'a> {
         let backend = echo.wait_for_line("listening on ", PATIENCE)?;
         let config = folder.path().join("gateway.toml");
         let backend = backend.trim_start_matches("listening on ");
-        std::fs::write(&config, configuration(certificates, backend, way))?;
+        std::fs::write(&config, configuration(certificates, backend, way, more))?;
         let mut command = host.command(program("xdtls")?);
         command.args(["gateway", "--log", "debug", "--config"]).arg(config);
         let gateway = Process::spawn("xdtls gateway", command)?;
@@ -134,11 +148,16 @@ impl<'a> Lab<'a> {
         Ok(path)
     }
 
+    /// What `xdtls` prints when it asks the gateway.
+    pub(crate) fn ask(&self, arguments: &[&str]) -> Result<String> {
+        let mut command = Command::new(program("xdtls")?);
+        command.args(arguments).arg("--socket").arg(self.folder.path().join("admin.sock"));
+        capture(&mut command)
+    }
+
     /// What `xdtls status` says of the gateway.
     pub(crate) fn status(&self) -> Result<Value> {
-        let mut command = Command::new(program("xdtls")?);
-        command.args(["status", "--json", "--socket"]).arg(self.folder.path().join("admin.sock"));
-        Ok(serde_json::from_str(&capture(&mut command)?)?)
+        Ok(serde_json::from_str(&self.ask(&["status", "--json"])?)?)
     }
 
     /// Waits until counters have these values; `/drops/REASON` is one, too.
@@ -182,7 +201,12 @@ impl<'a> Lab<'a> {
     }
 }
 
-fn configuration(certificates: &Certificates, backend: &str, way: Way) -> String {
+fn configuration(
+    certificates: &Certificates,
+    backend: &str,
+    way: Way,
+    [clients, tables]: [&str; 2],
+) -> String {
     let identity = |name: &str| {
         let certificate = certificates.trusted(&format!("{name}.pem"));
         let key = certificates.trusted(&format!("{name}.key"));
@@ -190,10 +214,10 @@ fn configuration(certificates: &Certificates, backend: &str, way: Way) -> String
     };
     format!(
         "[gateway]\nlisten = \"{}\"\n{}workers = 2\n{}{}\
-         [clients]\nca = {:?}\n\
+         [clients]\nca = {:?}\n{clients}\n\
          [[backend]]\nname = \"echo\"\naddress = \"{backend}\"\n\
          [forward]\ndefault_backend = \"echo\"\n\
-         [admin]\nsocket = \"admin.sock\"\n",
+         [admin]\nsocket = \"admin.sock\"\n{tables}",
         way.gateway(),
         way.lines(),
         identity("gateway"),

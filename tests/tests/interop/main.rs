@@ -17,8 +17,11 @@ mod closing;
 mod final_flight;
 mod lab;
 mod mbedtls;
+mod names;
+mod psk;
 mod refusal;
 mod renegotiation;
+mod resumption;
 mod suite;
 
 use std::process::{Command, ExitCode};
@@ -101,9 +104,12 @@ fn tests() -> Vec<Test> {
         final_flight::tests(),
         suite::tests(),
         mbedtls::tests(),
+        names::tests(),
+        psk::tests(),
         refusal::tests(),
         closing::tests(),
         renegotiation::tests(),
+        resumption::tests(),
     ];
     groups.into_iter().flatten().collect()
 }

@@ -6,13 +6,12 @@ use rustix::time::{ClockId, clock_gettime};
 use xdtls_common::DropReason;
 use xdtls_common::access::{Access, AccessValue, Entrance, PrefixKey, enter};
 use xdtls_common::budget::{SKETCH_CELLS, SKETCH_ROWS};
-use xdtls_common::cookie::{CookieSecrets, Secrets, mapped};
+use xdtls_common::cookie::{CookieSecrets, Secret, Secrets, mapped};
 use xdtls_common::cursor::SliceCursor;
 use xdtls_common::front::{Front, FrontValue, HelloVerdict, judge_frame, pass_slowly};
 use xdtls_common::id::{IdLayout, LocalId};
-use xdtls_common::map::{AssociationValue, ConfigValue, TagValue};
+use xdtls_common::map::{AssociationValue, ConfigValue, Tag};
 use xdtls_common::odd::is_hello;
-use xdtls_common::siphash::Key;
 use xdtls_common::steering::Table;
 use xdtls_common::steering::{Steering, steer};
 use xdtls_common::verdict::{Entry, Phase};
@@ -71,7 +70,7 @@ pub(crate) fn config() -> ConfigValue {
 /// The content of the tables, by slot.
 pub(crate) struct Slots {
     /// For the map `TAGS`.
-    pub(crate) tags: Vec<TagValue>,
+    pub(crate) tags: Vec<Tag>,
     /// For the map `ASSOCIATIONS`.
     pub(crate) associations: Vec<AssociationValue>,
     /// Which lists of sources have entries.
@@ -84,7 +83,7 @@ impl Slots {
     /// All of the associations above.
     pub(crate) fn new() -> Self {
         let mut slots = Self {
-            tags: vec![TagValue::EMPTY; SLOTS as usize],
+            tags: vec![Tag::EMPTY; SLOTS as usize],
             associations: vec![AssociationValue::EMPTY; SLOTS as usize],
             access: AccessValue::default(),
             config: config(),
@@ -101,15 +100,14 @@ impl Slots {
         ] {
             slots.add(local(LocalId::new(id)), Entry { phase, peer_id });
         }
-        slots.tags[LAYOUT.slot_of(OVERWRITTEN) as usize] =
-            TagValue::of(local(LocalId::new(OVERWRITTEN)));
-        slots.tags[LAYOUT.slot_of(CLEARED) as usize] = TagValue::EMPTY;
+        slots.tags[LAYOUT.slot_of(OVERWRITTEN) as usize] = Tag::of(OVERWRITTEN);
+        slots.tags[LAYOUT.slot_of(CLEARED) as usize] = Tag::EMPTY;
         slots
     }
 
     fn add(&mut self, id: LocalId, entry: Entry) {
         let slot = LAYOUT.slot_of(id.value()) as usize;
-        self.tags[slot] = TagValue::of(id);
+        self.tags[slot] = Tag::of(id.value());
         self.associations[slot] = AssociationValue::new(LAYOUT, id, entry);
     }
 }
@@ -132,7 +130,7 @@ impl Access for Slots {
 }
 
 impl Table for Slots {
-    fn tag(&self, slot: u32) -> Option<TagValue> {
+    fn tag(&self, slot: u32) -> Option<Tag> {
         self.tags.get(slot as usize).copied()
     }
 
@@ -170,7 +168,7 @@ pub(crate) fn decide(frame: &[u8], slots: &Slots, front: &mut HostFront) -> Deci
             Err(reason) => Steering::Drop(reason).into(),
         },
         Steering::NotPlain => Steering::NotOurs.into(),
-        Steering::ClientHello => match judge_frame(cursor(), front) {
+        Steering::ClientHello(place) => match judge_frame(cursor(), &place, front) {
             HelloVerdict::Drop(reason) => Decision::Steered(Steering::Drop(reason)),
             verdict => Decision::Hello(verdict),
         },
@@ -179,14 +177,12 @@ pub(crate) fn decide(frame: &[u8], slots: &Slots, front: &mut HostFront) -> Deci
 }
 
 /// The secrets that judge cookies.
-pub(crate) const SECRETS: CookieSecrets =
-    CookieSecrets([[1, 2], [0x1234_5678_9abc_def0, 4], [5, u64::MAX], [7, 8]]);
+pub(crate) static SECRETS: CookieSecrets =
+    CookieSecrets::new([[1, 2], [0x1234_5678_9abc_def0, 4], [5, u64::MAX], [7, 8]]);
 
 /// The host's front.
 #[derive(Clone)]
 pub(crate) struct HostFront {
-    /// The secrets.
-    pub(crate) secrets: CookieSecrets,
     /// The clock.
     pub(crate) now_ns: u64,
     limits: FrontValue,
@@ -198,7 +194,7 @@ impl HostFront {
     /// A front with these limits, now.
     pub(crate) fn new(limits: FrontValue) -> Self {
         let rows = Box::new([[0; SKETCH_CELLS]; SKETCH_ROWS]);
-        Self { secrets: SECRETS, now_ns: now_ns(), limits, budgets: [0; 2], rows }
+        Self { now_ns: now_ns(), limits, budgets: [0; 2], rows }
     }
 
     /// The same front at another second.
@@ -214,8 +210,8 @@ pub(crate) fn now_ns() -> u64 {
 }
 
 impl Secrets for HostFront {
-    fn secret(&self, index: usize) -> Option<Key> {
-        self.secrets.secret(index)
+    fn secret(&self, index: usize) -> Option<&Secret> {
+        SECRETS.secret(index)
     }
 }
 

@@ -2,9 +2,8 @@
 
 use libtest_mimic::Failed;
 use xdtls_common::DropReason::{self, CookieExpired, CookieInvalid};
-use xdtls_common::cookie::CookieSecrets;
-use xdtls_common::cursor::SliceCursor;
-use xdtls_common::front::{FrontLimits, FrontValue, HelloVerdict, judge_frame};
+use xdtls_common::cookie::{CookieSecrets, Secret};
+use xdtls_common::front::{FrontLimits, FrontValue, HelloVerdict};
 use xdtls_common::steering::Steering;
 
 use crate::fixture::{Decision, HostFront, SECRETS, Slots, config, decide, now_ns};
@@ -17,10 +16,11 @@ use crate::trials::report;
 type Result<T = (), E = Failed> = std::result::Result<T, E>;
 
 /// Limits that are kept but never reached.
-pub(crate) const GENEROUS: FrontValue = FrontValue::new(
-    FrontLimits { replies: 10_000_000, replies_per_source: 10_000_000, slow_hellos: 10_000_000 },
-    [3, 4],
-);
+pub(crate) const GENEROUS: FrontValue = FrontValue::new(FrontLimits {
+    replies: 10_000_000,
+    replies_per_source: 10_000_000,
+    slow_hellos: 10_000_000,
+});
 
 /// The table holds on the host, and its replies are read by others.
 pub(crate) fn host() -> Result {
@@ -160,8 +160,8 @@ pub(crate) fn two_gateways() -> Result {
 /// The cookie that the host gave at another second of the clock.
 fn cookie_at(hello: &Hello, now_s: u32) -> Result<Vec<u8>> {
     let mut front = HostFront::new(FrontValue::UNSET).at(now_s);
-    match judge_frame(SliceCursor::new(&hello.frame()), &mut front) {
-        HelloVerdict::Reply(reply) => Ok(reply.cookie.to_vec()),
+    match decide(&hello.frame(), &Slots::new(), &mut front) {
+        Decision::Hello(HelloVerdict::Reply(reply)) => Ok(reply.cookie.to_vec()),
         other => Err(format!("{other:?}").into()),
     }
 }
@@ -175,8 +175,8 @@ pub(crate) fn rotation() -> Result {
     }
     let hello = Hello::v4();
     let mut kernel = Kernel::load(&config(), &GENEROUS)?;
-    let mut renewed = SECRETS;
-    renewed.0[CookieSecrets::index_to_renew(now_s)] = [0x55; 2];
+    let mut renewed = SECRETS.clone();
+    renewed.0[CookieSecrets::index_to_renew(now_s)] = Secret::new([0x55; 2]);
     kernel.set_secrets(&renewed)?;
     for age in [0, 1, 59, 60, 61, 100, 110] {
         let second = hello.with_cookie(&cookie_at(&hello, now_s - age)?);
@@ -191,7 +191,7 @@ pub(crate) fn rotation() -> Result {
         expect(&mut kernel, &format!("{ahead} s ahead"), &second, dropped(CookieInvalid))?;
     }
     let second = hello.with_cookie(&cookie_at(&hello, now_s)?);
-    kernel.set_secrets(&CookieSecrets([[9; 2]; 4]))?;
+    kernel.set_secrets(&CookieSecrets::new([[9; 2]; 4]))?;
     expect(&mut kernel, "of another secret", &second, dropped(CookieInvalid))
 }
 
@@ -199,7 +199,7 @@ pub(crate) fn rotation() -> Result {
 pub(crate) fn limits() -> Result {
     const TRIES: usize = 200;
     let limited = |limits: FrontLimits, frame: &[u8], passes: &str, reason: DropReason| {
-        let mut kernel = Kernel::load(&config(), &FrontValue::new(limits, [3, 4]))?;
+        let mut kernel = Kernel::load(&config(), &FrontValue::new(limits))?;
         let mut counts = [0; 2];
         for _ in 0..TRIES {
             let seen = kernel.run(frame)?;

@@ -10,9 +10,9 @@ use aya::programs::{TestRun, TestRunOptions, Xdp};
 use aya::{Ebpf, EbpfLoader};
 use socket2::{Domain, Socket, Type};
 use xdtls_common::access::AccessValue;
-use xdtls_common::cookie::{CookieSecrets, mapped};
+use xdtls_common::cookie::{CookieSecrets, Secret, mapped};
 use xdtls_common::front::{FrontValue, HelloVerdict};
-use xdtls_common::map::ConfigValue;
+use xdtls_common::map::{BLOCK_SLOTS, ConfigValue, TagBlock};
 use xdtls_common::steering::Steering;
 use xdtls_common::trace::{TraceEvent, TraceFilter};
 use xdtls_common::{DropReason, Outcome};
@@ -49,7 +49,7 @@ impl Seen {
                 Steering::Handshake => (action::PASS, Outcome::Handshake.as_str()),
                 Steering::Worker(_) => (action::REDIRECT, Outcome::Redirected.as_str()),
                 Steering::Drop(reason) => (action::DROP, reason.as_str()),
-                Steering::NotPlain | Steering::ClientHello => (action::PASS, "undecided"),
+                Steering::NotPlain | Steering::ClientHello(_) => (action::PASS, "undecided"),
             },
             Decision::Hello(verdict) => match verdict {
                 HelloVerdict::Reply(_) => (action::TX, Outcome::HelloVerifyRequest.as_str()),
@@ -68,7 +68,7 @@ pub(crate) struct Kernel {
     drops: PerCpuArray<MapData, u64>,
     outcomes: PerCpuArray<MapData, u64>,
     sockets: XskMap<MapData>,
-    secrets: Array<MapData, [u8; 16]>,
+    secrets: Array<MapData, [u8; size_of::<Secret>()]>,
     /// The frame as the last run has left it.
     output: Vec<u8>,
     /// The counters as they were after the last run.
@@ -79,7 +79,7 @@ impl Kernel {
     /// Loads the program with the associations of the fixture and without sockets.
     pub(crate) fn load(config: &ConfigValue, front: &FrontValue) -> Result<Self, Error> {
         let mut ebpf = EbpfLoader::new()
-            .map_max_entries("TAGS", SLOTS)
+            .map_max_entries("TAGS", SLOTS.div_ceil(BLOCK_SLOTS))
             .map_max_entries("ASSOCIATIONS", SLOTS)
             .map_max_entries("SOCKETS", SHARDS)
             .override_global("CONFIG", bytemuck::bytes_of(config), true)
@@ -100,8 +100,9 @@ impl Kernel {
 
     /// Gives the program these secrets.
     pub(crate) fn set_secrets(&mut self, secrets: &CookieSecrets) -> Result<(), Error> {
-        for (index, secret) in (0..).zip(secrets.0) {
-            self.secrets.set(index, bytemuck::cast::<_, [u8; 16]>(secret), 0)?;
+        for (index, secret) in (0..).zip(&secrets.0) {
+            let bytes: &[u8; size_of::<Secret>()] = bytemuck::must_cast_ref(secret);
+            self.secrets.set(index, bytes, 0)?;
         }
         Ok(())
     }
@@ -216,11 +217,13 @@ fn fill_trie(
 
 fn fill(ebpf: &mut Ebpf) -> Result<(), Error> {
     let slots = Slots::new();
-    let mut tags = Array::<_, [u8; 4]>::try_from(take(ebpf, "TAGS")?)?;
+    let mut tags = Array::<_, [u8; size_of::<TagBlock>()]>::try_from(take(ebpf, "TAGS")?)?;
     let mut associations = Array::<_, [u8; 16]>::try_from(take(ebpf, "ASSOCIATIONS")?)?;
-    for (slot, (tag, association)) in (0..).zip(slots.tags.iter().zip(&slots.associations)) {
+    for (slot, association) in (0..).zip(&slots.associations) {
         associations.set(slot, bytemuck::cast::<_, [u8; 16]>(*association), 0)?;
-        tags.set(slot, bytemuck::cast::<_, [u8; 4]>(*tag), 0)?;
+    }
+    for (index, block) in (0..).zip(slots.tags.as_chunks::<{ BLOCK_SLOTS as usize }>().0) {
+        tags.set(index, bytemuck::must_cast_ref::<_, [u8; size_of::<TagBlock>()]>(block), 0)?;
     }
     Ok(())
 }

@@ -7,6 +7,7 @@
 //! Finished is out, it takes four.
 
 use std::collections::{HashMap, VecDeque};
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use xdtls_common::DropReason;
@@ -17,14 +18,19 @@ use xdtls_common::prefix::{PREFIX_LEN, Prefix};
 use xdtls_common::record::{HEADER_LEN, RecordHeader, content_type};
 
 use super::deadlines::Deadlines;
-use super::{Action, Ended, Handshakes, Installation, Limits, Random, Start, prefixed, timed_out};
+use super::{
+    Action, Ended, Handshakes, Installation, Limits, Random, Replacement, RoutePolicy, Start,
+    jittered, prefixed, refusal, timed_out,
+};
 use crate::endpoint::Endpoint;
-use crate::engine::{ConnectEngine, Progress};
+use crate::engine::{ConnectEngine, PeerIdentity, Progress};
 use crate::exchange::Exchange;
 use crate::failure::{Failure, FailureClass};
 use crate::filter::Filter;
 use crate::ids::IdAllocator;
 use crate::keys::Role;
+use crate::policy::Refusal;
+use crate::rekey::{AncestorLookup, Replaces};
 
 /// Retransmissions without anything new from a server that has answered, before the next attempt.
 const SILENT_TIMEOUTS: u32 = 2;
@@ -46,10 +52,22 @@ const RETRY_DELAY: Duration = Duration::from_millis(250);
 /// What somebody wants, whatever attempts it takes.
 struct Wish {
     endpoint: Endpoint,
-    token: u64,
+    token: Option<u64>,
+    /// The association that is to be replaced, and what shows that it is ours.
+    replaces: Option<(LocalId, Replaces)>,
     since: Instant,
     failed_attempts: u32,
     last_failure: Option<Failure>,
+    /// Whether it has been put off once already.
+    deferred: bool,
+}
+
+impl Wish {
+    fn new(now: Instant, endpoint: Endpoint) -> Self {
+        let (token, replaces, failed_attempts, last_failure) = (None, None, 0, None);
+        let deferred = false;
+        Self { endpoint, token, replaces, since: now, failed_attempts, last_failure, deferred }
+    }
 }
 
 /// How far an attempt has come.
@@ -72,6 +90,12 @@ struct Opening<E> {
     stage: Stage<E>,
 }
 
+impl<E> Opening<E> {
+    fn is_installing(&self) -> bool {
+        matches!(self.stage, Stage::Installing)
+    }
+}
+
 /// Handshakes that we open.
 pub struct Initiators<C: ConnectEngine> {
     connector: C,
@@ -83,6 +107,10 @@ pub struct Initiators<C: ConnectEngine> {
     actions: VecDeque<Action>,
     /// Addresses of the same peer, tried in turn; the one that has answered last is the first.
     addresses: VecDeque<Endpoint>,
+    policy: Option<RoutePolicy>,
+    /// SHA-256 of our own SubjectPublicKeyInfo, where we might meet ourselves.
+    own_key: Option<[u8; 32]>,
+    ancestors: AncestorLookup,
 }
 
 impl<C: ConnectEngine> Initiators<C> {
@@ -97,6 +125,81 @@ impl<C: ConnectEngine> Initiators<C> {
             deadlines: Deadlines::default(),
             actions: VecDeque::new(),
             addresses: VecDeque::new(),
+            policy: None,
+            own_key: None,
+            ancestors: Box::new(|_| None),
+        }
+    }
+
+    /// Asks `policy` where the responder's identity leads; without, everything that the engine has
+    /// verified leads to route 0.
+    pub fn with_policy(mut self, policy: RoutePolicy) -> Self {
+        self.policy = Some(policy);
+        self
+    }
+
+    /// Refuses a responder with this key: the address leads back to this node.
+    pub(super) fn with_own_key(mut self, spki_sha256: [u8; 32]) -> Self {
+        self.own_key = Some(spki_sha256);
+        self
+    }
+
+    /// Lets attempts that begin from now on use another engine and ask another policy.
+    pub(super) fn reconfigure(
+        &mut self,
+        connector: C,
+        limits: Limits,
+        policy: RoutePolicy,
+        own_key: [u8; 32],
+    ) {
+        self.connector = connector;
+        self.limits = limits;
+        self.policy = Some(policy);
+        self.own_key = Some(own_key);
+    }
+
+    /// When the oldest wish for something new was made that nothing has come of yet.
+    pub(super) fn opening_since(&self) -> Option<Instant> {
+        let new = |opening: &&Opening<_>| opening.wish.replaces.is_none();
+        let open = self.opening.values().filter(new).filter(|opening| !opening.is_installing());
+        open.map(|opening| opening.wish.since).min()
+    }
+
+    /// Whether a datagram for this id is ours.
+    pub(super) fn knows(&self, local: LocalId) -> bool {
+        self.opening.contains_key(&local)
+    }
+
+    /// Whether this is an address of the peer.
+    pub(super) fn leads_to(&self, remote: SocketAddr) -> bool {
+        let canonical = |address: SocketAddr| (address.ip().to_canonical(), address.port());
+        self.addresses.iter().any(|endpoint| canonical(endpoint.remote) == canonical(remote))
+    }
+
+    /// Puts off what no responder has answered yet until `until`: no wish more than once, whoever
+    /// asks how often, and none beyond its deadline.
+    pub(super) fn defer(&mut self, now: Instant, until: Instant) {
+        let may_wait = |opening: &Opening<C::Engine>| {
+            let unanswered = matches!(opening.stage, Stage::Exchanging { server: None, .. });
+            unanswered && opening.wish.replaces.is_none() && !opening.wish.deferred
+        };
+        let ids = self.opening.iter().filter(|(_, opening)| may_wait(opening)).map(|(id, _)| *id);
+        for local in ids.collect::<Vec<_>>() {
+            let Some(mut wish) = self.discard(now, local) else { continue };
+            wish.deferred = true;
+            let end = wish.since + self.limits.deadline;
+            self.schedule(now, wish, until.min(end));
+        }
+    }
+
+    /// Gives up a wish, without a word to whoever has made it. What is complete stays.
+    pub(super) fn cancel(&mut self, now: Instant, token: u64) {
+        let wished = |opening: &Opening<C::Engine>| {
+            opening.wish.token == Some(token) && !opening.is_installing()
+        };
+        let ids = self.opening.iter().filter(|(_, opening)| wished(opening)).map(|(id, _)| *id);
+        for local in ids.collect::<Vec<_>>() {
+            self.discard(now, local);
         }
     }
 
@@ -107,10 +210,28 @@ impl<C: ConnectEngine> Initiators<C> {
         self
     }
 
+    /// Lets associations be replaced for which `ancestors` finds what has to be shown for that.
+    pub fn with_ancestors(mut self, ancestors: AncestorLookup) -> Self {
+        self.ancestors = ancestors;
+        self
+    }
+
     fn open(&mut self, now: Instant, endpoint: Endpoint, token: u64) {
         let known = self.addresses.contains(&endpoint);
         let endpoint = self.addresses.front().filter(|_| known).copied().unwrap_or(endpoint);
-        let wish = Wish { endpoint, token, since: now, failed_attempts: 0, last_failure: None };
+        self.wish(now, Wish { token: Some(token), ..Wish::new(now, endpoint) });
+    }
+
+    fn replace(&mut self, now: Instant, Replacement { old, peer, endpoint }: Replacement) {
+        let Some(ancestor) = (self.ancestors)(old) else {
+            // It has ended meanwhile, and whoever waits for its successor with it.
+            return;
+        };
+        let replaces = Some((old, Replaces { peer, key: ancestor.key }));
+        self.wish(now, Wish { replaces, ..Wish::new(now, endpoint) });
+    }
+
+    fn wish(&mut self, now: Instant, wish: Wish) {
         if self.opening.len() >= self.limits.half_open {
             self.actions.push_back(Action::Count(DropReason::HalfOpenLimit));
             let failure = FailureClass::Limit.because("too many are opening already");
@@ -123,7 +244,11 @@ impl<C: ConnectEngine> Initiators<C> {
 
     /// Gives the wish a new id and lets its next attempt begin at `at`.
     fn schedule(&mut self, now: Instant, wish: Wish, at: Instant) -> Option<LocalId> {
-        let Some(local) = self.ids.allocate(&mut self.random) else {
+        let allocated = match &wish.replaces {
+            Some((old, _)) => self.ids.allocate_in(self.ids.shard_of(*old), &mut self.random),
+            None => self.ids.allocate(&mut self.random),
+        };
+        let Some(local) = allocated else {
             self.actions.push_back(Action::Count(DropReason::NoFreeId));
             self.ended(None, &wish, now, Err(FailureClass::Limit.because("no id is free")));
             return None;
@@ -135,7 +260,8 @@ impl<C: ConnectEngine> Initiators<C> {
 
     fn begin(&mut self, now: Instant, local: LocalId) {
         let Some(opening) = self.opening.get_mut(&local) else { return };
-        let engine = match self.connector.connect(now, self.limits.max_datagram) {
+        let replaces = opening.wish.replaces.as_ref().map(|(_, replaces)| replaces);
+        let engine = match self.connector.connect(now, self.limits.max_datagram, replaces) {
             Ok(engine) => engine,
             Err(failure) => return self.give_up(now, local, failure),
         };
@@ -218,7 +344,8 @@ impl<C: ConnectEngine> Initiators<C> {
                 let failed_attempts =
                     if *messages_seen > 0 { opening.wish.failed_attempts } else { 0 };
                 let patience = patience + failed_attempts.min(SILENT_TIMEOUTS_GROWTH);
-                let may_move_on = *messages_seen > 0 || self.addresses.len() > 1;
+                let elsewhere = opening.wish.replaces.is_none() && self.addresses.len() > 1;
+                let may_move_on = *messages_seen > 0 || elsewhere;
                 if may_move_on && *silent_timeouts >= patience {
                     let failure = fell_silent(exchange.alert_seen());
                     return self.retry(now, local, failure);
@@ -257,20 +384,37 @@ impl<C: ConnectEngine> Initiators<C> {
         let Some(opening) = self.opening.get_mut(&local) else { return };
         let stage = std::mem::replace(&mut opening.stage, Stage::Installing);
         let Stage::Exchanging { exchange, server, .. } = stage else { return };
+        let replaces = opening.wish.replaces.as_ref().map(|(old, _)| *old);
         let completed = exchange.take_over().and_then(|taken_over| {
             let no_id = || FailureClass::Protocol.because("the server has given no id");
-            let peer = server.ok_or_else(no_id)?;
+            // Whoever is on the way can alter a prefix, but not what Finished vouches for.
+            let peer = taken_over.answerer.or(server).ok_or_else(no_id)?;
+            if replaces.is_some() && !taken_over.replaces {
+                let reason = "the server does not let one association replace another";
+                return Err(FailureClass::NothingInCommon.because(reason));
+            }
             Ok((taken_over, peer))
         });
         match completed {
             Err(failure) => self.retry(now, local, failure),
-            Ok((taken_over, peer)) => {
+            Ok((mut taken_over, peer)) => {
+                let admitted = admit(&taken_over.identity, self.own_key, self.policy.as_ref());
+                let route = match admitted {
+                    Ok(route) => route,
+                    Err(refused) => {
+                        let to = opening.wish.endpoint;
+                        self.actions.extend(refusal(local, to, peer, &mut taken_over, refused));
+                        return self.give_up(now, local, refused.of(&taken_over.identity));
+                    }
+                };
                 let installation = Installation {
                     local,
                     peer,
                     endpoint: opening.wish.endpoint,
-                    token: Some(opening.wish.token),
-                    route: 0,
+                    token: opening.wish.token,
+                    replaces,
+                    route,
+                    opener: self.own_key.unwrap_or_default(),
                     role: Role::Client,
                     taken_over,
                 };
@@ -284,7 +428,9 @@ impl<C: ConnectEngine> Initiators<C> {
         let Some(mut wish) = self.discard(now, local) else { return };
         let delay = jittered(RETRY_DELAY * (1 << wish.failed_attempts.min(6)), (self.random)());
         wish.failed_attempts += 1;
-        if let Some(place) = self.addresses.iter().position(|address| *address == wish.endpoint)
+        // Another address may be another machine, which knows nothing of the old association.
+        if wish.replaces.is_none()
+            && let Some(place) = self.addresses.iter().position(|address| *address == wish.endpoint)
             && let Some(next) = self.addresses.iter().cycle().nth(place + 1)
         {
             wish.endpoint = *next;
@@ -318,9 +464,11 @@ impl<C: ConnectEngine> Initiators<C> {
         now: Instant,
         outcome: Result<(), Failure>,
     ) {
-        let (token, remote) = (Some(wish.token), wish.endpoint.remote);
+        let (token, remote) = (wish.token, wish.endpoint.remote);
+        let replaces = wish.replaces.as_ref().map(|(old, _)| *old);
         let took = now.duration_since(wish.since);
-        self.actions.push_back(Action::Ended(Ended { local, token, remote, took, outcome }));
+        let ended = Ended { local, token, replaces, remote, took, outcome };
+        self.actions.push_back(Action::Ended(ended));
     }
 }
 
@@ -328,6 +476,7 @@ impl<C: ConnectEngine> Handshakes for Initiators<C> {
     fn begin(&mut self, now: Instant, start: Start) {
         match start {
             Start::Open(endpoint, token) => self.open(now, endpoint, token),
+            Start::Replace(replacement) => self.replace(now, replacement),
             // A node that only opens has no cookie secrets: nothing could have judged this hello.
             Start::Answer(_) => self.actions.push_back(Action::Count(DropReason::UnknownId)),
         }
@@ -376,10 +525,16 @@ impl<C: ConnectEngine> Handshakes for Initiators<C> {
     }
 }
 
-/// Between half of `delay` and one and a half, as 32 random bits will have it: clients that lost
-/// their gateway at one moment must not all come back at one moment.
-fn jittered(delay: Duration, random: u32) -> Duration {
-    delay / 2 + delay.mul_f64(f64::from(random) / f64::from(u32::MAX))
+/// Where a responder leads that has proved who it is.
+fn admit(
+    identity: &PeerIdentity,
+    own_key: Option<[u8; 32]>,
+    policy: Option<&RoutePolicy>,
+) -> Result<u16, Refusal> {
+    if own_key == Some(identity.spki_sha256) {
+        return Err(Refusal::OurOwn);
+    }
+    policy.map_or(Ok(0), |policy| policy(identity))
 }
 
 /// An attempt that brought nothing new. The alert may explain the whole failure, as a

@@ -1,5 +1,6 @@
-//! Half-open associations: those that we answer ([`responders`]) and those that we open
-//! ([`initiators`]). A role belongs to the type and cannot change.
+//! Half-open associations: those that we answer ([`responders`]), those that we open
+//! ([`initiators`]), and a node that does both ([`peers`]). A role belongs to the type and cannot
+//! change.
 //!
 //! Both are driven the same way: datagrams, acknowledgements and the clock go in through methods;
 //! [`Action`]s come out of a queue, in the order in which they have to be carried out.
@@ -8,6 +9,7 @@ mod deadlines;
 mod hello_set;
 pub mod initiators;
 mod overload;
+pub mod peers;
 pub mod responders;
 mod sources;
 mod waiting;
@@ -22,11 +24,13 @@ use xdtls_common::DropReason;
 use xdtls_common::id::{LocalId, PeerId};
 use xdtls_common::prefix::Prefix;
 
+use crate::alert;
 use crate::endpoint::Endpoint;
 use crate::engine::PeerIdentity;
 use crate::exchange::TakenOver;
 use crate::failure::{Failure, FailureClass};
 use crate::keys::Role;
+use crate::policy::Refusal;
 
 /// A cookie-bearing ClientHello, as it came.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,6 +50,19 @@ pub enum Start {
     /// Our wish for an association with this peer. The number comes back with the installation or
     /// the failure.
     Open(Endpoint, u64),
+    /// Our wish for an association that replaces one of ours.
+    Replace(Replacement),
+}
+
+/// An association that is to be replaced by one with the same peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Replacement {
+    /// Our name for it.
+    pub old: LocalId,
+    /// The peer's name for it.
+    pub peer: PeerId,
+    /// Where the peer is.
+    pub endpoint: Endpoint,
 }
 
 /// What drives either side's half-open associations.
@@ -110,8 +127,10 @@ pub enum Action {
 pub struct Ended {
     /// The association's id at this end; `None` if it failed before it had one.
     pub local: Option<LocalId>,
-    /// Who asked for it, if we opened it.
+    /// Who asked for it, if we opened it and it replaces none.
     pub token: Option<u64>,
+    /// The association that it was to replace, if we opened it for that.
+    pub replaces: Option<LocalId>,
     /// The peer's address.
     pub remote: SocketAddr,
     /// How long it took.
@@ -128,18 +147,23 @@ pub struct Installation {
     pub peer: PeerId,
     /// Where the peer is.
     pub endpoint: Endpoint,
-    /// Who asked for it, if we opened it.
+    /// Who asked for it, if we opened it and it replaces none.
     pub token: Option<u64>,
-    /// The backend that the peer's identity leads to; 0 if we opened it.
+    /// The association of the same shard that it replaces as soon as the peer has used it.
+    pub replaces: Option<LocalId>,
+    /// The backend that the peer's identity leads to; 0 if we opened it and no policy was asked.
     pub route: u16,
+    /// SHA-256 of the SubjectPublicKeyInfo of the end that opened it, where that is of interest.
+    pub opener: [u8; 32],
     /// Which end we are.
     pub role: Role,
     /// Keys, counters and what was held.
     pub taken_over: TakenOver,
 }
 
-/// Decides where an identity leads; `None` refuses it.
-pub type RoutePolicy = Box<dyn Fn(&PeerIdentity) -> Option<u16> + Send>;
+/// Decides where an identity leads, or that it is refused. It is asked at the end of each handshake,
+/// before the association becomes active.
+pub type RoutePolicy = Box<dyn Fn(&PeerIdentity) -> Result<u16, Refusal> + Send>;
 
 /// What bounds handshakes.
 #[derive(Clone, Debug)]
@@ -163,6 +187,19 @@ fn prefixed(sender: u32, receiver: u32, records: &[u8]) -> Vec<u8> {
     [&Prefix { sender, receiver }.encode()[..], records].concat()
 }
 
+/// Tells an authenticated peer that it is not admitted.
+fn refusal(
+    local: LocalId,
+    to: Endpoint,
+    peer: PeerId,
+    taken_over: &mut TakenOver,
+    refused: Refusal,
+) -> Option<Action> {
+    let (keys, state) = (&taken_over.seal_keys, &mut taken_over.seal_state);
+    let record = alert::sealed(keys, state, [alert::FATAL, alert::of_refusal(refused)])?;
+    Some(Action::Transmit(to, prefixed(local.value(), peer.value(), &record)))
+}
+
 /// A handshake that ran out of time.
 fn timed_out(since: Instant, now: Instant, alert_seen: Option<u8>) -> Failure {
     let took = now.duration_since(since).as_secs_f32();
@@ -172,4 +209,10 @@ fn timed_out(since: Instant, now: Instant, alert_seen: Option<u8>) -> Failure {
             "no end of the handshake within {took:.1} s; an unauthenticated alert {alert} was seen"
         ),
     })
+}
+
+/// Between half of `delay` and one and a half, as 32 random bits will have it: clients that lost
+/// their gateway at one moment must not all come back at one moment.
+pub(crate) fn jittered(delay: Duration, random: u32) -> Duration {
+    delay / 2 + delay.mul_f64(f64::from(random) / f64::from(u32::MAX))
 }

@@ -4,11 +4,11 @@
 //! half-open until its worker has acknowledged the keys, or it has failed, or its time is up.
 
 use std::collections::{HashMap, VecDeque};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use xdtls_common::DropReason;
-use xdtls_common::client_hello::{ClientHello, offers_extended_master_secret};
+use xdtls_common::client_hello::{ClientHello, offers_extended_master_secret, rekey_token};
 use xdtls_common::cursor::SliceCursor;
 use xdtls_common::id::{LocalId, PeerId};
 use xdtls_common::record::{DTLS_1_2, RecordHeader, content_type};
@@ -19,23 +19,27 @@ use super::overload::Overload;
 use super::sources::{Sources, source_of};
 use super::waiting::Waiting;
 use super::{
-    Action, Ended, Handshakes, Hello, Installation, Limits, Random, RoutePolicy, Start, prefixed,
-    timed_out,
+    Action, Ended, Handshakes, Hello, Installation, Limits, Random, Replacement, RoutePolicy,
+    Start, prefixed, refusal, timed_out,
 };
 use crate::alert;
 use crate::endpoint::Endpoint;
-use crate::engine::{AcceptEngine, Progress};
-use crate::exchange::{Exchange, TakenOver};
+use crate::engine::{AcceptEngine, PeerIdentity, Progress};
+use crate::exchange::Exchange;
 use crate::failure::{Failure, FailureClass};
 use crate::filter::Filter;
 use crate::ids::IdAllocator;
 use crate::keys::Role;
+use crate::policy::Refusal;
+use crate::rekey::{AncestorLookup, replaced_id};
 
 struct HalfOpen<E> {
     /// `None` once the keys are on their way to the worker.
     exchange: Option<Exchange<E>>,
     endpoint: Endpoint,
     peer: PeerId,
+    /// The association that this one is to replace, for which its ClientHello had the token.
+    replaces: Option<LocalId>,
     since: Instant,
     /// When the keys were sent to the worker.
     completed_at: Option<Instant>,
@@ -46,6 +50,7 @@ pub struct Responders<A: AcceptEngine> {
     acceptor: A,
     limits: Limits,
     policy: RoutePolicy,
+    ancestors: AncestorLookup,
     random: Random,
     ids: IdAllocator,
     half_open: HashMap<LocalId, HalfOpen<A::Engine>>,
@@ -74,6 +79,7 @@ impl<A: AcceptEngine> Responders<A> {
             acceptor,
             limits,
             policy,
+            ancestors: Box::new(|_| None),
             random,
             ids,
             half_open: HashMap::new(),
@@ -87,12 +93,28 @@ impl<A: AcceptEngine> Responders<A> {
         }
     }
 
+    /// Lets associations be replaced that `ancestors` finds.
+    pub fn with_ancestors(mut self, ancestors: AncestorLookup) -> Self {
+        self.ancestors = ancestors;
+        self
+    }
+
     /// Lets handshakes that begin from now on use these; those under way keep their engines.
     pub fn reconfigure(&mut self, acceptor: A, limits: Limits, policy: RoutePolicy) {
         self.sources.reconfigure(limits.rate_per_source, limits.burst_per_source);
         self.acceptor = acceptor;
         self.limits = limits;
         self.policy = policy;
+    }
+
+    /// Counts what others have dropped for us.
+    pub(super) fn count(&mut self, reason: DropReason) {
+        self.actions.push_back(Action::Count(reason));
+    }
+
+    /// What makes the engines of handshakes that begin now.
+    pub fn acceptor(&self) -> &A {
+        &self.acceptor
     }
 
     /// Begins no more handshakes; those under way go on.
@@ -151,12 +173,33 @@ impl<A: AcceptEngine> Responders<A> {
     fn begin(&mut self, now: Instant, hello: &Hello) -> Result<(), DropReason> {
         let (parsed, peer, key) = parse(hello)?;
         if !offers_extended_master_secret(&parsed, &hello.datagram) {
-            let refusal = epoch_0_alert(parsed.record_sequence, alert::HANDSHAKE_FAILURE);
-            let datagram = prefixed(0, hello.client_id, &refusal);
-            self.actions.push_back(Action::Transmit(hello.from, datagram));
+            self.refuse_hello(hello, &parsed, alert::HANDSHAKE_FAILURE);
             return Err(DropReason::ExtendedMasterSecretMissing);
         }
-        self.begin_engine(now, hello, &parsed, key, peer)
+        let replaces = match self.replaced(hello, &parsed) {
+            Ok(replaces) => replaces,
+            Err(reason) => {
+                self.refuse_hello(hello, &parsed, alert::ACCESS_DENIED);
+                return Err(reason);
+            }
+        };
+        self.begin_engine(now, hello, &parsed, key, peer, replaces)
+    }
+
+    /// Tells the sender of a ClientHello, in clear, that nothing will come of it.
+    fn refuse_hello(&mut self, hello: &Hello, parsed: &ClientHello, description: u8) {
+        let refusal = epoch_0_alert(parsed.record_sequence, description);
+        let datagram = prefixed(0, hello.client_id, &refusal);
+        self.actions.push_back(Action::Transmit(hello.from, datagram));
+    }
+
+    /// Which association a ClientHello wants to replace, if any, and shows that it may.
+    fn replaced(&self, hello: &Hello, parsed: &ClientHello) -> Result<Option<LocalId>, DropReason> {
+        let Some(token) = rekey_token(parsed, &hello.datagram) else { return Ok(None) };
+        let old = replaced_id(&token).ok_or(DropReason::RekeyToken)?;
+        let ancestor = (self.ancestors)(old).ok_or(DropReason::RekeyToken)?;
+        let good = ancestor.key.verifies(&token, &parsed.random);
+        good.then_some(Some(old)).ok_or(DropReason::RekeyToken)
     }
 
     /// When a waiting ClientHello wants attention: at once, unless nothing may begin.
@@ -206,10 +249,16 @@ impl<A: AcceptEngine> Responders<A> {
         parsed: &ClientHello,
         key: HelloKey,
         peer: PeerId,
+        replaces: Option<LocalId>,
     ) -> Result<(), DropReason> {
-        let local = self.ids.allocate(&mut self.random).ok_or(DropReason::NoFreeId)?;
+        let allocated = match replaces {
+            Some(old) => self.ids.allocate_in(self.ids.shard_of(old), &mut self.random),
+            None => self.ids.allocate(&mut self.random),
+        };
+        let local = allocated.ok_or(DropReason::NoFreeId)?;
         self.seen.insert(now, key, local);
-        let engine = match self.acceptor.accept(now, &hello.datagram, self.limits.max_datagram) {
+        let max_datagram = self.limits.max_datagram;
+        let engine = match self.acceptor.accept(now, local, &hello.datagram, max_datagram) {
             Ok(engine) => engine,
             Err(failure) => {
                 self.ids.release_unused(local);
@@ -221,8 +270,8 @@ impl<A: AcceptEngine> Responders<A> {
         // The engine has just taken the ClientHello's own record.
         let filter = Filter::new(parsed.record_sequence + 1, parsed.message_seq);
         let exchange = Some(Exchange::new(Role::Server, engine, filter));
-        let half_open =
-            HalfOpen { exchange, endpoint: hello.from, peer, since: now, completed_at: None };
+        let (endpoint, completed_at) = (hello.from, None);
+        let half_open = HalfOpen { exchange, endpoint, peer, replaces, since: now, completed_at };
         self.half_open.insert(local, half_open);
         self.actions.push_back(Action::Reserve(local, Some(peer)));
         self.pump(now, local);
@@ -261,38 +310,41 @@ impl<A: AcceptEngine> Responders<A> {
         let Some(half_open) = self.half_open.get_mut(&local) else { return };
         let Some(exchange) = half_open.exchange.take() else { return };
         half_open.completed_at = Some(now);
-        let (endpoint, peer) = (half_open.endpoint, half_open.peer);
+        let (endpoint, peer, replaces) = (half_open.endpoint, half_open.peer, half_open.replaces);
         let mut taken_over = match exchange.take_over() {
             Ok(taken_over) => taken_over,
             Err(failure) => return self.fail(now, local, failure),
         };
-        let Some(route) = (self.policy)(&taken_over.identity) else {
-            let failure =
-                FailureClass::Policy.because(format!("no rule admits {}", taken_over.identity));
-            self.refuse(local, endpoint, peer, &mut taken_over);
-            return self.fail(now, local, failure);
+        let route = match self.route(&taken_over.identity, replaces) {
+            Ok(route) => route,
+            Err(refused) => {
+                self.actions.extend(refusal(local, endpoint, peer, &mut taken_over, refused));
+                return self.fail(now, local, refused.of(&taken_over.identity));
+            }
         };
         let installation = Installation {
             local,
             peer,
             endpoint,
             token: None,
+            replaces,
             route,
+            opener: taken_over.identity.spki_sha256,
             role: Role::Server,
             taken_over,
         };
         self.actions.push_back(Action::Install(Box::new(installation)));
     }
 
-    /// Tells an authenticated peer that policy does not admit it.
-    fn refuse(&mut self, local: LocalId, to: Endpoint, peer: PeerId, taken_over: &mut TakenOver) {
-        if let Some(record) = alert::sealed(
-            &taken_over.seal_keys,
-            &mut taken_over.seal_state,
-            [alert::FATAL, alert::ACCESS_DENIED],
-        ) {
-            let datagram = prefixed(local.value(), peer.value(), &record);
-            self.actions.push_back(Action::Transmit(to, datagram));
+    /// Where an identity leads. What replaces an association leads where that does, if both are of
+    /// one identity and policy still admits it.
+    fn route(&self, identity: &PeerIdentity, replaces: Option<LocalId>) -> Result<u16, Refusal> {
+        let route = (self.policy)(identity)?;
+        // If the old association has ended meanwhile, the worker sees to it.
+        match replaces.and_then(|old| (self.ancestors)(old)) {
+            None => Ok(route),
+            Some(ancestor) if *ancestor.identity == *identity => Ok(ancestor.route),
+            Some(_) => Err(Refusal::ReplacesAnother),
         }
     }
 
@@ -322,6 +374,14 @@ impl<A: AcceptEngine> Responders<A> {
         }
     }
 
+    /// A wish that this node cannot fulfil.
+    fn only_answers(&mut self, remote: SocketAddr, token: Option<u64>, replaces: Option<LocalId>) {
+        let failure = FailureClass::Internal.because("this node only answers");
+        let (local, took, outcome) = (None, Duration::ZERO, Err(failure));
+        let ended = Ended { local, token, replaces, remote, took, outcome };
+        self.actions.push_back(Action::Ended(ended));
+    }
+
     fn ended(
         &mut self,
         local: Option<LocalId>,
@@ -332,7 +392,9 @@ impl<A: AcceptEngine> Responders<A> {
     ) {
         let took = now.duration_since(since);
         let remote = peer.remote;
-        self.actions.push_back(Action::Ended(Ended { local, token: None, remote, took, outcome }));
+        let (token, replaces) = (None, None);
+        let ended = Ended { local, token, replaces, remote, took, outcome };
+        self.actions.push_back(Action::Ended(ended));
     }
 }
 
@@ -341,10 +403,10 @@ impl<A: AcceptEngine> Handshakes for Responders<A> {
         match start {
             Start::Answer(hello) => self.hello(since, &hello),
             Start::Open(Endpoint { remote, .. }, token) => {
-                let failure = FailureClass::Internal.because("this node only answers");
-                let (took, outcome) = (Duration::ZERO, Err(failure));
-                let ended = Ended { local: None, token: Some(token), remote, took, outcome };
-                self.actions.push_back(Action::Ended(ended));
+                self.only_answers(remote, Some(token), None);
+            }
+            Start::Replace(Replacement { old, endpoint, .. }) => {
+                self.only_answers(endpoint.remote, None, Some(old));
             }
         }
     }

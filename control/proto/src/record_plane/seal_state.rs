@@ -68,6 +68,11 @@ impl SealState {
         Ok(counters)
     }
 
+    /// How many records the key has sealed, those of the handshake included.
+    pub const fn sealed(&self) -> u64 {
+        self.sequence
+    }
+
     /// Whether the key should seal no more data: what is left is for the messages that end the
     /// association.
     pub const fn is_worn(&self) -> bool {

@@ -13,23 +13,28 @@ use crate::endpoint::Endpoint;
 pub struct AssociationView {
     /// The peer's name for it.
     pub peer: PeerId,
-    /// Where the peer is.
+    /// Where the peer is known to receive.
     pub endpoint: Endpoint,
+    /// Where its newest record has come from, if that is elsewhere and not validated yet.
+    pub new_path: Option<Endpoint>,
     /// Time since a record was sent or received.
     pub idle: Duration,
-    /// What it has carried.
+    /// What it has carried, and those that it has replaced.
     pub traffic: Traffic,
 }
 
 impl Shard {
     /// How an association is doing; `None` if it is not established.
     pub fn look(&mut self, now: Instant, id: LocalId) -> Option<AssociationView> {
+        let mut traffic = self.lineage.inherited(id);
         let association = self.table.association(id)?;
+        traffic += association.traffic;
         Some(AssociationView {
             peer: association.peer,
-            endpoint: association.endpoint,
+            endpoint: *association.paths.validated(),
+            new_path: association.paths.new_path().copied(),
             idle: now.saturating_duration_since(association.active_at()),
-            traffic: association.traffic,
+            traffic,
         })
     }
 

@@ -6,12 +6,18 @@
 //! worker hands it slices, the time, and an [`Output`].
 
 mod final_flights;
+mod lineage;
 mod look;
+mod paths;
+mod proofs;
 mod receive;
+mod rekey;
 mod send;
 mod table;
 mod timers;
 
+use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use xdtls_common::DropReason;
@@ -20,10 +26,15 @@ use xdtls_common::id::{IdLayout, LocalId, PeerId};
 
 use crate::association::{Association, CloseCause};
 use crate::endpoint::Endpoint;
-use crate::handshakes::{Hello, Installation};
+use crate::handshakes::{Hello, Installation, Replacement};
 use crate::key_cache::KeyCache;
+use crate::paths::PathChange;
+use crate::rekey::RekeyLimits;
 use final_flights::FinalFlights;
+use lineage::Lineage;
+pub use lineage::PREDECESSORS_MAX;
 pub use look::AssociationView;
+use proofs::Proofs;
 use table::Table;
 use timers::Timers;
 
@@ -53,6 +64,20 @@ pub enum ShardEvent {
     OtherShard(u32, Endpoint, Vec<u8>),
     /// The keys are installed; whose they are at the peer.
     Installed(LocalId, PeerId),
+    /// The peer has answered a challenge of [`Shard::prove`].
+    Proven(LocalId),
+    /// The way to an association's peer has changed.
+    Path(LocalId, PathChange),
+    /// An association of ours is to be replaced by one with new keys.
+    Rekey(Replacement),
+    /// One association has taken the place of another: what belongs to the old one belongs to the
+    /// new one, to which all its plaintext comes from now on, and on which we send.
+    Replaced {
+        /// It still receives for a while.
+        old: LocalId,
+        /// It has no plaintext behind it yet.
+        new: LocalId,
+    },
     /// An association has ended and its id may rest.
     Closed(LocalId, CloseCause),
 }
@@ -60,7 +85,7 @@ pub enum ShardEvent {
 /// What judges ClientHellos; only gateways have it.
 pub struct Front {
     /// The secrets of cookies.
-    pub secrets: CookieSecrets,
+    pub secrets: Arc<CookieSecrets>,
     /// Seconds of a coarse monotonic clock.
     pub now_s: u32,
     /// The UDP port that we answer on.
@@ -80,6 +105,8 @@ pub struct ShardConfig {
     pub path_mtu: u16,
     /// Associations that neither send nor receive for so long are closed.
     pub idle_timeout: Option<Duration>,
+    /// When keys are replaced.
+    pub rekey: RekeyLimits,
     /// How many associations' expanded keys are kept at hand.
     pub cached_keys: usize,
 }
@@ -106,6 +133,14 @@ pub struct ShardCounters {
     pub hello_verify_requests: u64,
     /// Final flights repeated.
     pub final_flights_repeated: u64,
+    /// New addresses of peers that have been challenged, or could not be.
+    pub paths_new: u64,
+    /// New addresses that have answered.
+    pub paths_validated: u64,
+    /// New addresses that were given up.
+    pub paths_failed: u64,
+    /// Associations that another has replaced.
+    pub replaced: u64,
 }
 
 /// One shard.
@@ -115,6 +150,10 @@ pub struct Shard {
     keys: KeyCache,
     flights: FinalFlights,
     timers: Timers,
+    proofs: Proofs,
+    lineage: Lineage,
+    /// When a "no renegotiation" was sent last, for the few that have asked for it.
+    warned: HashMap<LocalId, Instant>,
     random: crate::handshakes::Random,
     counters: ShardCounters,
 }
@@ -127,6 +166,9 @@ impl Shard {
             keys: KeyCache::new(config.cached_keys),
             flights: FinalFlights::default(),
             timers: Timers::default(),
+            proofs: Proofs::default(),
+            lineage: Lineage::default(),
+            warned: HashMap::new(),
             random,
             counters: ShardCounters::default(),
             config,
@@ -168,16 +210,21 @@ impl Shard {
         let id = installation.local;
         let held = std::mem::take(&mut installation.taken_over.held);
         let flight = std::mem::take(&mut installation.taken_over.final_flight);
-        let peer = installation.peer;
+        let (peer, replaces) = (installation.peer, installation.replaces);
         let prefix = send::prefix_of(id, peer).encode();
-        let mut association = Association::new(now, installation);
+        let endpoint = installation.endpoint;
+        let worn_at = self.worn_at(now, installation.role);
+        let mut association = Association::new(now, installation, worn_at);
         self.timers.schedule(id, &mut association, self.config.idle_timeout);
         if !self.table.establish(id, association) {
             return out.event(ShardEvent::Closed(id, CloseCause::Local));
         }
         out.event(ShardEvent::Installed(id, peer));
+        if let Some(old) = replaces {
+            self.replace(now, old, id, out);
+        }
         for mut record in held {
-            self.receive_records(now, id, &mut record, out);
+            self.receive_records(now, id, &endpoint, &mut record, out);
         }
         // Held data was sent before our last flight and does not show that it has arrived.
         if !flight.is_empty() && self.table.association(id).is_some() {
@@ -186,10 +233,10 @@ impl Shard {
         }
     }
 
-    /// Ends an association with close_notify.
+    /// Ends an association; its peer is told, with close_notify or why it is not admitted any more.
     pub fn close(&mut self, now: Instant, id: LocalId, cause: CloseCause, out: &mut impl Output) {
-        self.send_close_notify(now, id, out);
-        self.forget(id, cause, out);
+        self.send_last_alert(now, id, cause, out);
+        self.forget(now, id, cause, out);
     }
 
     /// Ends every association with close_notify.
@@ -199,11 +246,25 @@ impl Shard {
         }
     }
 
-    fn forget(&mut self, id: LocalId, cause: CloseCause, out: &mut impl Output) {
-        if self.table.rest(id) {
-            self.keys.forget(id, self.config.place_of(id));
-            self.flights.forget(id);
-            out.event(ShardEvent::Closed(id, cause));
+    fn forget(&mut self, now: Instant, id: LocalId, cause: CloseCause, out: &mut impl Output) {
+        // What is only reserved belongs to its handshake.
+        if self.table.association(id).is_none() {
+            return;
+        }
+        self.table.rest(id);
+        self.keys.forget(id, self.config.place_of(id));
+        self.flights.forget(id);
+        if !self.warned.is_empty() {
+            self.warned.remove(&id);
+        }
+        self.proofs.forget(id);
+        out.event(ShardEvent::Closed(id, cause));
+        let (to_replace, replaced) = self.lineage.forget(id);
+        if let Some(old) = to_replace {
+            self.rekey_failed(now, old);
+        }
+        if let Some(old) = replaced {
+            self.close(now, old, cause, out);
         }
     }
 }

@@ -9,7 +9,6 @@ use xdtls_common::cookie::{HelloPath, Judgement, judge, mapped};
 use xdtls_common::cursor::SliceCursor;
 use xdtls_common::hello_verify::{HELLO_VERIFY_LEN, hello_verify_request};
 use xdtls_common::id::LocalId;
-use xdtls_common::path_message::PathMessage;
 use xdtls_common::prefix::{PREFIX_LEN, Prefix};
 use xdtls_common::record::{RecordHeader, content_type, records};
 use xdtls_common::verdict::{Verdict, verdict};
@@ -18,6 +17,7 @@ use super::{Front, Hello, Output, Shard, ShardEvent};
 use crate::alert;
 use crate::association::CloseCause;
 use crate::endpoint::Endpoint;
+use crate::keys::Role;
 use crate::record_plane::open;
 
 /// Handshake message types that ask for a new handshake (RFC 5246 §7.4.1).
@@ -61,7 +61,7 @@ impl Shard {
                 Ok(())
             }
             (Verdict::Worker, Some(id)) => {
-                self.receive_records(now, id, &mut datagram[PREFIX_LEN..], out);
+                self.receive_records(now, id, &from, &mut datagram[PREFIX_LEN..], out);
                 Ok(())
             }
             _ => self.client_hello(front, from, prefix.sender, &datagram[PREFIX_LEN..], out),
@@ -97,7 +97,7 @@ impl Shard {
             return Err(DropReason::ReplyForbidden);
         }
         let mut cursor = SliceCursor::new(records);
-        match judge(&front.secrets, front.now_s, &path, &hello, &mut cursor) {
+        match judge(&*front.secrets, front.now_s, &path, &hello, &mut cursor) {
             Judgement::Drop(reason) => Err(reason),
             Judgement::Accept => {
                 let datagram = records.to_vec();
@@ -119,6 +119,7 @@ impl Shard {
         &mut self,
         now: Instant,
         id: LocalId,
+        from: &Endpoint,
         datagram: &mut [u8],
         out: &mut impl Output,
     ) {
@@ -128,7 +129,7 @@ impl Shard {
                 return out.count(DropReason::MalformedRecord);
             };
             let record = &mut datagram[at + range.start..at + range.end];
-            if let Err(reason) = self.receive_record(now, id, &header, record, out) {
+            if let Err(reason) = self.receive_record(now, id, from, &header, record, out) {
                 out.count(reason);
             }
             at += range.end;
@@ -139,6 +140,7 @@ impl Shard {
         &mut self,
         now: Instant,
         id: LocalId,
+        from: &Endpoint,
         header: &RecordHeader,
         record: &mut [u8],
         out: &mut impl Output,
@@ -151,29 +153,69 @@ impl Shard {
         let place = self.config.place_of(id);
         let key = self.keys.open(id, place, &association.open_keys);
         let range = open(key, header, record)?;
+        let newest = association.window.is_newest(header.sequence);
         association.window.commit(header.sequence);
         association.heard(now);
-        if header.content_type != content_type::HANDSHAKE {
-            association.confirmed();
+        let inherits = match header.content_type {
+            content_type::HANDSHAKE => false,
+            content_type::ALERT => association.confirm(false),
+            _ => association.confirm(true),
+        };
+        let challenges = association.extension;
+        let path = association.paths.heard(now, from, record.len(), newest, challenges);
+        if inherits && !self.inherit(now, id, out) {
+            return Err(DropReason::Closed);
         }
-        let extension = association.extension;
-        let plaintext = &record[range];
-        match header.content_type {
+        let outcome = self.receive_content(now, id, from, header.content_type, &record[range], out);
+        // The record may have ended the association.
+        if let Some(change) = path
+            && self.table.association(id).is_some()
+        {
+            self.path_changed(now, id, change, out);
+        }
+        outcome
+    }
+
+    /// Acts on what an authentic record carries.
+    fn receive_content(
+        &mut self,
+        now: Instant,
+        id: LocalId,
+        from: &Endpoint,
+        content_type: u8,
+        plaintext: &[u8],
+        out: &mut impl Output,
+    ) -> Result<(), DropReason> {
+        let association = self.table.association(id).ok_or(DropReason::Closed)?;
+        match content_type {
             content_type::APPLICATION_DATA => {
-                self.flights.forget(id);
-                self.counters.opened += 1;
-                self.counters.opened_bytes += plaintext.len() as u64;
-                association.traffic.opened += 1;
-                association.traffic.opened_bytes += plaintext.len() as u64;
-                out.plaintext(id, plaintext);
+                self.data(now, id, plaintext, out);
                 Ok(())
             }
             content_type::ALERT => self.alert(now, id, plaintext, out),
             content_type::HANDSHAKE => self.handshake(now, id, plaintext, out),
-            content_type::RETURN_ROUTABILITY_CHECK if extension => {
-                self.path_message(now, id, plaintext, out)
+            content_type::RETURN_ROUTABILITY_CHECK if association.extension => {
+                self.path_message(now, id, from, plaintext, out)
             }
             _ => Err(DropReason::WrongRecordType),
+        }
+    }
+
+    fn data(&mut self, now: Instant, id: LocalId, plaintext: &[u8], out: &mut impl Output) {
+        self.flights.forget(id);
+        self.counters.opened += 1;
+        self.counters.opened_bytes += plaintext.len() as u64;
+        let Some(association) = self.table.association(id) else { return };
+        association.traffic.opened += 1;
+        association.traffic.opened_bytes += plaintext.len() as u64;
+        if association.replaced {
+            let newest = self.lineage.newest(id);
+            self.lineage.came_late(newest, plaintext.len());
+            return out.plaintext(newest, plaintext);
+        }
+        out.plaintext(id, plaintext);
+        if association.extension && association.wants_rekey(now, &self.config.rekey) {
+            self.rekey(now, id, out);
         }
     }
 
@@ -187,7 +229,7 @@ impl Shard {
         match *plaintext {
             [_, alert::CLOSE_NOTIFY] => self.close(now, id, CloseCause::PeerClosed, out),
             [alert::FATAL, description] => {
-                self.forget(id, CloseCause::PeerAlert(description), out);
+                self.forget(now, id, CloseCause::PeerAlert(description), out);
             }
             [alert::WARNING, _] => {}
             _ => return Err(DropReason::MalformedContent),
@@ -195,8 +237,8 @@ impl Shard {
         Ok(())
     }
 
-    /// An authentic handshake record: the peer waits for our final flight, or wants another
-    /// handshake, which it does not get.
+    /// An authentic handshake record: the peer waits for our final flight, or asks for new keys; or it
+    /// wants another handshake in this association, which it does not get.
     fn handshake(
         &mut self,
         now: Instant,
@@ -206,13 +248,17 @@ impl Shard {
     ) -> Result<(), DropReason> {
         let association = self.table.association(id).ok_or(DropReason::Closed)?;
         match plaintext.first() {
+            Some(&HELLO_REQUEST) if association.extension && association.role == Role::Client => {
+                self.flights.forget(id);
+                self.rekey_requested(now, id, out)
+            }
             // Only who has our final flight asks for another handshake.
             Some(&(HELLO_REQUEST | CLIENT_HELLO)) => {
-                let warned = association.warned_at;
-                if warned.is_some_and(|at| now.duration_since(at) < WARN_EVERY) {
+                let warned = self.warned.get(&id);
+                if warned.is_some_and(|at| now.duration_since(*at) < WARN_EVERY) {
                     return Err(DropReason::RateLimited);
                 }
-                association.warned_at = Some(now);
+                self.warned.insert(id, now);
                 self.flights.forget(id);
                 self.send_alert(now, id, [alert::WARNING, alert::NO_RENEGOTIATION], out);
                 Ok(())
@@ -220,7 +266,9 @@ impl Shard {
             Some(_) => {
                 let flight = self.flights.repeat(now, id).ok_or(DropReason::StaleHandshake)?;
                 for datagram in flight? {
-                    let room = out.datagram(&association.endpoint, datagram.len());
+                    let to = *association.paths.current();
+                    association.paths.allow(&to, datagram.len())?;
+                    let room = out.datagram(&to, datagram.len());
                     room.ok_or(DropReason::OutsideSend)?.copy_from_slice(datagram);
                 }
                 self.counters.final_flights_repeated += 1;
@@ -228,22 +276,5 @@ impl Shard {
             }
             None => Err(DropReason::MalformedContent),
         }
-    }
-
-    fn path_message(
-        &mut self,
-        now: Instant,
-        id: LocalId,
-        plaintext: &[u8],
-        out: &mut impl Output,
-    ) -> Result<(), DropReason> {
-        match PathMessage::parse(plaintext).map_err(|_| DropReason::MalformedContent)? {
-            PathMessage::Challenge(cookie) => {
-                self.send_path_message(now, id, PathMessage::Response(cookie), out);
-            }
-            // That it is authentic is all that a probe asks for.
-            PathMessage::Response(_) | PathMessage::Drop(_) => {}
-        }
-        Ok(())
     }
 }

@@ -9,9 +9,8 @@ use xdtls_common::prefix::{PREFIX_LEN, Prefix};
 use xdtls_common::record::content_type;
 
 use super::{Output, Shard};
-use crate::alert;
 use crate::association::CloseCause;
-use crate::endpoint::max_payload;
+use crate::endpoint::{Endpoint, max_payload};
 use crate::record_plane::seal;
 
 pub(super) fn prefix_of(local: LocalId, peer: PeerId) -> Prefix {
@@ -27,23 +26,29 @@ impl Shard {
 
     /// Seals one plaintext datagram and puts it into the transmit buffer, or counts why not.
     pub fn send(&mut self, now: Instant, id: LocalId, plaintext: &[u8], out: &mut impl Output) {
-        match self.try_send(now, id, content_type::APPLICATION_DATA, plaintext, out) {
-            Ok(()) => {
+        match self.try_send(now, id, None, content_type::APPLICATION_DATA, plaintext, out) {
+            Ok(worn) => {
                 self.counters.sealed += 1;
                 self.counters.sealed_bytes += plaintext.len() as u64;
+                if worn {
+                    self.rekey(now, id, out);
+                }
             }
             Err(reason) => out.count(reason),
         }
     }
 
+    /// Seals one record and sends it to `to`, or to where everything goes. Whether something is to be
+    /// done about the association's keys.
     fn try_send(
         &mut self,
         now: Instant,
         id: LocalId,
+        to: Option<Endpoint>,
         content_type: u8,
         plaintext: &[u8],
         out: &mut impl Output,
-    ) -> Result<(), DropReason> {
+    ) -> Result<bool, DropReason> {
         let association = self.table.association(id).ok_or(DropReason::Closed)?;
         if association.seal_state.is_worn() && content_type == content_type::APPLICATION_DATA {
             self.close(now, id, CloseCause::KeysWorn, out);
@@ -51,12 +56,13 @@ impl Shard {
         }
         let overhead = association.seal_keys.aead().record_overhead();
         let length = PREFIX_LEN + overhead + plaintext.len();
-        let remote = association.endpoint.remote;
-        if length > usize::from(max_payload(self.config.path_mtu, remote)) {
+        let to = to.unwrap_or(*association.paths.current());
+        if length > usize::from(max_payload(self.config.path_mtu, to.remote)) {
             return Err(DropReason::TooBig);
         }
+        association.paths.allow(&to, length)?;
         let counters = association.seal_state.take()?;
-        let room = out.datagram(&association.endpoint, length).ok_or(DropReason::OutsideSend)?;
+        let room = out.datagram(&to, length).ok_or(DropReason::OutsideSend)?;
         let (prefix, record) = room.split_at_mut(PREFIX_LEN);
         prefix.copy_from_slice(&prefix_of(id, association.peer).encode());
         let start = association.seal_keys.aead().plaintext_offset();
@@ -64,25 +70,26 @@ impl Shard {
         let place = self.config.place_of(id);
         let key = self.keys.seal(id, place, &association.seal_keys);
         seal(key, counters, content_type, record, plaintext.len());
-        if content_type == content_type::APPLICATION_DATA {
-            association.sent(now);
-            association.traffic.sealed += 1;
-            association.traffic.sealed_bytes += plaintext.len() as u64;
-            self.timers.schedule(id, association, self.config.idle_timeout);
+        if content_type != content_type::APPLICATION_DATA {
+            return Ok(false);
         }
-        Ok(())
+        association.sent(now);
+        association.traffic.sealed += 1;
+        association.traffic.sealed_bytes += plaintext.len() as u64;
+        self.timers.schedule(id, association, self.config.idle_timeout);
+        Ok(association.extension && association.wants_rekey(now, &self.config.rekey))
     }
 
     /// Sends a message of our own, which is not worth more than an attempt.
-    fn send_own(
+    pub(super) fn send_own(
         &mut self,
         now: Instant,
         id: LocalId,
-        content_type: u8,
-        body: &[u8],
+        to: Option<Endpoint>,
+        (content_type, body): (u8, &[u8]),
         out: &mut impl Output,
     ) {
-        if let Err(reason) = self.try_send(now, id, content_type, body, out) {
+        if let Err(reason) = self.try_send(now, id, to, content_type, body, out) {
             out.count(reason);
         }
     }
@@ -94,12 +101,19 @@ impl Shard {
         alert: [u8; 2],
         out: &mut impl Output,
     ) {
-        self.send_own(now, id, content_type::ALERT, &alert, out);
+        self.send_own(now, id, None, (content_type::ALERT, &alert), out);
     }
 
-    pub(super) fn send_close_notify(&mut self, now: Instant, id: LocalId, out: &mut impl Output) {
+    /// Tells the peer that an association ends, if there is one.
+    pub(super) fn send_last_alert(
+        &mut self,
+        now: Instant,
+        id: LocalId,
+        cause: CloseCause,
+        out: &mut impl Output,
+    ) {
         if self.table.association(id).is_some() {
-            self.send_alert(now, id, [alert::WARNING, alert::CLOSE_NOTIFY], out);
+            self.send_alert(now, id, cause.alert(), out);
         }
     }
 
@@ -107,16 +121,18 @@ impl Shard {
         &mut self,
         now: Instant,
         id: LocalId,
+        to: Option<Endpoint>,
         message: PathMessage,
         out: &mut impl Output,
     ) {
-        self.send_own(now, id, content_type::RETURN_ROUTABILITY_CHECK, &message.encode(), out);
+        let record = (content_type::RETURN_ROUTABILITY_CHECK, &message.encode()[..]);
+        self.send_own(now, id, to, record, out);
     }
 
     /// Asks a silent peer for any answer.
     pub(super) fn send_probe(&mut self, now: Instant, id: LocalId, out: &mut impl Output) {
-        let cookie = u64::from((self.random)()) << 32 | u64::from((self.random)());
-        self.send_path_message(now, id, PathMessage::Challenge(cookie.to_be_bytes()), out);
+        let challenge = PathMessage::Challenge(self.draw_cookie());
+        self.send_path_message(now, id, None, challenge, out);
         if let Some(association) = self.table.association(id) {
             association.probed();
         }

@@ -19,7 +19,7 @@ const GRAIN: Duration = Duration::from_millis(100);
 /// The queue.
 #[derive(Default)]
 pub(crate) struct Timers {
-    /// Times are whole grains after this one, the first that there was.
+    /// Times are whole grains away from this one, the first that there was.
     base: Option<Instant>,
     queue: BTreeMap<Instant, Vec<LocalId>>,
 }
@@ -41,10 +41,13 @@ impl Timers {
         }
     }
 
+    /// The first whole grain that is not before a deadline, which may well be before the base.
     fn grain_after(&mut self, deadline: Instant) -> Instant {
         let base = *self.base.get_or_insert(deadline);
-        let grains = deadline.saturating_duration_since(base).as_nanos().div_ceil(GRAIN.as_nanos());
-        base + GRAIN * u32::try_from(grains).unwrap_or(u32::MAX)
+        let grains = |time: u128| GRAIN * u32::try_from(time).unwrap_or(u32::MAX);
+        let later = deadline.saturating_duration_since(base).as_nanos();
+        let earlier = base.saturating_duration_since(deadline).as_nanos();
+        base + grains(later.div_ceil(GRAIN.as_nanos())) - grains(earlier / GRAIN.as_nanos())
     }
 
     fn next(&self) -> Option<Instant> {
@@ -83,10 +86,30 @@ impl Shard {
                     continue;
                 }
                 Due::Probe => self.send_probe(now, id, out),
+                Due::Path => self.look_after_path(now, id, out),
                 Due::Nothing => {}
             }
             if let Some(association) = self.table.association(id) {
                 self.timers.schedule(id, association, self.config.idle_timeout);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn entries_come_up_within_a_grain_of_their_deadline_on_either_side_of_the_first() {
+        let mut timers = Timers::default();
+        let first = Instant::now() + Duration::from_secs(240);
+        assert_eq!(timers.grain_after(first), first);
+        for away_ms in [1, 99, 100, 101, 500, 239_999] {
+            let away = Duration::from_millis(away_ms);
+            for deadline in [first + away, first - away] {
+                let late = timers.grain_after(deadline).checked_duration_since(deadline);
+                assert!(late.is_some_and(|late| late < GRAIN), "{away_ms} {late:?}");
             }
         }
     }

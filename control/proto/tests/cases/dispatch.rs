@@ -103,19 +103,6 @@ fn a_half_open_association_knows_its_peers_id() {
     assert_eq!(world.known(GATEWAY).names, ["client one"]);
 }
 
-/// Until migration is there, answers go where the handshake came from.
-#[test]
-fn data_from_another_address_is_delivered_and_moves_nothing() {
-    let mut world = established();
-    let datagram = world.known(CLIENT).datagram(APPLICATION_DATA, 10, b"from elsewhere");
-    world.deliver(GATEWAY, elsewhere(), datagram);
-    assert_eq!(world.received(GATEWAY), [b"from elsewhere"]);
-    let id = world.id(GATEWAY);
-    world.send(GATEWAY, id, b"answer");
-    world.run_ms(20);
-    assert_eq!(world.received(CLIENT), [b"answer"]);
-}
-
 #[test]
 fn shards_hand_over_what_is_not_theirs() {
     for misdirected in [false, true] {
@@ -133,8 +120,15 @@ fn shards_hand_over_what_is_not_theirs() {
             world.send(GATEWAY, at_gateway, &[number]);
             world.run_ms(20);
             assert_eq!(world.received(client), [[number]]);
+            // It moves, and its datagrams come to a socket of the port as before.
+            world.rebind(client, format!("203.0.113.{}:6000", number + 1).parse().unwrap());
+            world.send(client, own, &[number]);
+            world.run_ms(30);
+            world.send(GATEWAY, at_gateway, &[0; 1000]);
+            world.run_ms(20);
+            assert_eq!(world.received(client), [&[number][..], &[0; 1000]]);
         }
-        let numbers: Vec<_> = (0..6).map(|number| [number]).collect();
+        let numbers: Vec<_> = (0..6).flat_map(|number| [[number]; 2]).collect();
         assert_eq!(world.received(GATEWAY), numbers);
         let by_shard = world.nodes[GATEWAY].shards.iter().map(|shard| shard.established());
         assert_eq!(by_shard.collect::<Vec<_>>(), [2, 2, 2]);

@@ -39,8 +39,10 @@ fn said_behind(world: &World, node: usize, count: usize) -> Vec<(u8, Vec<u8>)> {
 
 #[test]
 fn renegotiation_is_refused_at_a_bounded_rate() {
-    for (asker, kind) in [(CLIENT, CLIENT_HELLO), (GATEWAY, HELLO_REQUEST)] {
-        let mut world = world(true);
+    // With the extension a HelloRequest asks for another association instead.
+    for (asker, kind, extension) in [(CLIENT, CLIENT_HELLO, true), (GATEWAY, HELLO_REQUEST, false)]
+    {
+        let mut world = world(extension);
         let refuser = other(asker);
         let count = world.sent_by(refuser).count();
         for sequence in 20..30 {

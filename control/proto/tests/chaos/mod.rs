@@ -4,6 +4,7 @@
 //! for. What fails names its seed.
 
 mod model;
+mod reach;
 mod scene;
 mod weather;
 
@@ -19,13 +20,20 @@ fn variable(name: &str) -> Option<u64> {
     Some(text.parse().unwrap_or_else(|_| panic!("{name} must be a number, not {text:?}")))
 }
 
+/// The seeds to run: those that the environment asks for, or as many as usual.
+pub(crate) fn seeds(usual: u64) -> std::ops::Range<u64> {
+    let one = variable("XDTLS_SEED");
+    one.map_or(0..variable("XDTLS_SEEDS").unwrap_or(usual), |seed| seed..seed + 1)
+}
+
 /// Names the seed of a scene that has panicked.
-struct Named(u64);
+pub(crate) struct Named(pub(crate) u64);
 
 impl Drop for Named {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            println!("repeat this with XDTLS_SEED={} cargo test -p xdtls-proto chaos", self.0);
+            let test = std::thread::current().name().unwrap_or_default().to_owned();
+            println!("repeat this with XDTLS_SEED={} cargo test -p xdtls-proto {test}", self.0);
         }
     }
 }
@@ -45,23 +53,27 @@ pub(crate) fn direct(bytes: &[u8]) {
 
 #[test]
 fn whatever_happens_the_world_does_what_the_model_says() {
-    let one = variable("XDTLS_SEED");
-    let seeds = one.map_or(0..variable("XDTLS_SEEDS").unwrap_or(SEEDS), |seed| seed..seed + 1);
+    let seeds = seeds(SEEDS);
     let mut delivered = 0;
     let mut established = 0;
     let mut lost = 0;
+    let (mut moved, mut stayed) = (0, 0);
     for seed in seeds.clone() {
         let _named = Named(seed);
         let scene = play(Rng::new(seed));
         delivered += scene.model.delivered;
         lost += scene.model.undelivered();
         established += scene.model.established;
+        moved += scene.moved();
+        stayed += scene.moved_in_vain();
     }
     println!(
-        "{} seeds: {established} associations, {delivered} datagrams delivered, {lost} lost",
+        "{} seeds: {established} associations, {delivered} datagrams delivered, {lost} lost, \
+         {moved} moves, {stayed} in vain",
         seeds.end - seeds.start
     );
     assert!(established > 0 && delivered > 0 && lost > 0, "nothing has happened");
+    assert!(seeds.end - seeds.start == 1 || moved > 0 && stayed > 0, "nobody has moved");
 }
 
 #[test]

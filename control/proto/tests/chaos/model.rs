@@ -13,6 +13,7 @@ use xdtls_common::prefix::PREFIX_LEN;
 use xdtls_common::record::HEADER_LEN;
 use xdtls_proto::association::CloseCause;
 
+use super::reach::Reach;
 use crate::support::messages::HELLO_VERIFY_REQUEST;
 use crate::support::network::Packet;
 use crate::support::world::{GATEWAY, World};
@@ -44,6 +45,7 @@ pub(super) struct Model {
     /// How much of each journal has been looked at.
     read: BTreeMap<usize, Read>,
     wishes: BTreeMap<usize, usize>,
+    reach: Reach,
 }
 
 #[derive(Clone, Copy, Default)]
@@ -97,10 +99,14 @@ impl Model {
 
     /// Compares the world with what may be.
     pub(super) fn check(&mut self, world: &mut World) {
+        let arrived = std::mem::take(&mut world.arrived);
+        // What leaves may be the answer to what has come.
+        arrived.iter().for_each(|packet| self.reach.comes(world, packet));
         for (_, packet) in std::mem::take(&mut world.network.sent) {
+            self.reach.leaves(world, &packet);
             self.leaves(world, &packet);
         }
-        for packet in std::mem::take(&mut world.arrived) {
+        for packet in arrived {
             if packet.to == world.nodes[GATEWAY].address {
                 self.comes(&packet);
             }
@@ -112,6 +118,7 @@ impl Model {
             self.check_deliveries(world, node);
             self.check_closings(world, node);
             self.check_bounds(world, node);
+            self.reach.check(world, node);
         }
     }
 
@@ -126,8 +133,9 @@ impl Model {
                 panic!("node {node} delivers what nobody has sent, or has delivered it before");
             };
             let there = world.nodes[sender].journal.known.iter().find(|known| known.local == from);
-            let peer = there.unwrap().peer.value();
-            assert_eq!(peer, id.value(), "delivered to somebody else's association");
+            let peer = LocalId::new(there.unwrap().peer.value()).unwrap();
+            let own = world.nodes[node].line_of(peer).any(|own| own == *id);
+            assert!(own, "delivered to somebody else's association");
             self.delivered += 1;
         }
         read.plaintext = journal.plaintext.len();
@@ -139,8 +147,15 @@ impl Model {
         let journal = &world.nodes[node].journal;
         for (id, cause) in &journal.closed[read.closed..] {
             let explained = match cause {
-                CloseCause::Local => self.closed.contains(&(node, *id)),
-                CloseCause::PeerClosed => peer_has_closed(world, node, *id),
+                CloseCause::Local => {
+                    let mut line = world.nodes[node].line_of(*id);
+                    line.any(|id| self.closed.contains(&(node, id)))
+                        || world.nodes[node].is_heir(*id)
+                }
+                CloseCause::Replaced => journal.replaced.iter().any(|(old, _)| old == id),
+                CloseCause::PeerClosed => {
+                    world.nodes[node].line_of(*id).any(|id| peer_has_closed(world, node, id))
+                }
                 CloseCause::Dead => node != GATEWAY,
                 CloseCause::PeerAlert(_) | CloseCause::KeysWorn => false,
                 _ => true,
@@ -156,7 +171,7 @@ impl Model {
         assert!(node.half_open() <= limits.half_open);
         assert!(node.queued() <= QUEUED_MAX, "node {index}: {} messages", node.queued());
         let wishes = self.wishes.get(&index).copied().unwrap_or_default();
-        let ended = node.journal.ended.len();
+        let ended = node.journal.ended.iter().filter(|ended| ended.replaces.is_none()).count();
         assert!(index == GATEWAY || ended <= wishes, "node {index} has ended a wish twice");
         let took = node.journal.ended.last().map_or(Duration::ZERO, |ended| ended.took);
         assert!(took <= limits.deadline + TARDY, "node {index}: a handshake took {took:?}");

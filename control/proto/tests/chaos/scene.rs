@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use xdtls_common::id::LocalId;
 use xdtls_common::prefix::Prefix;
+use xdtls_proto::paths::PathChange;
 use xdtls_proto::suite::CipherSuite;
 
 use super::model::Model;
@@ -51,6 +52,11 @@ impl Scene {
         if rng.per_mille(300) {
             setup.idle_timeout = Some(Duration::from_secs(20 + rng.below(60)));
         }
+        for limits in [&mut setup.rekey, &mut setup.client_rekey] {
+            if rng.per_mille(300) {
+                limits.records = 8 + rng.below(60);
+            }
+        }
         let mut world = World::with_gateway(setup);
         for number in 0..2 + rng.below(6) {
             let address = SocketAddr::from(([198, 51, 100, number as u8], 5000));
@@ -95,8 +101,9 @@ impl Scene {
             let before = self.world.nodes[client].journal.ended.len();
             self.open_at(client);
             self.pass(Duration::from_millis(200));
-            let ended = &self.world.nodes[client].journal.ended[before..];
-            assert!(matches!(ended, [ended] if ended.outcome.is_ok()), "{client}: {ended:?}");
+            let ended = self.world.nodes[client].journal.ended[before..].iter();
+            let ended: Vec<_> = ended.filter(|ended| ended.replaces.is_none()).collect();
+            assert!(matches!(ended[..], [ended] if ended.outcome.is_ok()), "{client}: {ended:?}");
             let (id, peer) = (self.world.id(client), self.world.known(client).peer);
             let lost = self.model.undelivered();
             self.send_from(client, id);
@@ -133,6 +140,21 @@ impl Scene {
                 return;
             }
         }
+    }
+
+    /// How many new addresses of peers were found to be theirs.
+    pub(super) fn moved(&self) -> usize {
+        self.path_changes(&[PathChange::Validated])
+    }
+
+    /// How many were not.
+    pub(super) fn moved_in_vain(&self) -> usize {
+        self.path_changes(&[PathChange::Failed, PathChange::Back])
+    }
+
+    fn path_changes(&self, wanted: &[PathChange]) -> usize {
+        let changes = self.world.nodes.iter().flat_map(|node| &node.journal.paths);
+        changes.filter(|change| wanted.contains(change)).count()
     }
 
     fn clients(&self) -> std::ops::Range<usize> {

@@ -10,10 +10,12 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use xdtls_common::cursor::SliceCursor;
+use xdtls_common::id::{LocalId, PeerId};
 use xdtls_common::record::{HEADER_LEN, RecordHeader, content_type};
 use xdtls_proto::engine::{Engine, Finished, PeerIdentity, Progress};
 use xdtls_proto::failure::{Failure, FailureClass};
 use xdtls_proto::keys::Role;
+use xdtls_proto::rekey::Replaces;
 use zeroize::Zeroizing;
 
 use super::messages::{self, Hello, record};
@@ -27,6 +29,13 @@ pub(crate) const MASTER_SECRET: [u8; 48] = [0x4d; 48];
 /// The first retransmission; each further one takes twice as long, up to the longest.
 pub(crate) const FIRST_TIMEOUT: Duration = Duration::from_millis(400);
 const MAX_TIMEOUT: Duration = Duration::from_millis(6400);
+
+/// The SHA-256 of the key of whoever has this name, which is as good as any.
+pub(crate) fn key_of(name: &str) -> [u8; 32] {
+    let mut key = [0; 32];
+    key.iter_mut().zip(name.as_bytes()).for_each(|(to, from)| *to = *from);
+    key
+}
 
 /// One handshake.
 pub(crate) struct ScriptedEngine {
@@ -54,10 +63,19 @@ pub(crate) struct ScriptedEngine {
 }
 
 impl ScriptedEngine {
-    pub(crate) fn new(role: Role, script: Script, rng: &mut Rng) -> Self {
+    pub(crate) fn new(
+        role: Role,
+        mut script: Script,
+        replaces: Option<&Replaces>,
+        rng: &mut Rng,
+    ) -> Self {
+        let random = rng.bytes();
+        // What is to have new keys does not continue an old session.
+        script.resumed &= replaces.is_none();
+        let rekey_token = replaces.map(|replaces| replaces.token(&random));
         Self {
             role,
-            own: script.hello(rng.bytes()),
+            own: Hello { rekey_token, ..script.hello(random) },
             first_nonce: rng.next(),
             script,
             progress: Progress::Pending,
@@ -84,7 +102,13 @@ impl ScriptedEngine {
         self.send(now, vec![Part::Message(messages::CLIENT_HELLO, message_seq, body)]);
     }
 
-    pub(crate) fn answer_client_hello(&mut self, now: Instant, record_sequence: u64, hello: Hello) {
+    pub(crate) fn answer_client_hello(
+        &mut self,
+        now: Instant,
+        local: LocalId,
+        record_sequence: u64,
+        hello: Hello,
+    ) {
         self.expected_record = record_sequence + 1;
         self.next_record = record_sequence;
         let Some(suite) = hello.suites.iter().find(|suite| self.script.suites.contains(suite))
@@ -93,6 +117,9 @@ impl ScriptedEngine {
         };
         self.own.suites = vec![*suite];
         self.own.session_id.clone_from(&hello.session_id);
+        self.own.extension &= hello.extension;
+        self.own.answerer = PeerId::new(local.value());
+        self.own.rekey_token = hello.rekey_token.filter(|_| !self.script.keeps_associations);
         let body = self.own.server_body();
         self.hellos = [hello.client_body(), body.clone()].concat();
         self.peer = hello;
@@ -246,7 +273,15 @@ impl Engine for ScriptedEngine {
             client_random: *client_random,
             server_random: *server_random,
             extension: self.own.extension && self.peer.extension,
-            identity: PeerIdentity { names: vec![name], spki_sha256: [0; 32] },
+            replaces: self.own.rekey_token.is_some()
+                && self.own.rekey_token == self.peer.rekey_token,
+            answerer: self.peer.answerer,
+            resumed: self.resumed(),
+            identity: PeerIdentity {
+                spki_sha256: key_of(&name),
+                names: vec![name],
+                ..PeerIdentity::default()
+            },
         })
     }
 }

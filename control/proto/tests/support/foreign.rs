@@ -40,7 +40,7 @@ impl Foreign {
         script: Script,
         rng: Rng,
     ) -> Self {
-        let engine = Scripted::new(script, rng).connect(now, 1400).unwrap();
+        let engine = Scripted::new(script, rng).connect(now, 1400, None).unwrap();
         let exchange = Some(Exchange::new(Role::Client, engine, Filter::new(0, 0)));
         Self { address, gateway, known: None, received: Vec::new(), id, server: 0, exchange }
     }
@@ -82,7 +82,9 @@ impl Foreign {
             peer: PeerId::new(self.server).unwrap(),
             endpoint: Endpoint { remote: self.gateway, local: None },
             token: None,
+            replaces: None,
             route: 0,
+            opener: [0; 32],
             role: Role::Client,
             taken_over: exchange.take_over().unwrap(),
         })

@@ -1,10 +1,13 @@
 //! Whoever knows all keys: seals any record of any association in either direction.
 
+use std::net::SocketAddr;
+
 use xdtls_common::cursor::SliceCursor;
 use xdtls_common::id::{LocalId, PeerId};
 use xdtls_common::prefix::{PREFIX_LEN, Prefix};
 use xdtls_common::record::content_type::HANDSHAKE;
 use xdtls_common::record::{HEADER_LEN, RecordHeader, records};
+use xdtls_proto::convergence::Rank;
 use xdtls_proto::handshakes::Installation;
 use xdtls_proto::keys::{DirectionKeys, KeyPair, Role};
 use xdtls_proto::record_plane::{ExpandedKey, SealState, open, seal};
@@ -18,12 +21,16 @@ use super::network::Network;
 pub(crate) struct Known {
     pub(crate) local: LocalId,
     pub(crate) peer: PeerId,
+    /// Where the peer was during the handshake.
+    pub(crate) remote: SocketAddr,
     pub(crate) token: Option<u64>,
+    pub(crate) replaces: Option<LocalId>,
     pub(crate) route: u16,
     pub(crate) role: Role,
     pub(crate) suite: CipherSuite,
     pub(crate) extension: bool,
     pub(crate) names: Vec<String>,
+    rank: Rank,
     pub(crate) held: usize,
     /// The last flight, if this end sent it, in datagrams without prefix.
     pub(crate) final_flight: Vec<Vec<u8>>,
@@ -80,17 +87,25 @@ impl Known {
         Self {
             local: installation.local,
             peer: installation.peer,
+            remote: installation.endpoint.remote,
             token: installation.token,
+            replaces: installation.replaces,
             route: installation.route,
             role: installation.role,
             suite: taken_over.suite,
             extension: taken_over.extension,
             names: taken_over.identity.names.clone(),
+            rank: Rank { opener: installation.opener, client_random: taken_over.client_random },
             held: taken_over.held.len(),
             final_flight: taken_over.final_flight.clone(),
             sealer: Sealer(copy(&taken_over.seal_keys)),
             open_keys: copy(&taken_over.open_keys),
         }
+    }
+
+    /// Its place among several of one link.
+    pub(crate) fn rank(&self) -> Rank {
+        self.rank
     }
 
     /// An authentic record of this end, without prefix.
@@ -110,15 +125,25 @@ impl Known {
 
     /// Type, sequence number and plaintext of each record in a datagram for this end that opens.
     pub(crate) fn open(&self, datagram: &[u8]) -> Vec<(u8, u64, Vec<u8>)> {
-        let key = ExpandedKey::new(&self.open_keys);
-        let datagram = &datagram[PREFIX_LEN..];
-        let opened = records(datagram).flatten().filter_map(|(header, range)| {
-            let mut record = datagram[range].to_vec();
-            let plaintext = open(&key, &header, &mut record).ok()?;
-            Some((header.content_type, header.sequence, record[plaintext].to_vec()))
-        });
-        opened.collect()
+        open_all(&self.open_keys, datagram)
     }
+
+    /// Type and plaintext of each record in a datagram that this end has sealed.
+    pub(crate) fn reveal(&self, datagram: &[u8]) -> Vec<(u8, Vec<u8>)> {
+        let opened = open_all(&self.sealer.0, datagram).into_iter();
+        opened.map(|(content_type, _, plaintext)| (content_type, plaintext)).collect()
+    }
+}
+
+fn open_all(keys: &DirectionKeys, datagram: &[u8]) -> Vec<(u8, u64, Vec<u8>)> {
+    let key = ExpandedKey::new(keys);
+    let datagram = &datagram[PREFIX_LEN..];
+    let opened = records(datagram).flatten().filter_map(|(header, range)| {
+        let mut record = datagram[range].to_vec();
+        let plaintext = open(&key, &header, &mut record).ok()?;
+        Some((header.content_type, header.sequence, record[plaintext].to_vec()))
+    });
+    opened.collect()
 }
 
 fn copy(keys: &DirectionKeys) -> DirectionKeys {

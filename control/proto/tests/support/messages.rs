@@ -2,7 +2,8 @@
 
 use xdtls_common::client_hello::HANDSHAKE_HEADER_LEN;
 use xdtls_common::cursor::{Cursor, SliceCursor, Truncated};
-use xdtls_common::extension::{EXTENSION_TYPE, XdtlsExtension};
+use xdtls_common::extension::{EXTENSION_TYPE, TOKEN_LEN, VERSION, XdtlsExtension};
+use xdtls_common::id::PeerId;
 use xdtls_common::record::{DTLS_1_2, RecordHeader};
 use xdtls_proto::suite::CipherSuite;
 
@@ -47,6 +48,8 @@ pub(crate) struct Hello {
     pub(crate) suites: Vec<CipherSuite>,
     pub(crate) extended_master_secret: bool,
     pub(crate) extension: bool,
+    pub(crate) rekey_token: Option<[u8; TOKEN_LEN]>,
+    pub(crate) answerer: Option<PeerId>,
 }
 
 impl Hello {
@@ -87,7 +90,9 @@ impl Hello {
             append(EXTENDED_MASTER_SECRET, &[]);
         }
         if self.extension {
-            let (content, length) = XdtlsExtension::PLAIN.encode();
+            let (rekey_token, answerer) = (self.rekey_token, self.answerer);
+            let extension = XdtlsExtension { version: VERSION, rekey_token, answerer };
+            let (content, length) = extension.encode();
             append(EXTENSION_TYPE, &content[..length]);
         }
         body.extend((extensions.len() as u16).to_be_bytes());
@@ -131,7 +136,13 @@ impl Hello {
             let (number, length) = (cursor.u16()?, cursor.u16()?);
             let content = bytes(cursor, length.into())?;
             self.extended_master_secret |= number == EXTENDED_MASTER_SECRET;
-            self.extension |= number == EXTENSION_TYPE && XdtlsExtension::parse(&content).is_ok();
+            if number == EXTENSION_TYPE
+                && let Ok(extension) = XdtlsExtension::parse(&content)
+            {
+                self.extension = true;
+                self.rekey_token = extension.rekey_token;
+                self.answerer = extension.answerer;
+            }
         }
         Ok(())
     }

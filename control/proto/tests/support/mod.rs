@@ -1,6 +1,7 @@
 //! What the tests share: a scripted handshake engine, nodes, the network between them, and a forger
 //! who knows all keys.
 
+pub(crate) mod ancestry;
 pub(crate) mod engine;
 pub(crate) mod foreign;
 pub(crate) mod forger;

@@ -1,9 +1,12 @@
 //! The network between nodes: datagrams take time, get lost, doubled, and overtake each other, as a
 //! seed decides or as a test wants it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
+
+use xdtls_common::prefix::PREFIX_LEN;
+use xdtls_common::record::content_type::APPLICATION_DATA;
 
 use super::rng::Rng;
 
@@ -49,6 +52,24 @@ impl Link {
 /// How late a late datagram is at most.
 const LATE: Duration = Duration::from_secs(3);
 
+/// What happens to one datagram, where a test says it of each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fate {
+    Arrive,
+    /// It is overtaken by what is sent in the next two round trips or so.
+    Late,
+    Lost,
+    /// It comes in time and once more, late.
+    Twice,
+}
+
+impl Fate {
+    pub(crate) const ALL: [Self; 4] = [Self::Arrive, Self::Late, Self::Lost, Self::Twice];
+}
+
+/// How much longer a datagram takes that is [`Fate::Late`].
+const FATED_DELAY: Duration = Duration::from_millis(35);
+
 /// What a test wants to be lost.
 pub(crate) type Loser = Box<dyn FnMut(&Packet) -> bool>;
 
@@ -57,6 +78,10 @@ pub(crate) struct Network {
     /// Addresses that nothing reaches and nothing comes from.
     pub(crate) cut_off: BTreeSet<SocketAddr>,
     pub(crate) lose: Option<Loser>,
+    /// Whether the link loses no data.
+    pub(crate) spares_data: bool,
+    /// What happens to the next datagrams without data, in order; the link decides on all others.
+    pub(crate) fates: VecDeque<Fate>,
     /// Every datagram that was sent, lost or not.
     pub(crate) sent: Vec<(Instant, Packet)>,
     rng: Rng,
@@ -70,6 +95,8 @@ impl Network {
             link: Link::CLEAN,
             cut_off: BTreeSet::new(),
             lose: None,
+            spares_data: false,
+            fates: VecDeque::new(),
             sent: Vec::new(),
             rng,
             in_flight: BTreeMap::new(),
@@ -79,10 +106,25 @@ impl Network {
 
     pub(crate) fn send(&mut self, now: Instant, packet: Packet) {
         self.sent.push((now, packet.clone()));
+        let is_data = packet.bytes.get(PREFIX_LEN) == Some(&APPLICATION_DATA);
         let wanted = self.lose.as_mut().is_some_and(|lose| lose(&packet));
         let unreachable = [packet.from, packet.to].iter().any(|end| self.cut_off.contains(end));
         let too_long = packet.bytes.len() > self.link.longest;
-        if wanted || unreachable || too_long || self.rng.per_mille(self.link.loss_per_mille) {
+        let spared = self.spares_data && is_data;
+        let lost = !spared && self.rng.per_mille(self.link.loss_per_mille);
+        if wanted || unreachable || too_long || lost {
+            return;
+        }
+        if !is_data && let Some(fate) = self.fates.pop_front() {
+            let delays = match fate {
+                Fate::Arrive => &[Duration::ZERO][..],
+                Fate::Late => &[FATED_DELAY],
+                Fate::Lost => &[],
+                Fate::Twice => &[Duration::ZERO, FATED_DELAY],
+            };
+            for delay in delays {
+                self.deliver(now + self.link.delay + *delay, packet.clone());
+            }
             return;
         }
         let copies = 1 + u8::from(self.rng.per_mille(self.link.duplicates_per_mille));
@@ -92,9 +134,13 @@ impl Network {
                 delay += self.up_to(LATE);
             }
             let bytes = self.worn(&packet.bytes);
-            self.serial += 1;
-            self.in_flight.insert((now + delay, self.serial), Packet { bytes, ..packet });
+            self.deliver(now + delay, Packet { bytes, ..packet });
         }
+    }
+
+    fn deliver(&mut self, at: Instant, packet: Packet) {
+        self.serial += 1;
+        self.in_flight.insert((at, self.serial), packet);
     }
 
     fn up_to(&mut self, most: Duration) -> Duration {

@@ -1,5 +1,6 @@
 //! One node: its shards, its handshake machine, and the queues between them.
 
+mod link;
 mod threads;
 
 use std::collections::BTreeMap;
@@ -10,18 +11,23 @@ use xdtls_common::DropReason;
 use xdtls_common::id::{IdLayout, LocalId};
 use xdtls_proto::association::CloseCause;
 use xdtls_proto::handshakes::initiators::Initiators;
+use xdtls_proto::handshakes::peers::Peers;
 use xdtls_proto::handshakes::responders::Responders;
 use xdtls_proto::handshakes::{Ended, Handshakes, OverloadChange, Start};
+use xdtls_proto::paths::PathChange;
 use xdtls_proto::shard::Shard;
 
+use super::ancestry::Ancestry;
 use super::forger::Known;
 use super::mail::Mail;
 use super::scripted::Scripted;
+pub(crate) use link::LinkSide;
 use threads::{ToHandshakes, ToWorker};
 
 pub(crate) enum Machine {
     Answers(Box<Responders<Scripted>>),
     Opens(Box<Initiators<Scripted>>),
+    Both(Box<Peers<Scripted, Scripted>>),
 }
 
 impl Machine {
@@ -29,6 +35,7 @@ impl Machine {
         match self {
             Self::Answers(machine) => &mut **machine,
             Self::Opens(machine) => &mut **machine,
+            Self::Both(machine) => &mut **machine,
         }
     }
 }
@@ -42,6 +49,8 @@ pub(crate) struct Lag {
     pub(crate) handshakes: Duration,
     /// What a step of a handshake costs the handshake thread.
     pub(crate) step: Duration,
+    /// From a worker's message to the task that keeps the links.
+    pub(crate) link: Duration,
 }
 
 /// What has come out of a node.
@@ -50,6 +59,8 @@ pub(crate) struct Journal {
     pub(crate) plaintext: Vec<(LocalId, Vec<u8>)>,
     pub(crate) closed: Vec<(LocalId, CloseCause)>,
     pub(crate) ended: Vec<Ended>,
+    /// How ways to peers have changed.
+    pub(crate) paths: Vec<PathChange>,
     pub(crate) overload: Vec<OverloadChange>,
     /// Associations that were given to a worker, in order.
     pub(crate) known: Vec<Known>,
@@ -59,6 +70,8 @@ pub(crate) struct Journal {
     pub(crate) reserved: u64,
     /// Datagrams that the handshakes gave to a worker.
     pub(crate) forwarded: u64,
+    /// Which associations have taken the place of which.
+    pub(crate) replaced: Vec<(LocalId, LocalId)>,
 }
 
 pub(crate) struct Node {
@@ -70,6 +83,11 @@ pub(crate) struct Node {
     /// All datagrams come to shard 0, as if nothing chose among the sockets.
     pub(crate) misdirected: bool,
     pub(crate) outbox: Vec<(SocketAddr, Vec<u8>)>,
+    /// What its cookies are made of.
+    pub(crate) secret: u64,
+    /// The only link of a peer.
+    pub(crate) link: Option<LinkSide>,
+    pub(crate) ancestry: Ancestry,
     layout: IdLayout,
     to_workers: Vec<Mail<ToWorker>>,
     to_handshakes: Mail<ToHandshakes>,
@@ -81,6 +99,7 @@ impl Node {
         address: SocketAddr,
         layout: IdLayout,
         machine: Machine,
+        ancestry: Ancestry,
         shards: Vec<Shard>,
     ) -> Self {
         Self {
@@ -92,6 +111,9 @@ impl Node {
             journal: Journal::default(),
             misdirected: false,
             outbox: Vec::new(),
+            secret: 0,
+            link: None,
+            ancestry,
             layout,
             to_handshakes: Mail::default(),
             busy_until: None,
@@ -106,6 +128,28 @@ impl Node {
         self.journal.drops.get(&reason).copied().unwrap_or(0)
     }
 
+    /// What has taken the place of the first association, in the end.
+    pub(crate) fn newest(&self) -> LocalId {
+        let first = self.journal.known[0].local;
+        self.line_of(first).last().unwrap_or(first)
+    }
+
+    /// An association, what has taken its place, and so on.
+    pub(crate) fn line_of(&self, id: LocalId) -> impl Iterator<Item = LocalId> {
+        let next = |id: &LocalId| {
+            let mut replaced = self.journal.replaced.iter();
+            replaced.find(|(old, _)| old == id).map(|(_, new)| *new)
+        };
+        std::iter::successors(Some(id), next)
+    }
+
+    /// Whether an association was to take the place of another, and has not done so.
+    pub(crate) fn is_heir(&self, id: LocalId) -> bool {
+        let mut known = self.journal.known.iter();
+        known.any(|known| known.local == id && known.replaces.is_some())
+            && self.journal.replaced.iter().all(|(_, new)| *new != id)
+    }
+
     pub(crate) fn established(&self) -> usize {
         self.shards.iter().map(Shard::established).sum()
     }
@@ -115,7 +159,13 @@ impl Node {
         match &self.machine {
             Machine::Answers(machine) => machine.half_open(),
             Machine::Opens(_) => 0,
+            Machine::Both(machine) => machine.half_open(),
         }
+    }
+
+    /// Whether it judges cookies.
+    pub(crate) fn answers(&self) -> bool {
+        !matches!(self.machine, Machine::Opens(_))
     }
 
     /// Messages that wait between the node's threads.
@@ -125,6 +175,13 @@ impl Node {
 
     pub(crate) fn send(&mut self, now: Instant, id: LocalId, plaintext: &[u8]) {
         self.with_shard(now, self.owner(id), |shard, out| shard.send(now, id, plaintext, out));
+    }
+
+    /// Every peer is to hear from this node.
+    pub(crate) fn announce(&mut self, now: Instant) {
+        for index in 0..self.shards.len() {
+            self.with_shard(now, index, |shard, out| shard.announce(now, out));
+        }
     }
 
     pub(crate) fn close(&mut self, now: Instant, id: LocalId) {

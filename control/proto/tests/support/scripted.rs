@@ -5,10 +5,12 @@ use std::time::Instant;
 
 use xdtls_common::client_hello::ClientHello;
 use xdtls_common::cursor::SliceCursor;
+use xdtls_common::id::LocalId;
 use xdtls_common::record::HEADER_LEN;
 use xdtls_proto::engine::{AcceptEngine, ConnectEngine};
 use xdtls_proto::failure::{Failure, FailureClass};
 use xdtls_proto::keys::Role;
+use xdtls_proto::rekey::Replaces;
 use xdtls_proto::suite::CipherSuite;
 
 use super::engine::ScriptedEngine;
@@ -23,6 +25,8 @@ pub(crate) struct Script {
     pub(crate) extended_master_secret: bool,
     /// The client names a session, and the server, which knows all of them, sends Finished first.
     pub(crate) resumed: bool,
+    /// The server knows nothing of associations that replace others.
+    pub(crate) keeps_associations: bool,
     /// What the certificate is made out to.
     pub(crate) name: &'static str,
     /// Whether each record of a flight travels alone.
@@ -36,6 +40,7 @@ impl Script {
             extension: true,
             extended_master_secret: true,
             resumed: false,
+            keeps_associations: false,
             name,
             record_per_datagram: false,
         }
@@ -50,6 +55,8 @@ impl Script {
             suites: self.suites.clone(),
             extended_master_secret: self.extended_master_secret,
             extension: self.extension,
+            rekey_token: None,
+            answerer: None,
         }
     }
 }
@@ -65,16 +72,21 @@ impl Scripted {
         Self { script, rng: RefCell::new(rng) }
     }
 
-    fn engine(&self, role: Role) -> ScriptedEngine {
-        ScriptedEngine::new(role, self.script.clone(), &mut self.rng.borrow_mut())
+    fn engine(&self, role: Role, replaces: Option<&Replaces>) -> ScriptedEngine {
+        ScriptedEngine::new(role, self.script.clone(), replaces, &mut self.rng.borrow_mut())
     }
 }
 
 impl ConnectEngine for Scripted {
     type Engine = ScriptedEngine;
 
-    fn connect(&self, now: Instant, _max_datagram: usize) -> Result<ScriptedEngine, Failure> {
-        let mut engine = self.engine(Role::Client);
+    fn connect(
+        &self,
+        now: Instant,
+        _max_datagram: usize,
+        replaces: Option<&Replaces>,
+    ) -> Result<ScriptedEngine, Failure> {
+        let mut engine = self.engine(Role::Client, replaces);
         engine.send_client_hello(now);
         Ok(engine)
     }
@@ -86,6 +98,7 @@ impl AcceptEngine for Scripted {
     fn accept(
         &self,
         now: Instant,
+        local: LocalId,
         client_hello: &[u8],
         _max_datagram: usize,
     ) -> Result<ScriptedEngine, Failure> {
@@ -93,8 +106,8 @@ impl AcceptEngine for Scripted {
         let (_, body) = messages::parse_message(&client_hello[HEADER_LEN..]).unwrap();
         let hello = Hello::parse_client(body)
             .map_err(|_| FailureClass::Protocol.because("the ClientHello is cut"))?;
-        let mut engine = self.engine(Role::Server);
-        engine.answer_client_hello(now, parsed.record_sequence, hello);
+        let mut engine = self.engine(Role::Server, None);
+        engine.answer_client_hello(now, local, parsed.record_sequence, hello);
         Ok(engine)
     }
 }

@@ -2,11 +2,15 @@
 //! next.
 
 mod hellos;
+mod peers;
 mod setup;
 
+use std::cell::RefCell;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use xdtls_common::cookie::CookieSecrets;
 use xdtls_common::id::LocalId;
 use xdtls_proto::endpoint::Endpoint;
 use xdtls_proto::handshakes::{Limits, Start};
@@ -18,6 +22,7 @@ use super::network::{Network, Packet};
 use super::node::Node;
 use super::rng::Rng;
 use super::scripted::Script;
+pub(crate) use peers::Peer;
 pub(crate) use setup::Setup;
 
 pub(crate) const GATEWAY: usize = 0;
@@ -39,6 +44,8 @@ pub(crate) struct World {
     pub(crate) network: Network,
     /// Datagrams that have arrived somewhere, altered as they were.
     pub(crate) arrived: Vec<Packet>,
+    /// Cookie secrets by the period of the newest.
+    rings: RefCell<BTreeMap<(u64, u32), Arc<CookieSecrets>>>,
     setup: Setup,
     start: Instant,
     rng: Rng,
@@ -67,7 +74,7 @@ impl World {
 
     /// Lets a datagram arrive at `node` at once, whoever sent it.
     pub(crate) fn deliver(&mut self, node: usize, from: SocketAddr, datagram: Vec<u8>) {
-        let front = (node == GATEWAY).then(|| self.front());
+        let front = self.nodes[node].answers().then(|| self.front_of(node));
         let to = self.nodes[node].address;
         self.arrived.push(Packet { from, to, bytes: datagram.clone() });
         self.nodes[node].receive(self.now, front.as_ref(), from, datagram);

@@ -55,9 +55,15 @@ fn shortened(identity: &str) -> String {
 pub fn association(association: &Association) -> String {
     let datagrams =
         |count, bytes| format!("{} datagrams, {} bytes", grouped(count), grouped(bytes));
+    let address = match association.new_address {
+        None => association.address.to_string(),
+        Some(new) => {
+            format!("{}; newest from {new}, not validated yet", association.address)
+        }
+    };
     let lines: Lines = vec![
         line("peer's id", &association.peer_id),
-        line("address", association.address),
+        line("address", address),
         line("certificate", &association.identity),
         line("backend", association.backend.as_deref().unwrap_or("-")),
         line("suite", &association.suite),

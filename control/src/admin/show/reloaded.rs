@@ -12,5 +12,8 @@ pub fn reloaded(reloaded: &Reloaded) -> String {
             text += &format!("{what}: {}\n", keys.join(", "));
         }
     }
+    if reloaded.dismissed > 0 {
+        text += &format!("closed: {} that are not admitted any more\n", reloaded.dismissed);
+    }
     text
 }

@@ -1,7 +1,10 @@
 //! `xdtls status` in words.
 
+use std::collections::BTreeMap;
+
 use super::{Lines, group, grouped, line, time};
 use crate::admin::{LimitStatus, Status};
+use crate::datapath::link::LinkStatus;
 
 /// A status in groups, what is asked first at the top.
 pub fn status(status: &Status) -> String {
@@ -30,6 +33,13 @@ fn node(status: &Status) -> Lines {
         let copy = if zero_copy { "zero-copy" } else { "copy mode" };
         lines.push(line("xdp mode", format!("{mode}, {copy}")));
     }
+    if let Some(LinkStatus { name, state, mtu, queues }) = &status.interface {
+        let state = state.as_str();
+        lines.push(line(
+            "interface",
+            format!("{name} is {state}, MTU {mtu}, {queues} receive queues"),
+        ));
+    }
     lines.push(line(
         "workers",
         format!("{}, handshakes {}", about.workers, about.handshake_workers),
@@ -39,22 +49,37 @@ fn node(status: &Status) -> Lines {
 
 fn associations(status: &Status) -> Lines {
     let totals = &status.totals;
-    let mut failed = grouped(totals.handshakes_failed);
-    if !totals.handshake_failures.is_empty() {
-        let classes = totals.handshake_failures.iter();
-        let classes = classes.map(|(class, count)| format!("{class} {}", grouped(*count)));
-        failed += &format!(" ({})", classes.collect::<Vec<_>>().join(", "));
+    let mut ok = grouped(totals.handshakes_ok);
+    if totals.handshakes_resumed > 0 {
+        ok += &format!(" ({} resumed)", grouped(totals.handshakes_resumed));
     }
     let mut lines = vec![
         line("established", grouped(totals.associations)),
         line("half-open", grouped(totals.half_open)),
-        line("handshakes ok", grouped(totals.handshakes_ok)),
-        line("handshakes failed", failed),
+        line("handshakes ok", ok),
+        line("handshakes failed", with_kinds(&totals.handshake_failures)),
+        line("rekeyed", grouped(totals.rekeyed)),
+        line("ended", with_kinds(&totals.associations_ended)),
     ];
+    if totals.paths_new > 0 {
+        let (validated, failed) = (grouped(totals.paths_validated), grouped(totals.paths_failed));
+        let outcomes =
+            format!("{} ({validated} validated, {failed} given up)", grouped(totals.paths_new));
+        lines.push(line("new addresses", outcomes));
+    }
     if totals.overload > 0 {
         lines.push(line("overload", "yes: new handshakes give way".to_owned()));
     }
     lines
+}
+
+/// A sum, and what it consists of.
+fn with_kinds(counts: &BTreeMap<String, u64>) -> String {
+    let kinds = counts.iter().map(|(kind, count)| format!("{kind} {}", grouped(*count)));
+    match kinds.collect::<Vec<_>>().join(", ") {
+        none if none.is_empty() => "0".to_owned(),
+        kinds => format!("{} ({kinds})", grouped(counts.values().sum())),
+    }
 }
 
 fn traffic(status: &Status) -> Lines {
@@ -68,6 +93,10 @@ fn traffic(status: &Status) -> Lines {
     if status.about.xdp_mode.is_some() {
         let (received, sent) = (grouped(totals.fast_path), grouped(totals.fast_path_sent));
         lines.push(line("by AF_XDP", format!("{received} datagrams received, {sent} sent")));
+    }
+    if let Some(af_xdp) = &status.af_xdp {
+        let (full, other) = (grouped(af_xdp.rx_ring_full), grouped(af_xdp.rx_dropped));
+        lines.push(line("AF_XDP lost", format!("{full} at full rings, {other} otherwise")));
     }
     let too_big = totals.drops.get("too_big").copied().unwrap_or(0);
     let largest = status.about.max_plaintext;

@@ -1,4 +1,3 @@
-mod random;
 mod service;
 
 use super::accounting::FrameAccount;
@@ -131,14 +130,6 @@ fn a_frame_of_another_set_is_refused() {
 }
 
 #[test]
-fn frames_are_as_large_as_the_mtu_needs() {
-    assert_eq!(ChunkSize::for_mtu(1500), Some(ChunkSize::Small));
-    assert_eq!(ChunkSize::for_mtu(1774), Some(ChunkSize::Small));
-    assert_eq!(ChunkSize::for_mtu(1775), Some(ChunkSize::Page));
-    assert_eq!(ChunkSize::for_mtu(9000), None);
-}
-
-#[test]
 fn options_that_cannot_be_met_are_refused() {
     let objects = |queues, shards, options: &XskOptions| {
         FrameDemand { queues, shards }.objection(options).is_some()
@@ -167,8 +158,7 @@ fn errors_name_the_step_the_place_and_the_gate() {
     assert!(gate(Step::Bind, Errno::BUSY).contains("UMEM"));
     assert!(gate(Step::Bind, Errno::OPNOTSUPP).contains("zero-copy"));
     assert!(
-        gate(Step::RegisterMemory, Errno::NOBUFS)
-            .ends_with("CAP_IPC_LOCK; smaller rings need less")
+        gate(Step::RegisterMemory, Errno::NOBUFS).ends_with("LimitMEMLOCK=infinity in the unit")
     );
     assert_eq!(gate(Step::Bind, Errno::IO), "");
 }

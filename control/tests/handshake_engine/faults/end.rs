@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Instant;
 
 use xdtls_common::DropReason;
@@ -13,6 +14,7 @@ use xdtls_common::prefix::Prefix;
 use xdtls_proto::endpoint::Endpoint;
 use xdtls_proto::failure::Failure;
 use xdtls_proto::handshakes::{Action, Ended, Handshakes, Start};
+use xdtls_proto::rekey::RekeyLimits;
 use xdtls_proto::shard::{Front, Output, Shard, ShardConfig, ShardEvent};
 
 /// Slots of each end.
@@ -76,6 +78,7 @@ impl End {
             index: 0,
             path_mtu: 1500,
             idle_timeout: None,
+            rekey: RekeyLimits::default(),
             cached_keys: 4,
         };
         let shard = Shard::new(config, Box::new(|| 7));
@@ -89,7 +92,7 @@ impl End {
     }
 
     pub(super) fn receive(&mut self, now: Instant, packet: &Packet) {
-        let secrets = CookieSecrets([[1, 2]; SECRETS]);
+        let secrets = Arc::new(CookieSecrets::new([[1, 2]; SECRETS]));
         let front = Front { secrets, now_s: 1000, local_port: self.address.port() };
         let from = Endpoint { remote: packet.from, local: Some(self.address.ip()) };
         let mut bytes = packet.bytes.clone();
@@ -182,7 +185,10 @@ impl End {
                 self.journal.closed.push(id);
                 self.machine.release(now, id);
             }
+            ShardEvent::Proven(_) => panic!("nobody has asked for a proof"),
+            ShardEvent::Path(_, change) => panic!("nobody moves: {change:?}"),
             ShardEvent::OtherShard(..) => panic!("there is one shard"),
+            ShardEvent::Rekey(_) | ShardEvent::Replaced { .. } => panic!("no key is worn"),
         }
     }
 }

@@ -4,7 +4,7 @@ use xdtls_common::client_hello::COOKIE_LEN;
 use xdtls_common::hello_verify::hello_verify_request;
 use xdtls_common::prefix::{PREFIX_LEN, Prefix};
 use xdtls_common::record::content_type::{ALERT, CHANGE_CIPHER_SPEC, HANDSHAKE};
-use xdtls_common::record::{DTLS_1_2, HEADER_LEN, RecordHeader};
+use xdtls_common::record::{DTLS_1_2, HEADER_LEN, RecordHeader, records};
 
 use super::end::{Packet, prefix_of};
 
@@ -27,10 +27,11 @@ pub(super) enum Fault {
     ReplayLater,
     /// Before it comes a record with the highest sequence number there is.
     FarAhead,
-    /// Before it comes a fatal alert that nobody has sent.
+    /// Before it comes a fatal alert that nobody has sent, with the number of its own first record.
     Alert,
     HelloVerifyRequest,
     ServerHello,
+    /// Numbered like the alert.
     ChangeCipherSpec,
     /// Before it come a datagram of no byte and one of a prefix alone.
     Empty,
@@ -132,10 +133,12 @@ impl Striker {
     fn forged(&self, datagram: &[u8]) -> Vec<Vec<u8>> {
         let prefix = prefix_of(datagram);
         let one = |records: Vec<u8>| vec![[&prefix.encode()[..], &records].concat()];
+        let first = records(&datagram[PREFIX_LEN..]).next();
+        let own = first.and_then(Result::ok).map_or(0, |(header, _)| header.sequence);
         match self.fault {
             Fault::FarAhead => one(hello_request(LAST_SEQUENCE)),
-            Fault::Alert => one(record(ALERT, LAST_SEQUENCE, &[2, 40])),
-            Fault::ChangeCipherSpec => one(record(CHANGE_CIPHER_SPEC, LAST_SEQUENCE, &[1])),
+            Fault::Alert => one(record(ALERT, own, &[2, 40])),
+            Fault::ChangeCipherSpec => one(record(CHANGE_CIPHER_SPEC, own, &[1])),
             Fault::HelloVerifyRequest => one(forged_hello_verify_request(prefix)),
             Fault::ServerHello => one(self.server_hello.clone()),
             Fault::Empty => [one(Vec::new()), vec![Vec::new()]].concat(),

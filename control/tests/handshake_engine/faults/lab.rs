@@ -1,20 +1,23 @@
 //! A gateway, a client whose datagrams meet a fault, and a neighbour whose datagrams do not.
 //!
-//! OpenSSL keeps its own clock, so that labs live on the real one. A lab that waits does nothing,
-//! so that many wait at the same time, in one thread.
+//! Labs share a [`Clock`], because OpenSSL has but one. A lab that waits does nothing, so that many
+//! wait at the same time, in one thread.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use xdtls::handshake::OpensslConnector;
 use xdtls_common::id::IdLayout;
 use xdtls_proto::handshakes::Limits;
 use xdtls_proto::handshakes::initiators::Initiators;
 use xdtls_proto::handshakes::responders::Responders;
 use xdtls_proto::ids::IdAllocator;
 
+use super::clock::Clock;
 use super::end::{CAPACITY, End, Packet};
-use crate::World;
+use super::mode::Makers;
 use crate::pair::MAX_DATAGRAM;
 
 /// What the design gives a handshake by default.
@@ -29,15 +32,21 @@ pub(super) struct Lab {
     pub(super) neighbour: End,
     /// Every datagram that the client and the gateway have sent each other, lost or not.
     pub(super) sent: Vec<Packet>,
+    clock: Rc<Clock>,
     meddler: Meddler,
     in_flight: VecDeque<Packet>,
-    /// How far the lab's clock is before the real one.
+    /// How far the lab is ahead of the clock.
     ahead: Duration,
 }
 
 impl Lab {
     /// `patience` is how long the clients' wishes last.
-    pub(super) fn new(world: &World, patience: Duration, meddler: Meddler) -> Self {
+    pub(super) fn new(
+        clock: &Rc<Clock>,
+        makers: Makers,
+        patience: Duration,
+        meddler: Meddler,
+    ) -> Self {
         let layout = IdLayout::for_capacity(CAPACITY, 1).unwrap();
         let ids = || IdAllocator::new(layout, 0..CAPACITY);
         let limits = |deadline| Limits {
@@ -57,23 +66,18 @@ impl Lab {
                 state
             })
         };
-        let responders = Responders::new(
-            world.acceptor(),
-            ids(),
-            limits(DEADLINE),
-            Box::new(|_| Some(1)),
-            random(),
-        );
-        let mut client = |address: &str| {
-            let connector = world.connector("gw.example");
+        let responders =
+            Responders::new(makers.gateway, ids(), limits(DEADLINE), Box::new(|_| Ok(1)), random());
+        let mut client = |address: &str, connector: OpensslConnector| {
             let machine = Initiators::new(connector, ids(), limits(patience), random());
             End::new(address.parse().unwrap(), Box::new(machine))
         };
         Self {
-            client: client("198.51.100.1:5000"),
-            neighbour: client("198.51.100.2:5000"),
+            client: client("198.51.100.1:5000", makers.client),
+            neighbour: client("198.51.100.2:5000", makers.neighbour),
             gateway: End::new("192.0.2.1:4433".parse().unwrap(), Box::new(responders)),
             sent: Vec::new(),
+            clock: clock.clone(),
             meddler,
             in_flight: VecDeque::new(),
             ahead: Duration::ZERO,
@@ -81,7 +85,7 @@ impl Lab {
     }
 
     pub(super) fn now(&self) -> Instant {
-        Instant::now() + self.ahead
+        self.clock.now() + self.ahead
     }
 
     /// Lets both clients open an association.
@@ -108,7 +112,7 @@ impl Lab {
         Some(next.saturating_duration_since(self.now()))
     }
 
-    /// Puts the lab's clock forward; OpenSSL's stays.
+    /// Puts the lab forward; OpenSSL's clock stays.
     pub(super) fn skip(&mut self, duration: Duration) {
         self.ahead += duration;
         self.turn();
@@ -120,9 +124,12 @@ impl Lab {
         self.settle();
     }
 
-    /// Whether both wishes have ended, one way or the other.
+    /// Whether both wishes have ended, one way or the other, and where well, the gateway knows: who
+    /// answers a resumed handshake has its end last.
     pub(super) fn over(&self) -> bool {
-        !self.client.journal.ended.is_empty() && !self.neighbour.journal.ended.is_empty()
+        let ended = || [&self.client, &self.neighbour].into_iter().flat_map(|it| &it.journal.ended);
+        let succeeded = ended().filter(|ended| ended.outcome.is_ok()).count();
+        ended().count() == 2 && self.gateway.journal.installed.len() >= succeeded
     }
 
     /// Lets everything arrive that is under way.
@@ -171,7 +178,7 @@ pub(super) fn run(labs: &mut [Lab]) {
         } else if !due {
             let waiting = labs.iter().filter(|lab| !lab.over());
             match waiting.filter_map(Lab::wait).min() {
-                Some(wait) => std::thread::sleep(wait + Duration::from_millis(1)),
+                Some(wait) => labs[0].clock.pass(wait),
                 None => return,
             }
         }

@@ -1,37 +1,33 @@
 //! Each datagram of a handshake × each fault: the association comes about all the same, and nobody
 //! else's handshake notices.
 
-use xdtls_common::prefix::PREFIX_LEN;
-use xdtls_common::record::content_type::HANDSHAKE;
-use xdtls_common::record::{HEADER_LEN, records};
+use std::rc::Rc;
+
 use xdtls_proto::ids::QUARANTINE;
 
+use super::clock::Clock;
 use super::end::Packet;
 use super::fault::{Fault, Striker};
 use super::lab::{DEADLINE, Lab, run};
+use super::mode::{FULL, Mode, PSK, RESUMED, SERVER_HELLO, messages};
 use crate::World;
 use crate::pki::KeyType;
 
 /// What the client and the gateway send each other in a handshake that nothing disturbs.
-fn undisturbed(world: &World) -> Vec<Packet> {
-    let mut labs = [Lab::new(world, DEADLINE, Box::new(|packet| vec![packet]))];
-    run(&mut labs);
-    let [lab] = labs;
-    check(lab, &[], "undisturbed");
-    let mut labs = [Lab::new(world, DEADLINE, Box::new(|packet| vec![packet]))];
-    run(&mut labs);
-    std::mem::take(&mut labs[0].sent)
-}
-
-/// The record of the ServerHello in a handshake.
-fn server_hello(handshake: &[Packet]) -> Vec<u8> {
-    const SERVER_HELLO: u8 = 2;
-    let is_server_hello = |bytes: &[u8]| {
-        bytes[PREFIX_LEN] == HANDSHAKE && bytes[PREFIX_LEN + HEADER_LEN] == SERVER_HELLO
+fn undisturbed(world: &World, mode: &Mode) -> Vec<Packet> {
+    let shake = || {
+        let clock = Rc::new(Clock::real());
+        let meddler = Box::new(|packet| vec![packet]);
+        let mut labs = [Lab::new(&clock, (mode.makers)(world), DEADLINE, meddler)];
+        run(&mut labs);
+        labs
     };
-    let packet = handshake.iter().find(|packet| is_server_hello(&packet.bytes)).unwrap();
-    let (_, range) = records(&packet.bytes[PREFIX_LEN..]).next().unwrap().unwrap();
-    packet.bytes[PREFIX_LEN..][range].to_vec()
+    let [lab] = shake();
+    check(lab, &[], "undisturbed");
+    let sent = std::mem::take(&mut shake()[0].sent);
+    let kinds: Vec<_> = messages(&sent).into_iter().map(|(kind, _)| kind).collect();
+    assert!((mode.is_shown_by)(&kinds), "this is no {} handshake: {kinds:?}", mode.name);
+    sent
 }
 
 /// Both clients have an association that carries data both ways, once, also after `replayed` has
@@ -70,24 +66,40 @@ fn check(mut lab: Lab, replayed: &[Packet], case: &str) {
     assert_eq!(lab.gateway.handshake_deadline(), None, "{case}: something is pending");
 }
 
-#[test]
-fn every_fault_of_every_datagram_leaves_both_clients_with_an_association() {
+fn every_fault_of_every_datagram_leaves_both_clients_with_an_association(mode: &Mode) {
     let world = World::new(KeyType::Ecdsa);
-    let handshake = undisturbed(&world);
-    assert!(handshake.len() >= 6, "{} datagrams", handshake.len());
-    let server_hello = server_hello(&handshake);
+    let handshake = undisturbed(&world, mode);
+    let mut hellos = messages(&handshake).into_iter().filter(|(kind, _)| *kind == SERVER_HELLO);
+    let (_, server_hello) = hellos.next().unwrap();
+    let clock = Rc::new(Clock::real());
     let cases: Vec<_> = (0..handshake.len())
         .flat_map(|at| Fault::ALL.into_iter().map(move |fault| (at, fault)))
         .collect();
     let lab = |(at, fault): &(usize, Fault)| {
         let mut striker = Striker::new(*fault, *at, server_hello.clone());
-        Lab::new(&world, DEADLINE, Box::new(move |packet| striker.strike(packet)))
+        let meddler = Box::new(move |packet| striker.strike(packet));
+        Lab::new(&clock, (mode.makers)(&world), DEADLINE, meddler)
     };
     let mut labs: Vec<_> = cases.iter().map(lab).collect();
     run(&mut labs);
     for (lab, (at, fault)) in labs.into_iter().zip(cases) {
         let to = if handshake[at].to == lab.gateway.address { "gateway" } else { "client" };
         let struck = if fault == Fault::ReplayLater { &lab.sent[at..=at] } else { &[] }.to_vec();
-        check(lab, &struck, &format!("datagram {at}, to the {to}: {fault:?}"));
+        check(lab, &struck, &format!("{}, datagram {at}, to the {to}: {fault:?}", mode.name));
     }
+}
+
+#[test]
+fn handshakes_with_a_pre_shared_key() {
+    every_fault_of_every_datagram_leaves_both_clients_with_an_association(&PSK);
+}
+
+#[test]
+fn resumed_handshakes() {
+    every_fault_of_every_datagram_leaves_both_clients_with_an_association(&RESUMED);
+}
+
+#[test]
+fn full_handshakes() {
+    every_fault_of_every_datagram_leaves_both_clients_with_an_association(&FULL);
 }

@@ -18,7 +18,7 @@ use xdtls_proto::keys::Role;
 
 use super::fault::{LAST_SEQUENCE, hello_request};
 use crate::World;
-use crate::pair::{MAX_DATAGRAM, To};
+use crate::pair::{MAX_DATAGRAM, To, local};
 use crate::pki::KeyType;
 
 /// One end, with the filter or without.
@@ -66,7 +66,7 @@ fn half_way(world: &World, filtered: bool) -> (End, End) {
     client.handle_record(Instant::now(), &reply[PREFIX_LEN..]);
     let second = client.poll_transmit().unwrap();
     let hello = ClientHello::parse(&mut SliceCursor::new(&second)).unwrap();
-    let server = world.acceptor().accept(Instant::now(), &second, MAX_DATAGRAM).unwrap();
+    let server = world.acceptor().accept(Instant::now(), local(), &second, MAX_DATAGRAM).unwrap();
     if !filtered {
         return (End::Bare(client), End::Bare(server));
     }

@@ -101,6 +101,13 @@ impl Output {
         self.state().lines.iter().cloned().collect()
     }
 
+    /// The lines from this one on, and the number of the next.
+    pub(super) fn lines_from(&self, first: usize) -> (Vec<Line>, usize) {
+        let state = self.state();
+        let lines = state.lines.iter().skip(first.saturating_sub(state.dropped)).cloned();
+        (lines.collect(), state.dropped + state.lines.len())
+    }
+
     /// The first line that contains `pattern`; fails when there is none in time or none can come.
     pub(super) fn wait_for_line(&self, pattern: &str, timeout: Duration) -> Result<String> {
         let deadline = Instant::now() + timeout;

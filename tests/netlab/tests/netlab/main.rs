@@ -29,9 +29,11 @@ const IN_NAMESPACES: [Test; 7] = [
     ("a_process_outlives_the_thread_that_started_it", namespaces::outlive_a_thread),
 ];
 
-const ANYWHERE: [Test; 5] = [
+const ANYWHERE: [Test; 7] = [
     ("the_relay_passes_on_both_ways", relay::passes_on_both_ways),
     ("the_relay_loses_what_it_shall_lose", relay::loses_what_it_shall_lose),
+    ("the_relay_forgets_ports_like_a_nat", relay::forgets_ports_like_a_nat),
+    ("the_relay_takes_orders", relay::takes_orders),
     ("the_shim_adds_and_strips_prefixes", programs::the_shim_adds_and_strips_prefixes),
     ("output_is_kept_and_termination_forced", programs::output_is_kept_and_termination_forced),
     ("programs_are_found_beside_the_tests", programs::are_found_beside_the_tests),

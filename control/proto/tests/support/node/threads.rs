@@ -13,6 +13,7 @@ use xdtls_proto::handshakes::{Action, Installation, Start};
 use xdtls_proto::shard::{Front, Output, Shard, ShardEvent};
 
 use super::Node;
+use super::link::LinkEvent;
 use crate::support::forger::Known;
 use crate::support::mail::Mail;
 
@@ -23,6 +24,7 @@ pub(super) enum ToWorker {
     Rest(LocalId),
     Forget(LocalId),
     Datagram(Endpoint, Vec<u8>),
+    RekeyFailed(LocalId),
 }
 
 /// What a handshake thread is told.
@@ -104,9 +106,20 @@ impl Node {
         let message = match event {
             ShardEvent::Hello(hello) => ToHandshakes::Begin(now, Start::Answer(hello)),
             ShardEvent::Handshake(id, from, datagram) => ToHandshakes::Datagram(id, from, datagram),
-            ShardEvent::Installed(id, _) => ToHandshakes::Installed(now, id),
+            ShardEvent::Installed(id, _) => {
+                self.tell_link(now, LinkEvent::Established(id));
+                ToHandshakes::Installed(now, id)
+            }
+            ShardEvent::Proven(id) => return self.tell_link(now, LinkEvent::Proven(id)),
+            ShardEvent::Path(_, change) => return self.journal.paths.push(change),
+            ShardEvent::Rekey(wish) => ToHandshakes::Begin(now, Start::Replace(wish)),
+            ShardEvent::Replaced { old, new } => {
+                self.tell_link(now, LinkEvent::Replaced(old, new));
+                return self.journal.replaced.push((old, new));
+            }
             ShardEvent::Closed(id, cause) => {
                 self.journal.closed.push((id, cause));
+                self.tell_link(now, LinkEvent::Closed(id));
                 ToHandshakes::Closed(id)
             }
             ShardEvent::OtherShard(shard, from, datagram) => {
@@ -125,6 +138,7 @@ impl Node {
                 ToWorker::Rest(id) => shard.rest(id),
                 ToWorker::Forget(id) => shard.release(id),
                 ToWorker::Install(installation) => shard.install(now, *installation, out),
+                ToWorker::RekeyFailed(id) => shard.rekey_failed(now, id),
                 // A hello has no receiver id, so that no hello comes this way.
                 ToWorker::Datagram(from, mut datagram) => {
                     shard.receive(now, None, from, &mut datagram, out);
@@ -147,7 +161,10 @@ impl Node {
                     machine.datagram(now, id, from, datagram);
                 }
                 ToHandshakes::Installed(at, id) => machine.acknowledge(at, id),
-                ToHandshakes::Closed(id) => machine.release(now, id),
+                ToHandshakes::Closed(id) => {
+                    self.ancestry.remove(id);
+                    machine.release(now, id);
+                }
             }
             self.carry_out_all(now);
         }
@@ -168,7 +185,15 @@ impl Node {
             Action::Count(reason) => return self.count(reason),
             Action::Retrying(_) => return,
             Action::Overload(change) => return self.journal.overload.push(change),
-            Action::Ended(ended) => return self.journal.ended.push(ended),
+            Action::Ended(ended) => {
+                if let (Some(token), Err(_)) = (ended.token, &ended.outcome) {
+                    self.tell_link(now, LinkEvent::Failed(token));
+                }
+                let failed = ended.replaces.filter(|_| ended.outcome.is_err());
+                self.journal.ended.push(ended);
+                let Some(old) = failed else { return };
+                (old, ToWorker::RekeyFailed(old), Duration::ZERO)
+            }
             Action::Transmit(to, datagram) => return self.outbox.push((to.remote, datagram)),
             Action::Reserve(id, peer) => {
                 self.journal.reserved += 1;
@@ -178,6 +203,7 @@ impl Node {
             Action::Forget(id) => (id, ToWorker::Forget(id), Duration::ZERO),
             Action::Install(installation) => {
                 self.journal.known.push(Known::of(&installation));
+                self.ancestry.insert(&installation);
                 (installation.local, ToWorker::Install(installation), self.lag.install)
             }
             Action::Forward(id, from, datagram) => {
@@ -198,6 +224,7 @@ impl Node {
                     self.with_shard(now, index, |shard, out| shard.handle_timeout(now, out));
                 }
             }
+            self.link_round(now);
             if self.handshakes_due().is_some_and(|time| time <= now) {
                 self.handshake_round(now);
             } else if self.deadline().is_none_or(|deadline| deadline > now) {
@@ -211,7 +238,8 @@ impl Node {
         let handshakes = self.handshakes_due();
         let shards = self.shards.iter().filter_map(Shard::deadline);
         let mail = self.to_workers.iter().filter_map(Mail::next);
-        shards.chain(mail).chain(handshakes).min()
+        let link = self.link.as_ref().and_then(|link| link.deadline());
+        shards.chain(mail).chain(handshakes).chain(link).min()
     }
 
     /// When the handshake thread has something to do and time to do it.

@@ -1,6 +1,7 @@
 //! Cookies: what the gateway judges them with, and ClientHellos that carry good ones.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use xdtls_common::client_hello::ClientHello;
 use xdtls_common::cookie::{CookieSecrets, HelloPath, Judgement, PERIOD_S, SECRETS, judge, mapped};
@@ -20,15 +21,30 @@ const FIRST_SECOND: u32 = 1000;
 impl World {
     /// What the gateway judges ClientHellos with: a new secret each period.
     pub(crate) fn front(&self) -> Front {
+        self.front_of(GATEWAY)
+    }
+
+    /// The same of any node that answers.
+    pub(crate) fn front_of(&self, node: usize) -> Front {
         let now_s = FIRST_SECOND + (self.now - self.start).as_secs() as u32;
-        let newest = now_s / PERIOD_S + 1;
-        let mut ring = [[0; 2]; SECRETS];
-        for period in newest + 1 - SECRETS as u32..=newest {
-            let mut secret = Rng::new(self.setup.seed ^ u64::from(period) << 32);
-            ring[period as usize % SECRETS] = [secret.next(), secret.next()];
-        }
-        let local_port = self.nodes[GATEWAY].address.port();
-        Front { secrets: CookieSecrets(ring), now_s, local_port }
+        let local_port = self.nodes[node].address.port();
+        let secrets = self.secrets(self.nodes[node].secret, now_s / PERIOD_S + 1);
+        Front { secrets, now_s, local_port }
+    }
+
+    /// The ring whose newest secret is that of this period. It is drawn once and kept for that long.
+    fn secrets(&self, seed: u64, newest: u32) -> Arc<CookieSecrets> {
+        let mut rings = self.rings.borrow_mut();
+        rings.retain(|(_, period), _| *period == newest);
+        let ring = rings.entry((seed, newest)).or_insert_with(|| {
+            let mut ring = [[0; 2]; SECRETS];
+            for period in newest + 1 - SECRETS as u32..=newest {
+                let mut secret = Rng::new(seed ^ u64::from(period) << 32);
+                ring[period as usize % SECRETS] = [secret.next(), secret.next()];
+            }
+            Arc::new(CookieSecrets::new(ring))
+        });
+        Arc::clone(ring)
     }
 
     /// A datagram with a ClientHello of message number 1 and a good cookie.
@@ -54,7 +70,7 @@ impl World {
         let mut cursor = SliceCursor::new(&records);
         let parsed = ClientHello::parse(&mut cursor).unwrap();
         let mut cursor = SliceCursor::new(&records);
-        match judge(&front.secrets, front.now_s, &path, &parsed, &mut cursor) {
+        match judge(&*front.secrets, front.now_s, &path, &parsed, &mut cursor) {
             Judgement::Reply(cookie) => hello.cookie = cookie.to_vec(),
             other => panic!("{other:?}"),
         }

@@ -1,5 +1,6 @@
 //! How worlds and their nodes are made.
 
+use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -10,9 +11,12 @@ use xdtls_proto::handshakes::initiators::Initiators;
 use xdtls_proto::handshakes::responders::Responders;
 use xdtls_proto::handshakes::{Limits, Random};
 use xdtls_proto::ids::IdAllocator;
+use xdtls_proto::policy::Refusal;
+use xdtls_proto::rekey::RekeyLimits;
 use xdtls_proto::shard::{Shard, ShardConfig};
 
 use super::{GATEWAY, NOBODY, ROUTE, World};
+use crate::support::ancestry::Ancestry;
 use crate::support::foreign::Foreign;
 use crate::support::network::Network;
 use crate::support::node::{Machine, Node};
@@ -32,6 +36,9 @@ pub(crate) struct Setup {
     pub(crate) wish_deadline: Option<Duration>,
     pub(crate) path_mtu: u16,
     pub(crate) idle_timeout: Option<Duration>,
+    /// When the gateway wants new keys, and when clients do.
+    pub(crate) rekey: RekeyLimits,
+    pub(crate) client_rekey: RekeyLimits,
     /// Where clients look for the gateway, if not at its address alone.
     pub(crate) addresses: Vec<SocketAddr>,
     /// The gateway's.
@@ -59,6 +66,8 @@ impl Default for Setup {
             wish_deadline: None,
             path_mtu,
             idle_timeout,
+            rekey: RekeyLimits::default(),
+            client_rekey: RekeyLimits::default(),
             addresses: Vec::new(),
             script,
         }
@@ -66,32 +75,44 @@ impl Default for Setup {
 }
 
 impl World {
-    /// A gateway and nobody else.
-    pub(crate) fn with_gateway(setup: Setup) -> Self {
+    /// Nobody.
+    pub(super) fn empty(setup: Setup) -> Self {
         let (mut rng, now) = (Rng::new(setup.seed), Instant::now());
         let network = Network::new(rng.fork());
-        let mut world = Self {
+        Self {
             now,
             nodes: Vec::new(),
             foreign: Vec::new(),
             network,
             arrived: Vec::new(),
+            ring: RefCell::default(),
             setup,
             start: now,
             rng,
             opened: 0,
-        };
+        }
+    }
+
+    /// A gateway and nobody else.
+    pub(crate) fn with_gateway(setup: Setup) -> Self {
+        let mut world = Self::empty(setup);
         let capacity = world.setup.capacity;
-        let policy = |identity: &PeerIdentity| (identity.names != [NOBODY]).then_some(ROUTE);
+        let policy = |identity: &PeerIdentity| match identity.names != [NOBODY] {
+            true => Ok(ROUTE),
+            false => Err(Refusal::NoRule),
+        };
         let engines = Scripted::new(world.setup.script.clone(), world.rng.fork());
-        let machine = Machine::Answers(Box::new(Responders::new(
+        let ancestry = Ancestry::default();
+        let machine = Responders::new(
             engines,
             IdAllocator::new(world.layout(capacity), 0..capacity),
             world.setup.limits.clone(),
             Box::new(policy),
             world.rng.fork().source(),
-        )));
-        world.add("192.0.2.1:4433".parse().unwrap(), machine, capacity);
+        );
+        let machine = Machine::Answers(Box::new(machine.with_ancestors(ancestry.lookup())));
+        let rekey = world.setup.rekey;
+        world.add("192.0.2.1:4433".parse().unwrap(), machine, ancestry, (capacity, rekey));
         world
     }
 
@@ -119,9 +140,12 @@ impl World {
         let ids = IdAllocator::new(self.layout(capacity), 0..capacity);
         let mut limits = self.setup.limits.clone();
         limits.deadline = self.setup.wish_deadline.unwrap_or(limits.deadline);
-        let machine =
-            Initiators::new(engines, ids, limits, random).with_addresses(self.addresses());
-        self.add(address, Machine::Opens(Box::new(machine)), capacity)
+        let ancestry = Ancestry::default();
+        let machine = Initiators::new(engines, ids, limits, random)
+            .with_addresses(self.addresses())
+            .with_ancestors(ancestry.lookup());
+        let rekey = self.setup.client_rekey;
+        self.add(address, Machine::Opens(Box::new(machine)), ancestry, (capacity, rekey))
     }
 
     /// A foreign client, which begins at once.
@@ -137,11 +161,30 @@ impl World {
         self.setup.addresses.iter().map(|remote| Endpoint { remote: *remote, local: None })
     }
 
-    fn layout(&self, capacity: u32) -> IdLayout {
+    pub(super) fn layout(&self, capacity: u32) -> IdLayout {
         IdLayout::for_capacity(capacity, self.setup.shards).unwrap()
     }
 
-    fn add(&mut self, address: SocketAddr, machine: Machine, capacity: u32) -> usize {
+    fn add(
+        &mut self,
+        address: SocketAddr,
+        machine: Machine,
+        ancestry: Ancestry,
+        (capacity, rekey): (u32, RekeyLimits),
+    ) -> usize {
+        let mut node = self.node(address, machine, ancestry, (capacity, rekey));
+        node.secret = self.setup.seed;
+        self.nodes.push(node);
+        self.nodes.len() - 1
+    }
+
+    pub(super) fn node(
+        &mut self,
+        address: SocketAddr,
+        machine: Machine,
+        ancestry: Ancestry,
+        (capacity, rekey): (u32, RekeyLimits),
+    ) -> Node {
         let layout = self.layout(capacity);
         let config = |index| ShardConfig {
             capacity,
@@ -149,12 +192,11 @@ impl World {
             index,
             path_mtu: self.setup.path_mtu,
             idle_timeout: self.setup.idle_timeout,
+            rekey,
             cached_keys: 16,
         };
         let configs: Vec<_> = (0..self.setup.shards).map(config).collect();
         let shards = configs.into_iter().map(|config| Shard::new(config, self.rng.fork().source()));
-        let node = Node::new(address, layout, machine, shards.collect());
-        self.nodes.push(node);
-        self.nodes.len() - 1
+        Node::new(address, layout, machine, ancestry, shards.collect())
     }
 }
