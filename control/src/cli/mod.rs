@@ -162,7 +162,7 @@ Examples:
 #[derive(Args, Clone, Debug)]
 #[command(after_help = PEER_EXAMPLES)]
 pub struct Peer {
-    /// Configuration file: a gateway's, with [[peer]] tables
+    /// Configuration file: a gateway's, with `[[peer]]` tables
     #[arg(long, value_name = "FILE")]
     pub config: PathBuf,
 
