@@ -63,7 +63,7 @@ trace\t''"
 complete -c xdtls -n "__fish_xdtls_using_subcommand gateway" -l log-format -d 'Form of the log: human, or json for programs, one object a line' -r -f -a "human\t'For people'
 json\t'For programs'"
 complete -c xdtls -n "__fish_xdtls_using_subcommand gateway" -s h -l help -d 'Print help'
-complete -c xdtls -n "__fish_xdtls_using_subcommand peer" -l config -d 'Configuration file: a gateway\'s, with [[peer]] tables' -r -F
+complete -c xdtls -n "__fish_xdtls_using_subcommand peer" -l config -d 'Configuration file: a gateway\'s, with `[[peer]]` tables' -r -F
 complete -c xdtls -n "__fish_xdtls_using_subcommand peer" -l datapath -d 'How packets travel: auto, xdp or socket' -r
 complete -c xdtls -n "__fish_xdtls_using_subcommand peer" -l interface -d 'Network interface of the outside, for XDP' -r
 complete -c xdtls -n "__fish_xdtls_using_subcommand peer" -l xdp-mode -d 'How the XDP program runs: auto, native or generic' -r
