@@ -12,7 +12,7 @@ use xdtls_common::extension::EXTENSION_TYPE;
 use xdtls_proto::engine::{Engine, Finished, Progress};
 use xdtls_proto::failure::{Failure, FailureClass};
 
-use crate::pair::split;
+use crate::pair::{local, split};
 use crate::pki::Leaf;
 
 /// A client that trusts anybody, shows `leaf` and has what `configure` adds.
@@ -91,7 +91,8 @@ pub(crate) fn offer_extension(context: &mut SslContextBuilder, body: &'static [u
             messages,
             move |_, _, _| Ok(Some(body)),
             |_, _, answer, _| {
-                assert_eq!(answer, [1, 0]);
+                let id = local().value().to_be_bytes();
+                assert_eq!(answer, [&[1, 0][..], &id].concat());
                 Ok(())
             },
         )

@@ -107,6 +107,11 @@ pub(crate) fn a_client_follows_another_mac_address(lab: &Lab) -> Result<()> {
 }
 
 fn follow_another_mac_address(lab: &Lab, client: &Node, sender: &Node) -> Result<()> {
+    // For so long the kernel believes an address without asking; the default is up to 45 s.
+    let believes = format!("net.ipv4.neigh.{OUTSIDE}.base_reachable_time_ms=4000");
+    for namespace in [&lab.client, &lab.gateway] {
+        namespace.run("sysctl", &["-qw", &believes])?;
+    }
     let program = lab.bind_program(client)?;
     wait_for_frames(&program, sender)?;
     for (namespace, mac) in
