@@ -2,7 +2,7 @@
 //! keeps five.
 
 use std::num::NonZeroU64;
-use std::ops::Add;
+use std::ops::{Add, Sub};
 use std::time::{Duration, Instant};
 
 /// Nanoseconds since a [`Clock`]'s base, and one; for 584 years.
@@ -14,15 +14,6 @@ impl Moment {
     pub(crate) fn since(self, earlier: Self) -> Duration {
         Duration::from_nanos(self.0.get().saturating_sub(earlier.0.get()))
     }
-
-    /// The first moment not before this one that is whole `grains` away from the base.
-    pub(crate) fn rounded_up(self, grain: Duration) -> Self {
-        let grain = nanoseconds(grain);
-        Self(
-            NonZeroU64::MIN
-                .saturating_add((self.0.get() - 1).div_ceil(grain).saturating_mul(grain)),
-        )
-    }
 }
 
 impl Add<Duration> for Moment {
@@ -30,6 +21,16 @@ impl Add<Duration> for Moment {
 
     fn add(self, duration: Duration) -> Self {
         Self(self.0.saturating_add(nanoseconds(duration)))
+    }
+}
+
+impl Sub<Duration> for Moment {
+    type Output = Self;
+
+    /// The base, if that is later.
+    fn sub(self, duration: Duration) -> Self {
+        let earlier = self.0.get().saturating_sub(nanoseconds(duration));
+        Self(NonZeroU64::new(earlier).unwrap_or(NonZeroU64::MIN))
     }
 }
 
@@ -69,18 +70,8 @@ mod tests {
             let moment = clock.moment(base + away);
             assert_eq!((moment, moment.since(first)), (first + away, away));
             assert_eq!(clock.instant(moment), Some(base + away));
+            assert_eq!((moment - away, first - away), (first, first));
             assert_eq!(first.since(moment), Duration::ZERO);
-        }
-    }
-
-    #[test]
-    fn rounding_goes_to_whole_grains_and_never_back() {
-        let (mut clock, grain) = (Clock::default(), Duration::from_millis(100));
-        let first = clock.moment(Instant::now());
-        for (away_ms, rounded_ms) in [(0, 0), (1, 100), (99, 100), (100, 100), (101, 200)] {
-            let away = first + Duration::from_millis(away_ms);
-            let rounded = first + Duration::from_millis(rounded_ms);
-            assert_eq!(away.rounded_up(grain), rounded, "{away_ms} ms");
         }
     }
 }

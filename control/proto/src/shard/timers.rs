@@ -20,7 +20,8 @@ const GRAIN: Duration = Duration::from_millis(100);
 /// The queue.
 #[derive(Default)]
 pub(crate) struct Timers {
-    /// Times are whole grains away from the base of the shard's clock.
+    /// Times are whole grains away from this one, the first that there was.
+    base: Option<Moment>,
     queue: BTreeMap<Moment, Vec<LocalId>>,
 }
 
@@ -35,10 +36,19 @@ impl Timers {
         let Some(deadline) = association.deadline(idle_timeout) else { return };
         // An entry comes up in time if it does so in the grain of the deadline.
         if association.scheduled.is_none_or(|scheduled| deadline + GRAIN <= scheduled) {
-            let time = deadline.rounded_up(GRAIN);
+            let time = self.grain_after(deadline);
             association.scheduled = Some(time);
             self.queue.entry(time).or_default().push(id);
         }
+    }
+
+    /// The first whole grain that is not before a deadline, which may well be before the base.
+    fn grain_after(&mut self, deadline: Moment) -> Moment {
+        let base = *self.base.get_or_insert(deadline);
+        let grains = |time: u128| GRAIN * u32::try_from(time).unwrap_or(u32::MAX);
+        let later = deadline.since(base).as_nanos();
+        let earlier = base.since(deadline).as_nanos();
+        base + grains(later.div_ceil(GRAIN.as_nanos())) - grains(earlier / GRAIN.as_nanos())
     }
 
     fn next(&self) -> Option<Moment> {
@@ -84,6 +94,26 @@ impl Shard {
             }
             if let Some(association) = self.table.association(id) {
                 self.timers.schedule(id, association, self.config.idle_timeout);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::moment::Clock;
+
+    #[test]
+    fn entries_come_up_within_a_grain_of_their_deadline_on_either_side_of_the_first() {
+        let mut timers = Timers::default();
+        let first = Clock::default().moment(Instant::now()) + Duration::from_secs(240);
+        assert_eq!(timers.grain_after(first), first);
+        for away_ms in [1, 99, 100, 101, 500, 239_999] {
+            let away = Duration::from_millis(away_ms);
+            for deadline in [first + away, first - away] {
+                let time = timers.grain_after(deadline);
+                assert!(time >= deadline && time < deadline + GRAIN, "{away_ms} {time:?}");
             }
         }
     }
