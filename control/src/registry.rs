@@ -2,16 +2,17 @@
 //! and why the last ones have ended.
 //!
 //! Handshake threads write an entry when an association is installed and take it away when it has
-//! ended: twice in an association's life, never for a packet. Workers do not see it. Associations of
-//! one identity share it.
+//! ended: twice in an association's life, never for a packet. Workers do not see it. A million are at
+//! rest here, so that they are packed: an identity takes ten allocations and hundreds of bytes
+//! otherwise, most of them for names that it does not have.
 //!
 //! Whoever is in here was admitted by the rules of now: when they change, all are judged again under
 //! the lock that entries are made under, so that nobody slips in between.
 
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::ops::Bound;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use xdtls_common::id::LocalId;
 use xdtls_proto::association::CloseCause;
@@ -27,7 +28,7 @@ const ENDED: usize = 1024;
 /// One association.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
-    /// When its handshake was complete.
+    /// When its handshake was complete, to a second.
     pub since: Instant,
     /// Who the peer is.
     pub identity: Arc<PeerIdentity>,
@@ -49,6 +50,38 @@ impl Entry {
     }
 }
 
+/// An [`Entry`] at rest.
+struct Packed {
+    identity: Box<[u8]>,
+    rekey_key: RekeyKey,
+    /// Seconds since the registry's base, rounded up: nothing is older than it is.
+    since_s: u32,
+    suite: CipherSuite,
+    route: u16,
+}
+
+impl Packed {
+    fn new(base: Instant, entry: Entry) -> Self {
+        let Entry { since, identity, suite, route, rekey_key } = entry;
+        let identity = postcard::to_allocvec(&*identity).unwrap_or_default().into_boxed_slice();
+        let nanoseconds = since.saturating_duration_since(base).as_nanos();
+        let since_s = u32::try_from(nanoseconds.div_ceil(1_000_000_000)).unwrap_or(u32::MAX);
+        Self { identity, rekey_key, since_s, suite, route }
+    }
+
+    /// What was packed can be unpacked; if it could not, it would be nobody.
+    fn identity(&self) -> PeerIdentity {
+        postcard::from_bytes(&self.identity).unwrap_or_default()
+    }
+
+    fn unpack(&self, base: Instant) -> Entry {
+        let Self { suite, route, .. } = *self;
+        let since = base + Duration::from_secs(self.since_s.into());
+        let (identity, rekey_key) = (Arc::new(self.identity()), self.rekey_key.clone());
+        Entry { since, identity, suite, route, rekey_key }
+    }
+}
+
 /// An association that is no more.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EndedEntry {
@@ -60,38 +93,25 @@ pub struct EndedEntry {
     pub cause: CloseCause,
 }
 
-#[derive(Default)]
 struct Inner {
-    entries: BTreeMap<LocalId, Entry>,
-    /// How many associations each identity has.
-    identities: HashMap<Arc<PeerIdentity>, usize>,
+    /// What times are counted from.
+    base: Instant,
+    entries: BTreeMap<LocalId, Packed>,
     /// `None` admits everybody: we have opened the associations ourselves.
     admission: Option<Arc<Admission>>,
     ended: VecDeque<EndedEntry>,
 }
 
-impl Inner {
-    fn share(&mut self, identity: Arc<PeerIdentity>) -> Arc<PeerIdentity> {
-        let known = self.identities.get_key_value(&identity).map(|(known, _)| known.clone());
-        let shared = known.unwrap_or(identity);
-        *self.identities.entry(shared.clone()).or_default() += 1;
-        shared
-    }
-
-    fn leave(&mut self, identity: &Arc<PeerIdentity>) {
-        if let Some(count) = self.identities.get_mut(identity) {
-            *count -= 1;
-            if *count == 0 {
-                self.identities.remove(identity);
-            }
-        }
-    }
-}
-
 /// All established associations of a node, by id.
-#[derive(Default)]
 pub struct Registry {
     inner: Mutex<Inner>,
+}
+
+impl Default for Registry {
+    fn default() -> Self {
+        let (entries, ended) = (BTreeMap::new(), VecDeque::new());
+        Self { inner: Mutex::new(Inner { base: Instant::now(), entries, admission: None, ended }) }
+    }
 }
 
 impl Registry {
@@ -101,19 +121,20 @@ impl Registry {
 
     /// An association is on its way to its worker. Why the rules of now do not admit it, if they do
     /// not, at `now_s` of the wall clock, in seconds since 1970.
-    pub fn insert(&self, id: LocalId, mut entry: Entry, now_s: i64) -> Option<Refusal> {
+    pub fn insert(&self, id: LocalId, entry: Entry, now_s: i64) -> Option<Refusal> {
         let mut inner = self.lock();
-        entry.identity = inner.share(entry.identity);
         let judged = inner.admission.as_ref().map(|rules| rules.judge(now_s, &entry.identity));
-        inner.entries.insert(id, entry);
+        let packed = Packed::new(inner.base, entry);
+        inner.entries.insert(id, packed);
         judged.and_then(Result::err)
     }
 
     /// An association has ended.
     pub fn remove(&self, now: Instant, id: LocalId, cause: CloseCause) {
         let mut inner = self.lock();
-        let Some(entry) = inner.entries.remove(&id) else { return };
-        inner.leave(&entry.identity);
+        if inner.entries.remove(&id).is_none() {
+            return;
+        }
         if inner.ended.len() == ENDED {
             inner.ended.pop_front();
         }
@@ -134,24 +155,17 @@ impl Registry {
             true => Some(Refusal::PskGone),
             false => admission.judge(now_s, identity).err(),
         };
-        // Each identity is judged once, however many associations it has.
-        let refused = inner.identities.keys().filter_map(|it| Some((Arc::as_ptr(it), judge(it)?)));
-        let refused: HashMap<*const PeerIdentity, Refusal> = refused.collect();
-        let of_entry = |(id, entry): (&LocalId, &Entry)| {
-            refused.get(&Arc::as_ptr(&entry.identity)).map(|refusal| (*id, *refusal))
-        };
-        let ids = if refused.is_empty() {
-            Vec::new()
-        } else {
-            inner.entries.iter().filter_map(of_entry).collect()
-        };
+        let refused = inner.entries.iter();
+        let ids = refused.filter_map(|(id, entry)| Some((*id, judge(&entry.identity())?)));
+        let ids = ids.collect();
         inner.admission = Some(admission);
         ids
     }
 
     /// One association.
     pub fn find(&self, id: LocalId) -> Option<Entry> {
-        self.lock().entries.get(&id).cloned()
+        let inner = self.lock();
+        inner.entries.get(&id).map(|entry| entry.unpack(inner.base))
     }
 
     /// How the last association with this id ended, if that is not too long ago.
@@ -164,8 +178,9 @@ impl Registry {
         let registry = self.clone();
         Box::new(move |id| {
             let inner = registry.lock();
-            let Entry { rekey_key, identity, route, .. } = inner.entries.get(&id)?;
-            Some(Ancestor { key: rekey_key.clone(), identity: identity.clone(), route: *route })
+            let entry = inner.entries.get(&id)?;
+            let (key, identity) = (entry.rekey_key.clone(), Arc::new(entry.identity()));
+            Some(Ancestor { key, identity, route: entry.route })
         })
     }
 
@@ -174,12 +189,16 @@ impl Registry {
         let inner = self.lock();
         let start = after.map_or(Bound::Unbounded, Bound::Excluded);
         let page = inner.entries.range((start, Bound::Unbounded)).take(limit);
-        (page.map(|(id, entry)| (*id, entry.clone())).collect(), inner.entries.len())
+        let page = page.map(|(id, entry)| (*id, entry.unpack(inner.base))).collect();
+        (page, inner.entries.len())
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::net::{Ipv4Addr, Ipv6Addr};
+
+    use xdtls_proto::engine::CertificateId;
     use xdtls_proto::policy::{PeerPattern, Policy, Rule};
 
     use super::*;
@@ -256,16 +275,40 @@ mod tests {
     }
 
     #[test]
-    fn associations_of_one_identity_share_it_until_the_last_has_ended() {
+    fn nothing_of_an_entry_is_lost_but_a_part_of_a_second() {
+        let certificate = CertificateId { issuer_sha256: [3; 32], serial: vec![0x80, 0] };
+        let identity = PeerIdentity {
+            names: vec!["a.example".to_owned(), "b.example".to_owned()],
+            uris: vec!["spiffe://example/a".to_owned()],
+            emails: vec!["a@example".to_owned()],
+            addresses: vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()],
+            spki_sha256: [7; 32],
+            chain: vec![certificate],
+            authorities: vec![[9; 32]],
+            expires_s: Some(-1),
+            psk: Some("key".to_owned()),
+        };
         let registry = Registry::default();
-        (1..=3).for_each(|number| add(&registry, number, &named("a")));
-        let shared = registry.find(id(1)).unwrap().identity;
-        assert!(Arc::ptr_eq(&shared, &registry.find(id(3)).unwrap().identity));
-        for number in 1..=3 {
-            assert_eq!(registry.lock().identities.len(), 1);
-            registry.remove(Instant::now(), id(number), CloseCause::Local);
+        let base = registry.lock().base;
+        let entry = |since_ms| Entry {
+            since: base + Duration::from_millis(since_ms),
+            identity: Arc::new(identity.clone()),
+            suite: CipherSuite::ALL[1],
+            route: 0xfedc,
+            rekey_key: RekeyKey::derive(CipherSuite::ALL[1], &[1; 48], &[2; 32], &[3; 32]),
+        };
+        for (since_ms, kept_ms) in [(0, 0), (1, 1_000), (86_400_000, 86_400_000)] {
+            registry.insert(id(1), entry(since_ms), 0);
+            assert_eq!(registry.find(id(1)), Some(entry(kept_ms)));
         }
-        assert_eq!(registry.lock().identities.len(), 0);
+    }
+
+    #[test]
+    fn an_entry_at_rest_stays_small() {
+        let (size, name) = (size_of::<Packed>(), named("client-123456.example"));
+        assert!(size <= 40, "{size} bytes, and those of an identity");
+        let identity = postcard::to_allocvec(&name).unwrap().len();
+        assert!(identity <= 64, "{identity} bytes");
     }
 
     #[test]

@@ -7,6 +7,7 @@
 use std::net::IpAddr;
 use std::time::Instant;
 
+use serde::{Deserialize, Serialize};
 use xdtls_common::id::{LocalId, PeerId};
 use zeroize::Zeroizing;
 
@@ -105,7 +106,7 @@ pub struct Finished {
 
 /// Who a peer has proved to be: the holder of a certificate, or of a pre-shared key. In the latter
 /// case everything but [`PeerIdentity::psk`] is empty.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct PeerIdentity {
     /// DNS subject alternative names, or the common name where there are none.
     pub names: Vec<String>,
@@ -128,7 +129,7 @@ pub struct PeerIdentity {
 }
 
 /// What a list of revoked certificates knows a certificate by (RFC 5280 §5.1).
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct CertificateId {
     /// SHA-256 of the issuer's name in DER.
     pub issuer_sha256: [u8; 32],

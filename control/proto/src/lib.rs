@@ -15,6 +15,7 @@ pub mod handshakes;
 pub mod ids;
 pub mod key_cache;
 pub mod keys;
+mod moment;
 pub mod name_pattern;
 pub mod overlay;
 pub mod paths;

@@ -10,11 +10,12 @@
 //! After a challenge that was not answered nothing but challenges goes to a new path, until one
 //! succeeds: who only copies packets faster than the network carries them diverts answers once.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use xdtls_common::DropReason;
 
 use crate::endpoint::Endpoint;
+use crate::moment::Moment;
 
 /// How many times the bytes received from a new path may be sent there (RFC 9000 §8.1).
 pub const AMPLIFICATION_MAX: u64 = 3;
@@ -81,7 +82,7 @@ struct NewPath {
 struct Challenges {
     cookies: [Cookie; CHALLENGES],
     sent: usize,
-    next: Instant,
+    next: Moment,
 }
 
 impl Paths {
@@ -112,7 +113,7 @@ impl Paths {
     /// if its sequence number is above all before, `challenges` if the peer answers challenges.
     pub(crate) fn heard(
         &mut self,
-        now: Instant,
+        now: Moment,
         from: &Endpoint,
         bytes: usize,
         newest: bool,
@@ -161,11 +162,11 @@ impl Paths {
     }
 
     /// When [`Paths::due`] says something else than nothing.
-    pub(crate) fn deadline(&self) -> Option<Instant> {
+    pub(crate) fn deadline(&self) -> Option<Moment> {
         Some(self.new.as_ref()?.challenges.as_ref()?.next)
     }
 
-    pub(crate) fn due(&self, now: Instant) -> PathDue {
+    pub(crate) fn due(&self, now: Moment) -> PathDue {
         let challenges = self.new.as_ref().and_then(|new| new.challenges.as_ref());
         match challenges.filter(|challenges| challenges.next <= now) {
             None => PathDue::Nothing,
@@ -175,7 +176,7 @@ impl Paths {
     }
 
     /// Where the next challenge goes, which is going to carry `cookie`.
-    pub(crate) fn challenge(&mut self, now: Instant, cookie: Cookie) -> Option<Endpoint> {
+    pub(crate) fn challenge(&mut self, now: Moment, cookie: Cookie) -> Option<Endpoint> {
         let new = self.new.as_mut()?;
         let challenges = new.challenges.as_mut()?;
         *challenges.cookies.get_mut(challenges.sent)? = cookie;

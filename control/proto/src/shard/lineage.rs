@@ -110,7 +110,7 @@ impl Shard {
             return;
         }
         let Some(heir) = self.table.association(new) else { return };
-        if heir.await_confirmation(now) {
+        if heir.await_confirmation(self.clock.moment(now)) {
             let asks = heir.role == Role::Client;
             self.lineage.heirs.insert(new, old);
             if !self.may_replace(old, new) {
@@ -154,7 +154,7 @@ impl Shard {
             return false;
         }
         if let Some(association) = self.table.association(old) {
-            association.replace(now);
+            association.replace(self.clock.moment(now));
             let of_link = association.is_of_link();
             self.lineage.link(old, new, association.traffic);
             self.timers.schedule(old, association, self.config.idle_timeout);

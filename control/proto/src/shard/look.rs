@@ -26,6 +26,7 @@ pub struct AssociationView {
 impl Shard {
     /// How an association is doing; `None` if it is not established.
     pub fn look(&mut self, now: Instant, id: LocalId) -> Option<AssociationView> {
+        let at = self.clock.moment(now);
         let mut traffic = self.lineage.inherited(id);
         let association = self.table.association(id)?;
         traffic += association.traffic;
@@ -33,7 +34,7 @@ impl Shard {
             peer: association.peer,
             endpoint: *association.paths.validated(),
             new_path: association.paths.new_path().copied(),
-            idle: now.saturating_duration_since(association.active_at()),
+            idle: at.since(association.active_at()),
             traffic,
         })
     }

@@ -28,6 +28,7 @@ use crate::association::{Association, CloseCause};
 use crate::endpoint::Endpoint;
 use crate::handshakes::{Hello, Installation, Replacement};
 use crate::key_cache::KeyCache;
+use crate::moment::Clock;
 use crate::paths::PathChange;
 use crate::rekey::RekeyLimits;
 use final_flights::FinalFlights;
@@ -146,6 +147,7 @@ pub struct ShardCounters {
 /// One shard.
 pub struct Shard {
     config: ShardConfig,
+    clock: Clock,
     table: Table,
     keys: KeyCache,
     flights: FinalFlights,
@@ -162,6 +164,7 @@ impl Shard {
     /// A shard without associations.
     pub fn new(config: ShardConfig, random: crate::handshakes::Random) -> Self {
         Self {
+            clock: Clock::default(),
             table: Table::new(config.layout, config.capacity),
             keys: KeyCache::new(config.cached_keys),
             flights: FinalFlights::default(),
@@ -213,8 +216,9 @@ impl Shard {
         let (peer, replaces) = (installation.peer, installation.replaces);
         let prefix = send::prefix_of(id, peer).encode();
         let endpoint = installation.endpoint;
-        let worn_at = self.worn_at(now, installation.role);
-        let mut association = Association::new(now, installation, worn_at);
+        let at = self.clock.moment(now);
+        let worn_at = self.worn_at(at, installation.role);
+        let mut association = Association::new(at, installation, worn_at);
         self.timers.schedule(id, &mut association, self.config.idle_timeout);
         if !self.table.establish(id, association) {
             return out.event(ShardEvent::Closed(id, CloseCause::Local));

@@ -47,12 +47,12 @@ impl Shard {
 
     /// Challenges a new path when that is due, or gives it up.
     pub(super) fn look_after_path(&mut self, now: Instant, id: LocalId, out: &mut impl Output) {
-        let cookie = self.draw_cookie();
+        let (at, cookie) = (self.clock.moment(now), self.draw_cookie());
         let Some(association) = self.table.association(id) else { return };
-        match association.paths.due(now) {
+        match association.paths.due(at) {
             PathDue::Nothing => {}
             PathDue::Challenge => {
-                let to = association.paths.challenge(now, cookie);
+                let to = association.paths.challenge(at, cookie);
                 self.timers.schedule(id, association, self.config.idle_timeout);
                 self.send_path_message(now, id, to, PathMessage::Challenge(cookie), out);
             }

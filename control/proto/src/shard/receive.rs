@@ -155,14 +155,15 @@ impl Shard {
         let range = open(key, header, record)?;
         let newest = association.window.is_newest(header.sequence);
         association.window.commit(header.sequence);
-        association.heard(now);
+        let at = self.clock.moment(now);
+        association.heard(at);
         let inherits = match header.content_type {
             content_type::HANDSHAKE => false,
             content_type::ALERT => association.confirm(false),
             _ => association.confirm(true),
         };
         let challenges = association.extension;
-        let path = association.paths.heard(now, from, record.len(), newest, challenges);
+        let path = association.paths.heard(at, from, record.len(), newest, challenges);
         if inherits && !self.inherit(now, id, out) {
             return Err(DropReason::Closed);
         }
@@ -214,7 +215,8 @@ impl Shard {
             return out.plaintext(newest, plaintext);
         }
         out.plaintext(id, plaintext);
-        if association.extension && association.wants_rekey(now, &self.config.rekey) {
+        let at = self.clock.moment(now);
+        if association.extension && association.wants_rekey(at, &self.config.rekey) {
             self.rekey(now, id, out);
         }
     }

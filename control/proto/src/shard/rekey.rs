@@ -13,6 +13,7 @@ use xdtls_common::record::content_type;
 use super::{Output, Shard, ShardEvent};
 use crate::handshakes::Replacement;
 use crate::keys::Role;
+use crate::moment::Moment;
 use crate::rekey::RekeyLimits;
 
 /// How often the end that answered asks, and how long the other waits when too many replaced
@@ -37,18 +38,18 @@ impl Shard {
 
     /// When keys that are installed now will be worn by time. Those who open come a little earlier,
     /// each at another time: clients that connected at one moment must not all come back at one.
-    pub(super) fn worn_at(&mut self, now: Instant, role: Role) -> Instant {
+    pub(super) fn worn_at(&mut self, at: Moment, role: Role) -> Moment {
         let time = self.config.rekey.time;
         let early = match role {
             Role::Client => time.mul_f64(f64::from((self.random)()) / f64::from(u32::MAX) / 10.0),
             Role::Server => Duration::ZERO,
         };
-        now + time - early
+        at + (time - early)
     }
 
     /// Sees to keys that are worn.
     pub(super) fn rekey(&mut self, now: Instant, id: LocalId, out: &mut impl Output) {
-        let has_room = self.has_room_behind(id);
+        let (at, has_room) = (self.clock.moment(now), self.has_room_behind(id));
         let Some(association) = self.table.association(id) else { return };
         match association.role {
             Role::Client if has_room => {
@@ -56,9 +57,9 @@ impl Shard {
                 let (peer, endpoint) = (association.peer, *association.paths.validated());
                 out.event(ShardEvent::Rekey(Replacement { old: id, peer, endpoint }));
             }
-            Role::Client => association.rekey_later(now + ASK_EVERY),
+            Role::Client => association.rekey_later(at + ASK_EVERY),
             Role::Server => {
-                association.rekey_later(now + ASK_EVERY);
+                association.rekey_later(at + ASK_EVERY);
                 self.send_own(now, id, None, (content_type::HANDSHAKE, &HELLO_REQUEST), out);
             }
         }
@@ -72,7 +73,7 @@ impl Shard {
         out: &mut impl Output,
     ) -> Result<(), DropReason> {
         let association = self.table.association(id).ok_or(DropReason::Closed)?;
-        if !association.may_rekey(now) {
+        if !association.may_rekey(self.clock.moment(now)) {
             return Err(DropReason::RateLimited);
         }
         self.rekey(now, id, out);
@@ -87,7 +88,7 @@ impl Shard {
             && !association.replaced
         {
             let doublings = (association.rekey_failed() - 1).min(DOUBLINGS);
-            association.rekey_later(now + RETRY_AFTER * (1 << doublings));
+            association.rekey_later(self.clock.moment(now) + RETRY_AFTER * (1 << doublings));
         }
     }
 }

@@ -73,11 +73,12 @@ impl Shard {
         if content_type != content_type::APPLICATION_DATA {
             return Ok(false);
         }
-        association.sent(now);
+        let at = self.clock.moment(now);
+        association.sent(at);
         association.traffic.sealed += 1;
         association.traffic.sealed_bytes += plaintext.len() as u64;
         self.timers.schedule(id, association, self.config.idle_timeout);
-        Ok(association.extension && association.wants_rekey(now, &self.config.rekey))
+        Ok(association.extension && association.wants_rekey(at, &self.config.rekey))
     }
 
     /// Sends a message of our own, which is not worth more than an attempt.

@@ -12,6 +12,7 @@ use xdtls_common::id::LocalId;
 
 use super::{Output, Shard};
 use crate::association::{Association, Due};
+use crate::moment::Moment;
 
 /// How much later than its deadline an entry may come up.
 const GRAIN: Duration = Duration::from_millis(100);
@@ -20,8 +21,8 @@ const GRAIN: Duration = Duration::from_millis(100);
 #[derive(Default)]
 pub(crate) struct Timers {
     /// Times are whole grains away from this one, the first that there was.
-    base: Option<Instant>,
-    queue: BTreeMap<Instant, Vec<LocalId>>,
+    base: Option<Moment>,
+    queue: BTreeMap<Moment, Vec<LocalId>>,
 }
 
 impl Timers {
@@ -42,19 +43,19 @@ impl Timers {
     }
 
     /// The first whole grain that is not before a deadline, which may well be before the base.
-    fn grain_after(&mut self, deadline: Instant) -> Instant {
+    fn grain_after(&mut self, deadline: Moment) -> Moment {
         let base = *self.base.get_or_insert(deadline);
         let grains = |time: u128| GRAIN * u32::try_from(time).unwrap_or(u32::MAX);
-        let later = deadline.saturating_duration_since(base).as_nanos();
-        let earlier = base.saturating_duration_since(deadline).as_nanos();
+        let later = deadline.since(base).as_nanos();
+        let earlier = base.since(deadline).as_nanos();
         base + grains(later.div_ceil(GRAIN.as_nanos())) - grains(earlier / GRAIN.as_nanos())
     }
 
-    fn next(&self) -> Option<Instant> {
+    fn next(&self) -> Option<Moment> {
         self.queue.first_key_value().map(|(time, _)| *time)
     }
 
-    fn pop_expired(&mut self, now: Instant) -> Option<(Instant, LocalId)> {
+    fn pop_expired(&mut self, now: Moment) -> Option<(Moment, LocalId)> {
         let mut first = self.queue.first_entry().filter(|entry| *entry.key() <= now)?;
         let time = *first.key();
         let id = first.get_mut().pop();
@@ -68,19 +69,21 @@ impl Timers {
 impl Shard {
     /// When [`Shard::handle_timeout`] is to be called next.
     pub fn deadline(&self) -> Option<Instant> {
-        [self.timers.next(), self.flights.deadline()].into_iter().flatten().min()
+        let timer = self.timers.next().and_then(|moment| self.clock.instant(moment));
+        [timer, self.flights.deadline()].into_iter().flatten().min()
     }
 
     /// Does what is due: probes, ends, and forgets.
     pub fn handle_timeout(&mut self, now: Instant, out: &mut impl Output) {
         self.flights.expire(now);
-        while let Some((time, id)) = self.timers.pop_expired(now) {
+        let at = self.clock.moment(now);
+        while let Some((time, id)) = self.timers.pop_expired(at) {
             let Some(association) = self.table.association(id) else { continue };
             if association.scheduled != Some(time) {
                 continue;
             }
             association.scheduled = None;
-            match association.due(now, self.config.idle_timeout) {
+            match association.due(at, self.config.idle_timeout) {
                 Due::Close(cause) => {
                     self.close(now, id, cause, out);
                     continue;
@@ -99,17 +102,18 @@ impl Shard {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::moment::Clock;
 
     #[test]
     fn entries_come_up_within_a_grain_of_their_deadline_on_either_side_of_the_first() {
         let mut timers = Timers::default();
-        let first = Instant::now() + Duration::from_secs(240);
+        let first = Clock::default().moment(Instant::now()) + Duration::from_secs(240);
         assert_eq!(timers.grain_after(first), first);
         for away_ms in [1, 99, 100, 101, 500, 239_999] {
             let away = Duration::from_millis(away_ms);
             for deadline in [first + away, first - away] {
-                let late = timers.grain_after(deadline).checked_duration_since(deadline);
-                assert!(late.is_some_and(|late| late < GRAIN), "{away_ms} {late:?}");
+                let time = timers.grain_after(deadline);
+                assert!(time >= deadline && time < deadline + GRAIN, "{away_ms} {time:?}");
             }
         }
     }
