@@ -69,16 +69,16 @@ impl Packed {
         Self { identity, rekey_key, since_s, suite, route }
     }
 
-    /// What was packed can be unpacked; if it could not, it would be nobody.
-    fn identity(&self) -> PeerIdentity {
-        postcard::from_bytes(&self.identity).unwrap_or_default()
+    /// `None` would be nobody, whom nothing admits; but what was packed can be unpacked.
+    fn identity(&self) -> Option<PeerIdentity> {
+        postcard::from_bytes(&self.identity).ok()
     }
 
     fn unpack(&self, base: Instant) -> Entry {
         let Self { suite, route, .. } = *self;
         let since = base + Duration::from_secs(self.since_s.into());
-        let (identity, rekey_key) = (Arc::new(self.identity()), self.rekey_key.clone());
-        Entry { since, identity, suite, route, rekey_key }
+        let (identity, rekey_key) = (self.identity().unwrap_or_default(), self.rekey_key.clone());
+        Entry { since, identity: Arc::new(identity), suite, route, rekey_key }
     }
 }
 
@@ -156,7 +156,9 @@ impl Registry {
             false => admission.judge(now_s, identity).err(),
         };
         let refused = inner.entries.iter();
-        let ids = refused.filter_map(|(id, entry)| Some((*id, judge(&entry.identity())?)));
+        let judge =
+            |entry: &Packed| entry.identity().map_or(Some(Refusal::NoRule), |it| judge(&it));
+        let ids = refused.filter_map(|(id, entry)| Some((*id, judge(entry)?)));
         let ids = ids.collect();
         inner.admission = Some(admission);
         ids
@@ -179,7 +181,7 @@ impl Registry {
         Box::new(move |id| {
             let inner = registry.lock();
             let entry = inner.entries.get(&id)?;
-            let (key, identity) = (entry.rekey_key.clone(), Arc::new(entry.identity()));
+            let (key, identity) = (entry.rekey_key.clone(), Arc::new(entry.identity()?));
             Some(Ancestor { key, identity, route: entry.route })
         })
     }
