@@ -1,7 +1,7 @@
 //! The programs of a soak, and how each fault is done to them and undone.
 
 use std::io::Write;
-use std::net::{IpAddr, UdpSocket};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::process::{ChildStdin, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -193,10 +193,10 @@ impl<'a> Stage<'a> {
     fn send_bad_packets(&mut self, batch: usize, breath: Duration) -> Result<()> {
         let own: IpAddr = self.lab.client_address();
         let socket = self.lab.client.bind_udp((own, 0).into())?;
-        socket.connect(self.lab.gateway_address())?;
+        let target = self.lab.gateway_address();
         let packets = garbage::series(self.random.draw());
         let packets = packets.into_iter().map(|packet| packet.payload).collect();
-        self.sender = Some(Sender::start(socket, packets, batch, breath));
+        self.sender = Some(Sender::start((socket, target), packets, batch, breath));
         Ok(())
     }
 
@@ -227,7 +227,12 @@ struct Sender {
 }
 
 impl Sender {
-    fn start(socket: UdpSocket, packets: Vec<Vec<u8>>, batch: usize, breath: Duration) -> Self {
+    fn start(
+        (socket, target): (UdpSocket, SocketAddr),
+        packets: Vec<Vec<u8>>,
+        batch: usize,
+        breath: Duration,
+    ) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let told = stop.clone();
         let thread = std::thread::spawn(move || {
@@ -235,7 +240,7 @@ impl Sender {
             while !told.load(Relaxed) {
                 for packet in packets.by_ref().take(batch) {
                     // The link may be down.
-                    let _ = socket.send(packet);
+                    let _ = socket.send_to(packet, target);
                 }
                 std::thread::sleep(breath);
             }
