@@ -1,9 +1,10 @@
 //! Faults of the host: what a gateway makes of them. More of them, mixed, are in the soak.
 
+use std::fs;
 use std::net::UdpSocket;
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use rustix::process::Signal;
 use xdtls_netlab::Process;
 use xdtls_tests::{
@@ -240,11 +241,25 @@ pub(crate) fn a_gateway_that_was_stopped_goes_on(lab: &Lab) -> Result<()> {
     let program = lab.bind_program(&client)?;
     exchange(&program, b"before")?;
     gateway.signal(Signal::STOP)?;
+    let id = gateway.id()?;
+    eventually("every thread stands still", PATIENCE, || Ok(stands_still(id)?.then_some(())))?;
     program.send(b"meanwhile")?;
     std::thread::sleep(STOPPED);
     gateway.signal(Signal::CONT)?;
     gets_through(&program, PATIENCE)?;
     ensure_same_association([&gateway, &client])
+}
+
+/// Whether the signal has reached every thread of a process (proc_pid_stat(5)).
+fn stands_still(process: u32) -> Result<bool> {
+    for thread in fs::read_dir(format!("/proc/{process}/task"))? {
+        let line = fs::read_to_string(thread?.path().join("stat"))?;
+        let (_, behind_name) = line.rsplit_once(") ").context("no state")?;
+        if !behind_name.starts_with('T') {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// ```text
