@@ -18,6 +18,7 @@ use crate::alert;
 use crate::association::CloseCause;
 use crate::endpoint::Endpoint;
 use crate::keys::Role;
+use crate::moment::Moment;
 use crate::record_plane::open;
 
 /// Handshake message types that ask for a new handshake (RFC 5246 §7.4.1).
@@ -162,12 +163,21 @@ impl Shard {
             content_type::ALERT => association.confirm(false),
             _ => association.confirm(true),
         };
-        let challenges = association.extension;
-        let path = association.paths.heard(at, from, record.len(), newest, challenges);
+        let extension = association.extension;
+        let path = association.paths.heard(at, from, record.len(), newest, extension);
         if inherits && !self.inherit(now, id, out) {
             return Err(DropReason::Closed);
         }
-        let outcome = self.receive_content(now, id, from, header.content_type, &record[range], out);
+        let plaintext = &record[range];
+        let outcome = match header.content_type {
+            content_type::APPLICATION_DATA => self.data((now, at), id, plaintext, out),
+            content_type::ALERT => self.alert(now, id, plaintext, out),
+            content_type::HANDSHAKE => self.handshake(now, id, plaintext, out),
+            content_type::RETURN_ROUTABILITY_CHECK if extension => {
+                self.path_message(now, id, from, plaintext, out)
+            }
+            _ => Err(DropReason::WrongRecordType),
+        };
         // The record may have ended the association.
         if let Some(change) = path
             && self.table.association(id).is_some()
@@ -177,48 +187,30 @@ impl Shard {
         outcome
     }
 
-    /// Acts on what an authentic record carries.
-    fn receive_content(
+    fn data(
         &mut self,
-        now: Instant,
+        (now, at): (Instant, Moment),
         id: LocalId,
-        from: &Endpoint,
-        content_type: u8,
         plaintext: &[u8],
         out: &mut impl Output,
     ) -> Result<(), DropReason> {
         let association = self.table.association(id).ok_or(DropReason::Closed)?;
-        match content_type {
-            content_type::APPLICATION_DATA => {
-                self.data(now, id, plaintext, out);
-                Ok(())
-            }
-            content_type::ALERT => self.alert(now, id, plaintext, out),
-            content_type::HANDSHAKE => self.handshake(now, id, plaintext, out),
-            content_type::RETURN_ROUTABILITY_CHECK if association.extension => {
-                self.path_message(now, id, from, plaintext, out)
-            }
-            _ => Err(DropReason::WrongRecordType),
-        }
-    }
-
-    fn data(&mut self, now: Instant, id: LocalId, plaintext: &[u8], out: &mut impl Output) {
         self.flights.forget(id);
         self.counters.opened += 1;
         self.counters.opened_bytes += plaintext.len() as u64;
-        let Some(association) = self.table.association(id) else { return };
         association.traffic.opened += 1;
         association.traffic.opened_bytes += plaintext.len() as u64;
         if association.replaced {
             let newest = self.lineage.newest(id);
             self.lineage.came_late(newest, plaintext.len());
-            return out.plaintext(newest, plaintext);
+            out.plaintext(newest, plaintext);
+            return Ok(());
         }
         out.plaintext(id, plaintext);
-        let at = self.clock.moment(now);
         if association.extension && association.wants_rekey(at, &self.config.rekey) {
             self.rekey(now, id, out);
         }
+        Ok(())
     }
 
     fn alert(
