@@ -21,6 +21,7 @@ pub mod finding;
 pub mod gateway;
 pub mod handshake;
 pub mod handshake_pool;
+mod hex;
 pub mod inside;
 pub mod lifecycle;
 pub mod links;

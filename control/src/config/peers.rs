@@ -11,6 +11,7 @@ use super::document::Section;
 use super::schema::{all, backend_index, first_use};
 use super::value::Value;
 use super::{Clients, Identity, NamePattern, Rule, RulePeer};
+use crate::hex;
 
 impl fmt::Display for RulePeer {
     /// As the configuration has it; the name of a certificate alone.
@@ -168,29 +169,19 @@ fn email(value: &Value<'_>) -> Option<RulePeer> {
 
 fn key(value: &Value<'_>) -> Option<RulePeer> {
     let text = value.string()?;
-    let byte = |at: usize| {
-        let digits = text.get(2 * at..2 * at + 2)?;
-        digits.bytes().all(|it| it.is_ascii_hexdigit()).then_some(())?;
-        u8::from_str_radix(digits, 16).ok()
-    };
-    let mut hash = [0; 32];
-    let read = hash.iter_mut().enumerate().try_for_each(|(at, room)| {
-        *room = byte(at)?;
-        Some(())
-    });
-    if read.is_none() || text.len() != 64 {
+    let Some(hash) = hex::sha256(text) else {
         value.report(
             format!("`{text}` is not the SHA-256 of a public key in 64 hexadecimal digits"),
             "print it with `openssl x509 -in client.pem -noout -pubkey | \
              openssl pkey -pubin -outform der | sha256sum`",
         );
         return None;
-    }
+    };
     Some(RulePeer::Pattern(PeerPattern::Key(hash)))
 }
 
 /// Reads a value if it is there; `None` only after a report.
-fn optional<'a, T>(
+pub(super) fn optional<'a, T>(
     value: Option<Value<'a>>,
     read: impl FnOnce(&Value<'a>) -> Option<T>,
 ) -> Option<Option<T>> {

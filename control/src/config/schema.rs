@@ -274,10 +274,9 @@ fn source_addresses(list: &Value<'_>, backend: Option<SocketAddr>) -> Option<Vec
 }
 
 fn forward(mut table: Section<'_>, backends: &[String]) -> Option<Forward> {
-    let default_backend = match table.value("default_backend", "\"app\"") {
-        Some(value) => backend_index(&value, backends).map(Some),
-        None => Some(None),
-    };
+    let default_backend = peers::optional(table.value("default_backend", "\"app\""), |value| {
+        backend_index(value, backends)
+    });
     table.finish();
     Some(Forward { default_backend: default_backend? })
 }

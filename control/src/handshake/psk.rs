@@ -14,6 +14,8 @@ use thiserror::Error;
 use tracing::info;
 use zeroize::Zeroizing;
 
+use crate::hex;
+
 /// Lengths of keys in bytes. A shorter one can be guessed from one handshake.
 const KEY_LEN: std::ops::RangeInclusive<usize> = 16..=64;
 
@@ -156,19 +158,12 @@ fn parse_line(line: &str) -> Result<(&str, Key), PskFault> {
     if identity.len() > IDENTITY_LEN_MAX || identity.chars().any(char::is_control) {
         return Err(PskFault::Identity);
     }
-    let key = from_hex(digits).ok_or_else(|| PskFault::Key(identity.to_owned()))?;
+    let key = hex::decode(digits).ok_or_else(|| PskFault::Key(identity.to_owned()))?;
+    let key = Key::new(key);
     if !KEY_LEN.contains(&key.len()) {
         return Err(PskFault::Length(identity.to_owned(), key.len()));
     }
     Ok((identity, key))
-}
-
-fn from_hex(digits: &str) -> Option<Key> {
-    let (pairs, rest) = digits.as_bytes().as_chunks::<2>();
-    let nibble = |digit: u8| char::from(digit).to_digit(16).map(|value| value as u8);
-    let byte = |[high, low]: &[u8; 2]| Some(nibble(*high)? << 4 | nibble(*low)?);
-    let bytes: Option<Vec<u8>> = pairs.iter().map(byte).collect();
-    bytes.filter(|_| rest.is_empty()).map(Zeroizing::new)
 }
 
 #[cfg(test)]

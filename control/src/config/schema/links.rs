@@ -6,7 +6,9 @@ use std::net::SocketAddr;
 use super::{all, first_use};
 use crate::config::Peer;
 use crate::config::document::Section;
+use crate::config::peers::optional;
 use crate::config::value::Value;
+use crate::hex;
 
 /// Links of one node: each has a socket on every worker, and each handshake asks all of them.
 const PEERS_MAX: usize = 1024;
@@ -55,14 +57,10 @@ fn peer<'a>(
     let certificate_name = table
         .required("certificate_name", "\"berlin.example\"")
         .and_then(|value| named(&value, &mut used.certificate_names).map(str::to_owned));
-    let key_sha256 = match table.value("key_sha256", "\"64 hexadecimal digits\"") {
-        Some(value) => key(&value).map(Some),
-        None => Some(None),
-    };
-    let address = match table.value("address", "\"192.0.2.7:4433\"") {
-        Some(value) => peer_address(&value, &mut used.addresses, outside).map(Some),
-        None => Some(None),
-    };
+    let key_sha256 = optional(table.value("key_sha256", "\"64 hexadecimal digits\""), key);
+    let address = optional(table.value("address", "\"192.0.2.7:4433\""), |value| {
+        peer_address(value, &mut used.addresses, outside)
+    });
     let listen = table.required("listen", "\"127.0.0.1:5000\"").and_then(|value| {
         let listen = value.parse::<SocketAddr>()?;
         if listen.port() != 0 {
@@ -143,19 +141,11 @@ fn reachable(
 
 fn key(value: &Value<'_>) -> Option<[u8; 32]> {
     let text = value.string()?;
-    let mut key = [0; 32];
-    let right = text.len() == 64
-        && key.iter_mut().enumerate().all(|(at, byte)| {
-            let digits = text.get(2 * at..2 * at + 2);
-            let read = digits.and_then(|digits| u8::from_str_radix(digits, 16).ok());
-            *byte = read.unwrap_or_default();
-            read.is_some()
-        });
-    if !right {
+    let key = hex::sha256(text);
+    if key.is_none() {
         let how = "openssl x509 -in peer.pem -noout -pubkey | openssl pkey -pubin -outform DER | \
                    openssl dgst -sha256";
         value.report("must be the SHA-256 of a public key, 64 hexadecimal digits", how);
-        return None;
     }
-    Some(key)
+    key
 }
