@@ -9,10 +9,12 @@
 
 use std::collections::BTreeSet;
 use std::process::{Command, ExitCode, Output};
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use libtest_mimic::{Arguments, Trial};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use serde_json::Value;
 use tempfile::TempDir;
 use xdtls_bench::generator;
@@ -21,6 +23,9 @@ use xdtls_netlab::{Netns, Veth, program};
 const OUTSIDE: &str = "outside";
 const WAN: &str = "wan";
 const GATEWAY: &str = "192.0.2.2:4433";
+
+/// How long a killed process may take to end.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A test: its name, and what it does.
 type Named = (&'static str, fn(&Lab) -> Result<()>);
@@ -225,10 +230,20 @@ fn gateway_alone(lab: &Lab, datapath: &str) -> Result<String> {
 fn died(lab: &Lab) -> Result<()> {
     said(&lab.load(&[])?, true)?;
     let pid = *lab.gateway.processes()?.first().context("there is no gateway")?;
-    kill_process(Pid::from_raw(pid).context("no process")?, Signal::KILL)?;
+    kill(Pid::from_raw(pid).context("no process")?)?;
     let text = said(&lab.unload()?, true)?;
     ensure_contains(&text, &["had ended by itself", "gateway is ready", "outside is as it was"])?;
     lab.ensure_nothing_is_left()
+}
+
+/// Kills a process of any parent, and waits until it has ended.
+fn kill(pid: Pid) -> Result<()> {
+    let process = pidfd_open(pid, PidfdFlags::empty())?;
+    pidfd_send_signal(&process, Signal::KILL)?;
+    let mut ended = [PollFd::new(&process, PollFlags::IN)];
+    poll(&mut ended, Some(&PATIENCE.try_into()?))?;
+    ensure!(ended[0].revents().contains(PollFlags::IN), "{pid:?} lives {PATIENCE:?} after SIGKILL");
+    Ok(())
 }
 
 fn accounted(lab: &Lab) -> Result<()> {
