@@ -33,6 +33,9 @@ const REPLIES_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a card may be without a carrier because a program was attached to it.
 const CARRIER_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// How the line on standard error begins after which the flood is on its way.
+pub const BEGINS: &str = "sending";
+
 /// How often progress is printed.
 const PROGRESS: Duration = Duration::from_secs(1);
 
@@ -154,6 +157,7 @@ pub fn run(options: &Options) -> Result<()> {
         generator.set_plan(&script)?;
     }
     let before = generator.replies()?;
+    eprintln!("{BEGINS} {} frames to {}", options.count, options.target);
     let mut next = Instant::now() + PROGRESS;
     let sent = generator.send(options.count, options.rate, &interrupt, |frames| {
         if Instant::now() >= next {

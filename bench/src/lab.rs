@@ -19,7 +19,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 use xdtls_netlab::{Netns, Process, Veth, capture, program};
 
-use crate::flood::Report;
+use crate::flood::{self, Report};
 
 /// Where the gateway listens.
 pub const GATEWAY: &str = "192.0.2.2:4433";
@@ -159,9 +159,13 @@ impl Lab {
         command
     }
 
-    /// Begins a flood of `count` frames; its arguments besides are `xdtls-bench flood`'s.
+    /// Begins a flood of `count` frames; its arguments besides are `xdtls-bench flood`'s. It is on
+    /// its way when this returns: attaching its program interrupts all that the interface carries.
     pub fn begin_flood(&self, kind: &str, count: u64, arguments: &[&str]) -> Result<Process> {
-        self.start_flood(self.world.command(program("xdtls-bench")?), kind, count, arguments)
+        let command = self.world.command(program("xdtls-bench")?);
+        let flood = self.start_flood(command, kind, count, arguments)?;
+        flood.wait_for_line(flood::BEGINS, PATIENCE)?;
+        Ok(flood)
     }
 
     fn start_flood(
