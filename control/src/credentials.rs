@@ -11,9 +11,10 @@ use xdtls_proto::policy::{Admission, PeerPattern, Policy, Rule};
 
 use crate::config::{self, Config, RulePeer};
 use crate::handshake::{
-    AcceptorOptions, Identity, OpensslAcceptor, PskTable, Trust, authority_keys, read_file,
+    AcceptorOptions, Identity, OpensslAcceptor, OpensslConnector, PskTable, Trust, authority_keys,
+    read_file,
 };
-use crate::peer::LinkParts;
+use crate::peer;
 use crate::wall_clock;
 
 /// What handshakes need, of one moment.
@@ -22,8 +23,8 @@ pub(crate) struct Credentials {
     pub(crate) admission: Arc<Admission>,
     /// Pre-shared keys, if there are any.
     pub(crate) psk: Option<Arc<PskTable>>,
-    /// What opens to peers.
-    pub(crate) links: LinkParts,
+    /// What opens to peers, by link.
+    pub(crate) connectors: Vec<OpensslConnector>,
 }
 
 impl Credentials {
@@ -49,10 +50,10 @@ impl Credentials {
         let revocations = trust.as_ref().map(Trust::revocation_lists).transpose()?.flatten();
         let identities = psk.iter().flat_map(|table| table.identities().map(str::to_owned));
         let psk_identities = identities.collect();
-        let parts = LinkParts::new(config, &certificates, trust.as_ref())?;
-        let (policy, links) = (policy(config)?, parts.links(config));
+        let (links, connectors) = peer::links(config, &certificates, trust.as_ref())?;
+        let policy = policy(config)?;
         let admission = Arc::new(Admission { policy, revocations, psk_identities, links });
-        Ok(Self { acceptor, admission, psk, links: parts })
+        Ok(Self { acceptor, admission, psk, connectors })
     }
 
     /// The PSK identities whose key is another now, or gone.

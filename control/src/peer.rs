@@ -19,49 +19,38 @@ use crate::links::endpoint;
 use crate::random;
 use crate::registry::Registry;
 
-/// What the links' handshakes are made from.
-#[derive(Clone, Default)]
-pub struct LinkParts {
-    /// SHA-256 of the SubjectPublicKeyInfo that we open with.
-    own: [u8; 32],
-    /// By link.
-    connectors: Vec<OpensslConnector>,
-}
-
-impl LinkParts {
-    /// Makes them. Links show the first identity.
-    ///
-    /// # Errors
-    ///
-    /// What is wrong with the identity, or with a link.
-    pub fn new(config: &Config, identities: &[Identity], trust: Option<&Trust>) -> Result<Self> {
-        if config.peers.is_empty() {
-            return Ok(Self::default());
+/// Who may be at the other ends of the links, and what opens to them, by link. Links show the first
+/// identity.
+///
+/// # Errors
+///
+/// What is wrong with the identity, or with a link.
+pub(crate) fn links(
+    config: &Config,
+    identities: &[Identity],
+    trust: Option<&Trust>,
+) -> Result<(Links, Vec<OpensslConnector>)> {
+    let mut links = Links { first_route: first_route(config), ..Links::default() };
+    let mut connectors = Vec::new();
+    if config.peers.is_empty() {
+        return Ok((links, connectors));
+    }
+    let ([identity, ..], Some(trust)) = (identities, trust) else {
+        bail!("links need certificates: add an [[identity]], and `ca` to [clients]");
+    };
+    links.own_key = identity.key_sha256().context("cannot use the configured certificate")?;
+    let shown = std::slice::from_ref(identity);
+    for Peer { name, certificate_name, key_sha256, .. } in &config.peers {
+        if *key_sha256 == Some(links.own_key) {
+            bail!("peer {name}: key_sha256 is this node's own key");
         }
-        let ([identity, ..], Some(trust)) = (identities, trust) else {
-            bail!("links need certificates: add an [[identity]], and `ca` to [clients]");
-        };
-        let own = identity.key_sha256().context("cannot use the configured certificate")?;
-        let shown = std::slice::from_ref(identity);
-        let connector = |peer: &Peer| {
-            if peer.key_sha256 == Some(own) {
-                bail!("peer {}: key_sha256 is this node's own key", peer.name);
-            }
-            OpensslConnector::with_certificates(shown, trust, &peer.certificate_name)
-                .with_context(|| format!("cannot open to peer {}", peer.name))
-        };
-        Ok(Self { own, connectors: config.peers.iter().map(connector).collect::<Result<_>>()? })
+        let connector = OpensslConnector::with_certificates(shown, trust, certificate_name)
+            .with_context(|| format!("cannot open to peer {name}"))?;
+        let certificate_name = certificate_name.clone();
+        links.peers.push(LinkPeer { certificate_name, key_sha256: *key_sha256 });
+        connectors.push(connector);
     }
-
-    /// Who may be at the other ends.
-    pub fn links(&self, config: &Config) -> Links {
-        let peer = |peer: &Peer| LinkPeer {
-            certificate_name: peer.certificate_name.clone(),
-            key_sha256: peer.key_sha256,
-        };
-        let peers = config.peers.iter().map(peer).collect();
-        Links { own_key: self.own, first_route: first_route(config), peers }
-    }
+    Ok((links, connectors))
 }
 
 impl Credentials {
@@ -77,7 +66,8 @@ impl Credentials {
         let random = random::source();
         let responders = Responders::new(acceptor, ids.clone(), limits.clone(), policy, random)
             .with_ancestors(registry.ancestors());
-        let mut peers = Peers::new(responders, self.links.own, first_route(config));
+        let Links { own_key, first_route, .. } = self.admission.links;
+        let mut peers = Peers::new(responders, own_key, first_route);
         for (openers, peer) in self.opener_settings().links.into_iter().zip(&config.peers) {
             let (connector, policy) = openers;
             let towards = peer.address.map(|address| endpoint(address, outside));
@@ -93,11 +83,10 @@ impl Credentials {
 
     /// The same for links that are there already.
     pub(crate) fn opener_settings(&self) -> OpenerSettings<OpensslConnector> {
-        let routes = self.admission.links.first_route..;
-        let links = self.links.connectors.iter().cloned().zip(routes);
+        let Links { own_key, first_route, .. } = self.admission.links;
         let policy = |route| policy_of_link(self.admission.clone(), route);
-        let links = links.map(|(connector, route)| (connector, policy(route))).collect();
-        OpenerSettings { own: self.links.own, links }
+        let links = self.connectors.iter().cloned().zip((first_route..).map(policy)).collect();
+        OpenerSettings { own: own_key, links }
     }
 }
 
