@@ -38,7 +38,7 @@ use crate::links::Keeper;
 use crate::node::{Running, Shape, Wiring, start_worker};
 use crate::peer::{first_route, leads_back};
 use crate::reload::Reload;
-use crate::worker::{Parts, poll_descriptor};
+use crate::worker::{Hellos, Parts, poll_descriptor};
 use crate::{inside, metrics, notify, privileges, random};
 
 /// Headers in front of a UDP payload with IPv6 and our prefix, in bytes: what a handshake datagram
@@ -276,6 +276,12 @@ fn start_workers(
     chosen: Chosen,
 ) -> Result<(Option<Program>, Vec<JoinHandle<()>>)> {
     let next_hops = chosen.fast_path.as_ref().and_then(|fast| fast.next_hops.clone());
+    let hellos = Hellos {
+        secrets: surroundings.secrets.clone(),
+        limits: config.limits.front,
+        link: chosen.fast_path.as_ref().map(|fast| fast.view.link.clone()),
+        cpus: std::thread::available_parallelism().map_or(1, |cpus| cpus.get() as u32),
+    };
     let (program, shards) = chosen.fast_path.map(|fast| (fast.program, fast.shards)).unzip();
     let mut shards = shards.into_iter().flatten();
     let mut workers = Vec::new();
@@ -308,7 +314,7 @@ fn start_workers(
             mailbox,
             workers: wiring.workers.clone(),
             pool: wiring.pool.clone(),
-            secrets: Some(surroundings.secrets.clone()),
+            hellos: Some(hellos.clone()),
             access: surroundings.access.clone(),
             gateway: None,
             poll,

@@ -10,6 +10,11 @@ use std::time::{Duration, Instant};
 pub(crate) struct Moment(NonZeroU64);
 
 impl Moment {
+    /// As a number that only differences have a meaning of.
+    pub(crate) fn nanoseconds(self) -> u64 {
+        self.0.get()
+    }
+
     /// Time between an earlier moment and this one; none if that is later.
     pub(crate) fn since(self, earlier: Self) -> Duration {
         Duration::from_nanos(self.0.get().saturating_sub(earlier.0.get()))

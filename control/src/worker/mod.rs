@@ -5,6 +5,7 @@
 //! [`Shard`]. It sleeps in epoll when nothing is to be done, and reads the clock once a round.
 
 mod frames;
+mod hellos;
 mod output;
 mod outside;
 mod way;
@@ -25,7 +26,6 @@ use xdtls_proto::handshakes::Installation;
 use xdtls_proto::shard::{Front, Output, Shard};
 
 use crate::access::AccessList;
-use crate::cookies::SharedSecrets;
 use crate::counters::Counters;
 use crate::datapath::next_hops::NextHops;
 use crate::datapath::socket::{Batch, Channel};
@@ -36,6 +36,7 @@ use crate::mailbox::{Mailbox, Postbox};
 use crate::messages::ToWorker;
 use crate::trace::Trace;
 use crate::xsk::{RECEIVE_BATCH, RxPacket, ShardXsk};
+pub use hellos::Hellos;
 use output::WorkerOutput;
 use outside::Outside;
 use way::Way;
@@ -71,8 +72,8 @@ pub struct Parts<I> {
     pub workers: Vec<Postbox<ToWorker>>,
     /// The handshakes.
     pub pool: Pool,
-    /// Cookie secrets, if it answers ClientHellos.
-    pub secrets: Option<Arc<SharedSecrets>>,
+    /// What it judges ClientHellos by, if anybody may send it some.
+    pub hellos: Option<Hellos>,
     /// Who may send to the outside socket. The XDP program asks for what it hands over.
     pub access: Arc<AccessList>,
     /// Where associations that we open lead to.
@@ -232,9 +233,7 @@ impl<I: Inside> Worker<I> {
     }
 
     fn front(&self) -> Option<Front> {
-        let secrets = self.parts.secrets.as_ref()?;
-        let (secrets, now_s) = secrets.snapshot();
-        Some(Front { secrets, now_s, local_port: self.local_port })
+        self.parts.hellos.as_ref().map(|hellos| hellos.front(self.local_port))
     }
 
     fn receive_inside(&mut self, now: Instant, token: Token) {

@@ -12,6 +12,7 @@ mod paths;
 mod proofs;
 mod receive;
 mod rekey;
+mod replies;
 mod send;
 mod table;
 mod timers;
@@ -36,6 +37,8 @@ use lineage::Lineage;
 pub use lineage::PREDECESSORS_MAX;
 pub use look::AssociationView;
 use proofs::Proofs;
+use replies::Replies;
+pub use replies::ReplyLimits;
 use table::Table;
 use timers::Timers;
 
@@ -91,6 +94,8 @@ pub struct Front {
     pub now_s: u32,
     /// The UDP port that we answer on.
     pub local_port: u16,
+    /// How often we answer.
+    pub limits: ReplyLimits,
 }
 
 /// What a shard is made for.
@@ -154,6 +159,7 @@ pub struct Shard {
     timers: Timers,
     proofs: Proofs,
     lineage: Lineage,
+    replies: Replies,
     /// When a "no renegotiation" was sent last, for the few that have asked for it.
     warned: HashMap<LocalId, Instant>,
     random: crate::handshakes::Random,
@@ -171,6 +177,7 @@ impl Shard {
             timers: Timers::default(),
             proofs: Proofs::default(),
             lineage: Lineage::default(),
+            replies: Replies::default(),
             warned: HashMap::new(),
             random,
             counters: ShardCounters::default(),

@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
 use xdtls_common::DropReason;
-use xdtls_common::client_hello::{ClientHello, HelloError};
+use xdtls_common::client_hello::{ClientHello, CookieField, HelloError};
 use xdtls_common::cookie::{HelloPath, Judgement, judge, mapped};
 use xdtls_common::cursor::SliceCursor;
 use xdtls_common::hello_verify::{HELLO_VERIFY_LEN, hello_verify_request};
@@ -65,7 +65,7 @@ impl Shard {
                 self.receive_records(now, id, &from, &mut datagram[PREFIX_LEN..], out);
                 Ok(())
             }
-            _ => self.client_hello(front, from, prefix.sender, &datagram[PREFIX_LEN..], out),
+            _ => self.client_hello(now, front, from, prefix.sender, &datagram[PREFIX_LEN..], out),
         };
         if let Err(reason) = outcome {
             out.count(reason);
@@ -75,6 +75,7 @@ impl Shard {
     /// Answers a ClientHello, or lets the handshakes begin.
     fn client_hello(
         &mut self,
+        now: Instant,
         front: Option<&Front>,
         from: Endpoint,
         client_id: u32,
@@ -96,6 +97,9 @@ impl Shard {
         };
         if !path.may_be_answered() {
             return Err(DropReason::ReplyForbidden);
+        }
+        if hello.cookie == CookieField::Empty {
+            self.replies.pay(self.clock.moment(now), front, path.peer_address)?;
         }
         let mut cursor = SliceCursor::new(records);
         match judge(&*front.secrets, front.now_s, &path, &hello, &mut cursor) {
