@@ -34,6 +34,7 @@ use crate::handshake_pool::Pool;
 use crate::inside::{Arrival, Inside, Request, Token, watch};
 use crate::mailbox::{Mailbox, Postbox};
 use crate::messages::ToWorker;
+use crate::sys::prefer_huge_pages;
 use crate::trace::Trace;
 use crate::xsk::{RECEIVE_BATCH, RxPacket, ShardXsk};
 pub use hellos::Hellos;
@@ -103,6 +104,9 @@ pub fn poll_descriptor() -> io::Result<Arc<OwnedFd>> {
 impl<I: Inside> Worker<I> {
     /// Makes a worker; fails if its descriptors cannot be watched.
     pub fn new(mut parts: Parts<I>) -> io::Result<Self> {
+        if let Err(error) = prefer_huge_pages(parts.shard.addresses()) {
+            debug!(%error, "there are no huge pages for associations");
+        }
         watch(parts.poll.as_fd(), parts.channel.fd(), OUTSIDE)?;
         watch(parts.poll.as_fd(), parts.mailbox.bell(), BELL)?;
         let local_port = parts.channel.local_address()?.port();

@@ -18,6 +18,7 @@ mod table;
 mod timers;
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -40,6 +41,7 @@ use proofs::Proofs;
 use replies::Replies;
 pub use replies::ReplyLimits;
 use table::Table;
+pub(crate) use timers::Grain;
 use timers::Timers;
 
 /// Where the shard puts what a datagram or the clock brings about.
@@ -185,6 +187,12 @@ impl Shard {
         }
     }
 
+    /// Where its associations will stand: as many as it has slots for, read at random when there are
+    /// many. Nothing is there yet where none has been.
+    pub fn addresses(&self) -> Range<*const u8> {
+        self.table.addresses()
+    }
+
     /// Which of the shards this is.
     pub fn index(&self) -> usize {
         self.config.index as usize
@@ -227,7 +235,7 @@ impl Shard {
         let worn_at = self.worn_at(at, installation.role);
         let mut association = Association::new(at, installation, worn_at);
         self.timers.schedule(id, &mut association, self.config.idle_timeout);
-        if !self.table.establish(id, association) {
+        if !self.table.establish(association) {
             return out.event(ShardEvent::Closed(id, CloseCause::Local));
         }
         out.event(ShardEvent::Installed(id, peer));
@@ -259,10 +267,9 @@ impl Shard {
 
     fn forget(&mut self, now: Instant, id: LocalId, cause: CloseCause, out: &mut impl Output) {
         // What is only reserved belongs to its handshake.
-        if self.table.association(id).is_none() {
+        if !self.table.end(id) {
             return;
         }
-        self.table.rest(id);
         self.keys.forget(id, self.config.place_of(id));
         self.flights.forget(id);
         if !self.warned.is_empty() {

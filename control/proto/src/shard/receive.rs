@@ -15,7 +15,7 @@ use xdtls_common::verdict::{Verdict, verdict};
 
 use super::{Front, Hello, Output, Shard, ShardEvent};
 use crate::alert;
-use crate::association::CloseCause;
+use crate::association::{Association, CloseCause};
 use crate::endpoint::Endpoint;
 use crate::keys::Role;
 use crate::moment::Moment;
@@ -33,7 +33,7 @@ impl Shard {
     /// batch before its first datagram is received; it changes nothing.
     pub fn expect(&self, datagram: &[u8]) {
         if let Ok(prefix) = Prefix::parse(&mut SliceCursor::new(datagram)) {
-            self.table.touch(prefix.receiver);
+            self.table.touch(prefix.receiver, Association::touch_to_open);
         }
     }
 
@@ -156,8 +156,8 @@ impl Shard {
         let association = self.table.association(id).ok_or(DropReason::Closed)?;
         association.window.check(header.sequence)?;
         let place = self.config.place_of(id);
-        let key = self.keys.open(id, place, &association.open_keys);
-        let range = open(key, header, record)?;
+        let keys = &association.open_keys;
+        let range = self.keys.open(id, place, keys, |key| open(key, header, record))?;
         let newest = association.window.is_newest(header.sequence);
         association.window.commit(header.sequence);
         let at = self.clock.moment(now);
@@ -211,7 +211,8 @@ impl Shard {
             return Ok(());
         }
         out.plaintext(id, plaintext);
-        if association.extension && association.wants_rekey(at, &self.config.rekey) {
+        let records = association.window.newest();
+        if association.extension && association.wants_rekey(at, records, &self.config.rekey) {
             self.rekey(now, id, out);
         }
         Ok(())
@@ -264,7 +265,7 @@ impl Shard {
             Some(_) => {
                 let flight = self.flights.repeat(now, id).ok_or(DropReason::StaleHandshake)?;
                 for datagram in flight? {
-                    let to = *association.paths.current();
+                    let to = association.paths.current();
                     association.paths.allow(&to, datagram.len())?;
                     let room = out.datagram(&to, datagram.len());
                     room.ok_or(DropReason::OutsideSend)?.copy_from_slice(datagram);
