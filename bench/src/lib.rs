@@ -19,3 +19,4 @@ mod plot;
 pub mod process_cost;
 pub mod record;
 pub mod report;
+pub mod steer;

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Parser;
-use xdtls_bench::{associations, bound, flood, forward, measure, outcome, record};
+use xdtls_bench::{associations, bound, flood, forward, measure, outcome, record, steer};
 
 /// A packet generator and measurements of xdtls.
 #[derive(Parser)]
@@ -21,6 +21,8 @@ enum Bench {
     Population(associations::PopulationOptions),
     /// What sealing and opening a record costs, beside ring alone and OpenSSL
     Record(outcome::Options),
+    /// What the XDP program costs a packet, beside programs that do less
+    Steer(outcome::Options),
     #[command(hide = true)]
     Bound(bound::Options),
 }
@@ -43,6 +45,7 @@ fn run(command: Bench) -> Result<()> {
         Bench::Forward(options) => forward::run(&options),
         Bench::Population(options) => associations::run_population(&options),
         Bench::Record(options) => record::run(&options),
+        Bench::Steer(options) => steer::run(&options),
         Bench::Bound(options) => bound::run(&options),
     }
 }

@@ -13,6 +13,8 @@ pub(crate) enum Bench {
     Flood(Arguments),
     /// What sealing and opening a record costs, beside ring alone and OpenSSL
     Record(Arguments),
+    /// What the XDP program costs a packet, beside programs that do less
+    Steer(Arguments),
     /// Traffic through a gateway, beside other tunnels
     Forward(Arguments),
     /// What very many associations cost
@@ -34,6 +36,7 @@ pub(crate) fn run(what: &Bench) -> Result<()> {
         // The generator alone has the name already.
         Bench::Flood(arguments) => ("measure", arguments),
         Bench::Record(arguments) => ("record", arguments),
+        Bench::Steer(arguments) => ("steer", arguments),
         Bench::Forward(arguments) => ("forward", arguments),
         Bench::Associations(arguments) => ("associations", arguments),
     };
