@@ -272,9 +272,12 @@ pub enum RulePeer {
     Authority(PathBuf),
 }
 
-/// `[forward]`: what happens to clients that no rule matches.
+/// `[forward]`: how clients reach backends.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Forward {
+    /// Network interface towards the backends, by which XDP takes in what they send; not the outside's.
+    /// Default: none, it comes through the kernel.
+    pub interface: Option<String>,
     /// Position in [`Config::backends`]. Default: none, such clients are refused.
     pub default_backend: Option<usize>,
 }

@@ -1,6 +1,7 @@
 //! The inside, where plaintext goes: backends of a gateway ([`forward`]) and local programs of its
 //! links ([`links`]), together in [`node`]; local programs of a client ([`local`]).
 
+pub mod fast_flows;
 pub mod forward;
 pub mod health;
 pub mod links;
@@ -14,6 +15,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use rustix::event::epoll;
+use xdtls_common::flow::FlowKey;
 use xdtls_common::id::LocalId;
 use xdtls_proto::association::CloseCause;
 use xdtls_proto::convergence::Rank;
@@ -106,6 +108,11 @@ pub trait Inside {
         from: SocketAddr,
         datagram: &[u8],
     ) -> Option<LocalId>;
+
+    /// Whose flow a datagram came in by that AF_XDP has brought. `None` if it is closed by now.
+    fn owner_of(&mut self, _now: Instant, _flow: &FlowKey) -> Option<LocalId> {
+        None
+    }
 
     /// Whose datagrams alone come in at a socket, if they are one association's.
     fn association_at(&self, _token: Token) -> Option<LocalId> {

@@ -4,6 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Instant;
 
+use xdtls_common::flow::FlowKey;
 use xdtls_common::id::LocalId;
 use xdtls_proto::association::CloseCause;
 
@@ -97,6 +98,10 @@ impl Inside for NodeInside {
             Some(link) => self.links.owner(link, datagram),
             None => self.forward.owner(now, token, from, datagram),
         }
+    }
+
+    fn owner_of(&mut self, now: Instant, flow: &FlowKey) -> Option<LocalId> {
+        self.forward.owner_of(now, flow)
     }
 
     fn poll_released(&mut self) -> Option<(LocalId, Vec<u8>)> {

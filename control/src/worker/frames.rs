@@ -12,6 +12,7 @@ use xdtls_proto::endpoint::Endpoint;
 use crate::counters::Counters;
 use crate::datapath::next_hops::NextHops;
 use crate::datapath::next_hops::tables::Hop;
+use crate::datapath::sides::OUTSIDE;
 use crate::xsk::{Frame, ShardXsk};
 
 /// Frames that wait in the ring at most before the kernel is told: the driver is to work while the
@@ -37,7 +38,7 @@ pub(super) struct FrameSender {
 impl FrameSender {
     /// Sends from `port` through a queue of its own, as far as there are enough.
     pub(super) fn new(next_hops: NextHops, port: u16, xsk: &ShardXsk) -> Self {
-        let queue = xsk.index() % xsk.queues();
+        let queue = xsk.index() % xsk.queues(OUTSIDE);
         Self { next_hops, port, queue, last: None, open: None, waiting: 0, behind: false }
     }
 

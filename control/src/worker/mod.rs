@@ -28,6 +28,7 @@ use crate::access::AccessList;
 use crate::cookies::SharedSecrets;
 use crate::counters::Counters;
 use crate::datapath::next_hops::NextHops;
+use crate::datapath::sides::INSIDE;
 use crate::datapath::socket::{Batch, Channel};
 use crate::datapath::xdp::Associations;
 use crate::handshake_pool::Pool;
@@ -38,7 +39,7 @@ use crate::trace::Trace;
 use crate::xsk::{RECEIVE_BATCH, RxPacket, ShardXsk};
 use output::WorkerOutput;
 use outside::Outside;
-use way::Way;
+use way::{Came, Way};
 
 /// Tokens that no inside uses: ids and port numbers have 32 bits.
 const OUTSIDE: Token = u64::MAX;
@@ -91,6 +92,7 @@ pub struct Worker<I> {
     outside: Outside,
     batch: Batch,
     packets: Vec<RxPacket>,
+    came: Vec<Came>,
     local_port: u16,
 }
 
@@ -109,7 +111,8 @@ impl<I: Inside> Worker<I> {
         let outside = Outside::new(parts.channel.clone(), xsk, next_hops)?;
         outside.watch_xsk(&parts.poll, XSK)?;
         let (batch, packets) = (Batch::default(), Vec::with_capacity(RECEIVE_BATCH));
-        Ok(Self { parts, outside, batch, packets, local_port })
+        let came = Vec::with_capacity(RECEIVE_BATCH);
+        Ok(Self { parts, outside, batch, packets, came, local_port })
     }
 
     /// Works until told to stop.
@@ -212,23 +215,35 @@ impl<I: Inside> Worker<I> {
 
     fn receive_fast(&mut self, now: Instant, stop: &mut bool) {
         let mut packets = std::mem::take(&mut self.packets);
-        let received = self.outside.receive_fast(&mut packets);
-        self.parts.counters.fast_path(received as u64);
-        if received > 0 {
+        if self.outside.receive_fast(&mut packets) > 0 {
+            self.count_fast(&packets);
             self.read_mail(now, stop);
+            let mut came = std::mem::take(&mut self.came);
             let (front, watch) = (self.front(), self.parts.trace.watch());
             self.with_output(now, |shard, _, out| {
+                let found = |packet| Came::find(now, packet, shard, out.inside);
+                came.extend(packets.iter().map(found));
                 let way = Way { now, front: front.as_ref(), watch: watch.as_ref(), name: "AF_XDP" };
-                for packet in &packets {
-                    Way::expect_frame(shard, packet.frame.bytes());
-                }
-                for mut packet in packets.drain(..) {
-                    way.receive_frame(shard, packet.frame.bytes_mut(), out);
-                    out.outside.return_frame(packet.frame);
+                for (RxPacket { mut frame, .. }, came) in packets.drain(..).zip(came.drain(..)) {
+                    match came {
+                        Came::FromPeer => way.receive_frame(shard, frame.bytes_mut(), out),
+                        Came::FromBackend(id, place) => {
+                            way.send_frame(shard, (id, &place), frame.bytes(), out);
+                        }
+                        Came::Nowhere(reason) => out.count(reason),
+                    }
+                    out.outside.return_frame(frame);
                 }
             });
+            self.came = came;
         }
         self.packets = packets;
+    }
+
+    fn count_fast(&self, packets: &[RxPacket]) {
+        let from_backends = packets.iter().filter(|packet| packet.nic == INSIDE).count();
+        self.parts.counters.fast_path((packets.len() - from_backends) as u64);
+        self.parts.counters.fast_path_inside(from_backends as u64);
     }
 
     fn front(&self) -> Option<Front> {

@@ -4,12 +4,16 @@ use std::time::Instant;
 
 use xdtls_common::DropReason;
 use xdtls_common::cursor::SliceCursor;
-use xdtls_common::frame;
+use xdtls_common::flow::FlowKey;
+use xdtls_common::frame::{self, Place};
 use xdtls_common::id::LocalId;
 use xdtls_proto::endpoint::Endpoint;
 use xdtls_proto::shard::{Front, Output, Shard};
 
+use crate::datapath::sides::INSIDE;
+use crate::inside::Inside;
 use crate::trace::{Watch, datagram};
+use crate::xsk::RxPacket;
 
 /// What the datagrams of one batch have in common.
 pub(super) struct Way<'a> {
@@ -20,6 +24,46 @@ pub(super) struct Way<'a> {
     pub(super) watch: Option<&'a Watch>,
     /// How they came.
     pub(super) name: &'static str,
+}
+
+/// What a frame that was received turns out to be.
+pub(super) enum Came {
+    /// It is the peer's.
+    FromPeer,
+    /// It is a datagram of a backend.
+    FromBackend(LocalId, Place),
+    /// It goes no further.
+    Nowhere(DropReason),
+}
+
+impl Came {
+    /// Finds out, and makes the shard ready for it.
+    pub(super) fn find(
+        now: Instant,
+        RxPacket { nic, frame, .. }: &RxPacket,
+        shard: &Shard,
+        inside: &mut impl Inside,
+    ) -> Self {
+        let parsed = frame::parse(SliceCursor::new(frame.bytes()));
+        match parsed {
+            Ok((headers, _)) if *nic == INSIDE => {
+                let flow = FlowKey::new(headers.destination, headers.source);
+                match inside.owner_of(now, &flow) {
+                    Some(id) => {
+                        shard.expect_to_send(id);
+                        Self::FromBackend(id, headers.place())
+                    }
+                    None => Self::Nowhere(DropReason::FlowClosed),
+                }
+            }
+            Ok((headers, _)) => {
+                shard.expect(&frame.bytes()[headers.payload_at..]);
+                Self::FromPeer
+            }
+            // The XDP program has parsed it with the same code: the frame was changed since.
+            Err(_) => Self::Nowhere(DropReason::TooShort),
+        }
+    }
 }
 
 impl Way<'_> {
@@ -53,16 +97,23 @@ impl Way<'_> {
                 let from = Endpoint { remote: headers.source, local };
                 self.receive(shard, from, &mut bytes[headers.payload_at..end], out);
             }
-            // The XDP program has parsed it with the same code: the frame was changed since.
             Err(_) => out.count(DropReason::TooShort),
         }
     }
 
-    /// Makes the shard ready for what is in a frame.
-    pub(super) fn expect_frame(shard: &Shard, bytes: &[u8]) {
-        if let Ok((headers, _)) = frame::parse(SliceCursor::new(bytes)) {
-            shard.expect(&bytes[headers.payload_at..]);
+    /// Gives the shard a backend's datagram. Nobody has looked at its checksum yet.
+    pub(super) fn send_frame(
+        &self,
+        shard: &mut Shard,
+        (id, place): (LocalId, &Place),
+        bytes: &[u8],
+        out: &mut impl Output,
+    ) {
+        if !frame::udp_is_credible(place, bytes) {
+            return out.count(DropReason::InsideChecksum);
         }
+        let payload = &bytes[place.payload_at..place.payload_at + place.payload_len];
+        self.send(shard, id, payload, out);
     }
 
     /// Gives the shard a datagram of the inside.

@@ -23,7 +23,7 @@ pub fn lost_frames() -> u64 {
 }
 
 /// The size of one frame with its headroom; the kernel allows these two.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ChunkSize {
     /// 2,048 bytes.
     Small,

@@ -23,7 +23,9 @@ const REFILL_BATCH: usize = 64;
 /// A received packet.
 #[derive(Debug)]
 pub struct RxPacket {
-    /// The queue that it came from.
+    /// Which of the set's interfaces it came from.
+    pub nic: usize,
+    /// The queue that it came from, counted over all interfaces.
     pub queue: u32,
     /// Its bytes, from the Ethernet header on.
     pub frame: Frame,
@@ -67,13 +69,13 @@ impl ShardXsk {
         let limit = before + RECEIVE_BATCH.min(may_hold);
         let queues = self.ports.len();
         for queue in (self.next..queues).chain(0..self.next) {
-            let rx = &mut self.ports[queue].rx;
+            let Port { nic, rx, .. } = &mut self.ports[queue];
             while batch.len() < limit
                 && let Some(Descriptor { address, length, .. }) = rx.pop()
             {
                 // SAFETY: the kernel gives us a frame that it had from a fill ring, once.
                 let frame = unsafe { self.memory.umem.take(address, length) };
-                batch.push(RxPacket { queue: queue as u32, frame });
+                batch.push(RxPacket { nic: *nic, queue: queue as u32, frame });
             }
             rx.release();
         }
@@ -159,9 +161,10 @@ impl ShardXsk {
         self.ports.iter_mut().map(|port| port.tx.unconsumed()).sum()
     }
 
-    /// How many queues it has a socket on.
-    pub fn queues(&self) -> u32 {
-        self.ports.len() as u32
+    /// How many queues of an interface it has a socket on. The queues of the first interface come
+    /// first.
+    pub fn queues(&self, nic: usize) -> u32 {
+        self.ports_on(nic).count() as u32
     }
 
     /// What to watch for reading, level-triggered; in the order of the queues.
@@ -169,9 +172,14 @@ impl ShardXsk {
         self.ports.iter().filter_map(|port| port.socket.as_ref()).map(XskSocket::fd)
     }
 
-    /// The elements of the XSKMAP: index (`queue × shards + shard`) and socket.
-    pub fn map_entries(&self) -> impl Iterator<Item = (u32, BorrowedFd<'_>)> {
-        self.fds().zip(0..).map(|(fd, queue)| (queue * self.shards + self.index, fd))
+    /// The elements of the XSKMAP of an interface: index (`queue × shards + shard`) and socket.
+    pub fn map_entries(&self, nic: usize) -> impl Iterator<Item = (u32, BorrowedFd<'_>)> {
+        let sockets = self.ports_on(nic).filter_map(|port| port.socket.as_ref());
+        sockets.zip(0..).map(|(socket, queue)| (queue * self.shards + self.index, socket.fd()))
+    }
+
+    fn ports_on(&self, nic: usize) -> impl Iterator<Item = &Port> {
+        self.ports.iter().filter(move |port| port.nic == nic)
     }
 
     /// Which shard this is.
