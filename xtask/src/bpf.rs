@@ -46,8 +46,11 @@ pub(crate) fn build() -> Result<Vec<PathBuf>> {
     };
     place(BENCH.1)?;
     let objects = DATAPATH.1.into_iter().map(place).collect::<Result<Vec<_>>>()?;
-    let functions = objects.iter().map(|object| bpf_size::measure(object));
-    bpf_budget::hold(&functions.collect::<Result<Vec<_>>>()?.concat())?;
+    let mut functions = Vec::new();
+    for object in &objects {
+        functions.append(&mut bpf_size::measure(object)?);
+    }
+    bpf_budget::hold(&functions)?;
     Ok(objects)
 }
 
