@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use super::accounting::Flows;
 use super::error::{Place, Step, XskError};
-use super::frame::{Descriptor, Frame, FrameAddr};
-use super::options::XskOptions;
+use super::frame::{ChunkSize, Descriptor, Frame, FrameAddr};
+use super::options::{XskOptions, ZeroCopy};
 use super::pool::Memory;
 use super::port::Port;
 use super::queue::Queue;
@@ -48,6 +48,16 @@ struct NicSocket {
 }
 
 impl SimulatedNic {
+    /// Small rings, so that they run full.
+    pub const OPTIONS: XskOptions = XskOptions {
+        chunk: ChunkSize::Small,
+        zero_copy: ZeroCopy::Off,
+        rx_ring: 32,
+        tx_ring: 32,
+        fill_ring: 64,
+        completion_ring: 32,
+    };
+
     /// A set and the interface that it is on.
     pub fn new(queues: u32, shards: u32, options: &XskOptions) -> Result<(XskSet, Self), XskError> {
         let memory = memory(NO_INTERFACE.interface, (queues, shards), options)?;

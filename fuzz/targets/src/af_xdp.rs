@@ -4,22 +4,13 @@
 use std::collections::VecDeque;
 
 use xdtls::xsk::{
-    ChunkSize, Delivery, Frame, FrameAccount, RxPacket, ShardXsk, SimulatedNic, XskOptions, XskSet,
-    ZeroCopy,
+    Delivery, Frame, FrameAccount, RxPacket, ShardXsk, SimulatedNic, XskOptions, XskSet,
 };
 
 const QUEUES: usize = 2;
 const SHARDS: usize = 2;
 
-/// Small rings, so that they run full.
-const OPTIONS: XskOptions = XskOptions {
-    chunk: ChunkSize::Small,
-    zero_copy: ZeroCopy::Off,
-    rx_ring: 32,
-    tx_ring: 32,
-    fill_ring: 64,
-    completion_ring: 32,
-};
+const OPTIONS: XskOptions = SimulatedNic::OPTIONS;
 
 /// The numbers of packets on their way, by queue and shard.
 type Expected = [[VecDeque<u32>; SHARDS]; QUEUES];

@@ -4,15 +4,7 @@ use super::accounting::FrameAccount;
 use super::options::FrameDemand;
 use super::*;
 
-/// Small rings, so that they run full.
-const OPTIONS: XskOptions = XskOptions {
-    chunk: ChunkSize::Small,
-    zero_copy: ZeroCopy::Off,
-    rx_ring: 32,
-    tx_ring: 32,
-    fill_ring: 64,
-    completion_ring: 32,
-};
+const OPTIONS: XskOptions = SimulatedNic::OPTIONS;
 
 fn simulated(queues: u32, shards: u32) -> (XskSet, Vec<ShardXsk>, SimulatedNic) {
     let (mut set, nic) = SimulatedNic::new(queues, shards, &OPTIONS).unwrap();
