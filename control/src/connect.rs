@@ -133,7 +133,8 @@ async fn start(
     let towards = |gateway: &Endpoint| max_plaintext(arguments.path_mtu, gateway.remote);
     let room = gateways.iter().map(towards).min().unwrap_or_default();
     let about = About::new("client", address, room, &chosen);
-    let next_hops = chosen.fast_path.as_ref().and_then(|fast| fast.next_hops.clone());
+    let transmits = chosen.fast_path.as_ref().map(|fast| fast.transmits.clone());
+    let transmits = transmits.unwrap_or_default();
     let view = chosen.fast_path.as_ref().map(|fast| fast.view.clone());
     let (xdp, shards) = chosen.fast_path.map(|fast| (fast.programs, fast.shards)).unzip();
     let program = xdp.as_ref().map(|xdp| &xdp.outside);
@@ -166,7 +167,7 @@ async fn start(
         inside: Local::new(surroundings, port, programs)?,
         channel,
         xsk: shards.into_iter().flatten().next(),
-        next_hops,
+        transmits,
         associations: program.map(Program::associations),
         mailbox,
         workers: wiring.workers.clone(),

@@ -29,6 +29,7 @@ pub struct Counters {
     fast_path: AtomicU64,
     fast_path_sent: AtomicU64,
     fast_path_inside: AtomicU64,
+    fast_path_inside_sent: AtomicU64,
     half_open: AtomicU64,
     sessions: AtomicU64,
     overload: AtomicU64,
@@ -59,6 +60,7 @@ impl Counters {
             fast_path: AtomicU64::new(0),
             fast_path_sent: AtomicU64::new(0),
             fast_path_inside: AtomicU64::new(0),
+            fast_path_inside_sent: AtomicU64::new(0),
             half_open: AtomicU64::new(0),
             sessions: AtomicU64::new(0),
             overload: AtomicU64::new(0),
@@ -127,6 +129,11 @@ impl Counters {
     /// Counts datagrams of backends that AF_XDP has delivered.
     pub fn fast_path_inside(&self, by: u64) {
         add(&self.fast_path_inside, by);
+    }
+
+    /// Counts datagrams that went to backends through AF_XDP.
+    pub fn fast_path_inside_sent(&self, by: u64) {
+        add(&self.fast_path_inside_sent, by);
     }
 
     /// Publishes what a shard has done so far.
@@ -213,6 +220,8 @@ pub struct Totals {
     pub fast_path_sent: u64,
     /// Datagrams of backends that AF_XDP sockets have delivered.
     pub fast_path_inside: u64,
+    /// Datagrams to backends that were given to AF_XDP sockets.
+    pub fast_path_inside_sent: u64,
     /// Handshake threads that are overloaded now, so that new handshakes give way.
     pub overload: u64,
     /// What became of packets that the XDP program did not drop.
@@ -299,6 +308,7 @@ impl Totals {
         self.fast_path += read(&counters.fast_path);
         self.fast_path_sent += read(&counters.fast_path_sent);
         self.fast_path_inside += read(&counters.fast_path_inside);
+        self.fast_path_inside_sent += read(&counters.fast_path_inside_sent);
         self.half_open += read(&counters.half_open);
         // The threads share them.
         self.sessions = self.sessions.max(read(&counters.sessions));

@@ -283,7 +283,8 @@ fn start_workers(
     (channels, ports): (&[Channel], Arc<[LinkPort]>),
     chosen: Chosen,
 ) -> Result<(Option<Programs>, Vec<JoinHandle<()>>)> {
-    let next_hops = chosen.fast_path.as_ref().and_then(|fast| fast.next_hops.clone());
+    let transmits = chosen.fast_path.as_ref().map(|fast| fast.transmits.clone());
+    let transmits = transmits.unwrap_or_default();
     let (programs, shards) = chosen.fast_path.map(|fast| (fast.programs, fast.shards)).unzip();
     let program = programs.as_ref().map(|programs| &programs.outside);
     let flows = programs.as_ref().and_then(|programs| programs.inside.as_ref());
@@ -316,7 +317,7 @@ fn start_workers(
             ),
             channel: channel.clone(),
             xsk: shards.next(),
-            next_hops: next_hops.clone(),
+            transmits: transmits.clone(),
             associations: program.map(Program::associations),
             mailbox,
             workers: wiring.workers.clone(),

@@ -41,6 +41,7 @@ fn totals() -> Totals {
         fast_path: 1_234_567_000,
         fast_path_sent: 99_000,
         fast_path_inside: 98_000,
+        fast_path_inside_sent: 1_234_000_000,
         overload: 0,
         xdp: named([("handshake", 200_000), ("redirected", 1_234_567_000)]),
         drops: drops_by_place.iter().map(|(name, count)| (name.clone(), count.sum())).collect(),

@@ -44,7 +44,7 @@ impl About {
     /// What there is to say of a node that listens on `address`.
     pub fn new(role: &str, address: SocketAddr, max_plaintext: u16, chosen: &Chosen) -> Self {
         let fast = chosen.fast_path.as_ref();
-        let by_xdp = fast.is_some_and(|fast| fast.next_hops.is_some());
+        let by_xdp = fast.is_some_and(|fast| fast.transmits.outside.is_some());
         let inside_by_xdp = fast.is_some_and(|fast| fast.programs.inside.is_some());
         Self {
             version: env!("CARGO_PKG_VERSION").to_owned(),

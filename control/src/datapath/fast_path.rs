@@ -12,7 +12,7 @@ use super::interface::Interface;
 use super::link::{Link, Served};
 use super::next_hops::{self, NextHops};
 use super::options::{AnswerHellos, Datapath, DatapathOptions, Transmit, XdpMode};
-use super::sides::{self, InsideSide, InsideWanted, OUTSIDE};
+use super::sides::{self, InsideSide, InsideWanted, OUTSIDE, Transmits};
 use super::xdp::{Answering, Program, Steered};
 use crate::node::Shape;
 use crate::xsk::{ChunkSize, LINK_HEADER, ShardXsk, XskMonitor};
@@ -49,8 +49,8 @@ pub struct FastPath {
     pub mode: &'static str,
     /// Whether the sockets share memory with the driver.
     pub zero_copy: bool,
-    /// Where frames go, if the workers' sockets transmit, too.
-    pub next_hops: Option<NextHops>,
+    /// Where frames go, where the workers' sockets transmit, too.
+    pub transmits: Transmits,
     /// What is to be seen of it while it is at work.
     pub view: FastView,
 }
@@ -134,11 +134,17 @@ async fn try_open(wanted: Wanted<'_>, name: &str) -> Result<Chosen> {
         (false, "native") => "copy mode, the driver has no zero-copy: one copy a packet",
         (false, _) => "copy mode behind the network stack: one allocation and one copy a packet",
     };
-    let (next_hops, transmit) = transmit(options.transmit, zero_copy, &interface).await?;
+    let (outside_hops, way) = transmit(options.transmit, zero_copy, &interface).await?;
     let words = format!(
         "XDP {mode} on {name}, {queues} receive queues for {shards} workers; {copies}; transmit: \
-         {transmit}{hellos}"
+         {way}{hellos}"
     );
+    let (mut inside_hops, mut inside_words) = (None, sides.inside_words);
+    if let (Some(InsideSide { interface, .. }), Some(words)) = (&sides.inside, &mut inside_words) {
+        let (next_hops, way) = transmit(options.transmit, zero_copy, interface).await?;
+        inside_hops = next_hops;
+        *words += &format!("; transmit: {way}");
+    }
     let required = options.datapath == Datapath::Xdp;
     let watched = |interface: &Interface| watch(interface, sides.chunk, required);
     let inside = sides.inside.as_ref().map(|InsideSide { interface, .. }| watched(interface));
@@ -148,10 +154,10 @@ async fn try_open(wanted: Wanted<'_>, name: &str) -> Result<Chosen> {
         shards: sides.shards,
         mode,
         zero_copy,
-        next_hops,
+        transmits: Transmits { outside: outside_hops, inside: inside_hops },
         view: FastView { sockets, link, inside },
     };
-    Ok(Chosen { fast_path: Some(fast_path), words, inside_words: sides.inside_words })
+    Ok(Chosen { fast_path: Some(fast_path), words, inside_words })
 }
 
 fn watch(interface: &Interface, chunk: ChunkSize, required: bool) -> Link {

@@ -9,6 +9,7 @@ use tracing::warn;
 
 use super::flows::{FlowProgram, Room};
 use super::interface::Interface;
+use super::next_hops::NextHops;
 use super::options::{Datapath, DatapathOptions};
 use super::xdp::Program;
 use crate::xsk::{ChunkSize, Nic, ShardXsk, XskMonitor, XskOptions, XskSet};
@@ -17,6 +18,15 @@ use crate::xsk::{ChunkSize, Nic, ShardXsk, XskMonitor, XskOptions, XskSet};
 pub const OUTSIDE: usize = 0;
 /// The same of the inside.
 pub const INSIDE: usize = 1;
+
+/// Where frames go by which side, if AF_XDP transmits there.
+#[derive(Clone, Debug, Default)]
+pub struct Transmits {
+    /// To peers.
+    pub outside: Option<NextHops>,
+    /// To backends.
+    pub inside: Option<NextHops>,
+}
 
 /// The inside as a node wants it.
 #[derive(Clone, Copy, Debug)]
@@ -110,8 +120,7 @@ async fn both(
     let mode = program.attach(&interface, options.xdp_mode)?;
     let copies = if sides.zero_copy { "zero-copy" } else { "copy mode" };
     sides.inside_words = Some(format!(
-        "what backends send comes in by XDP {mode} on {}, {queues} receive queues, {copies}; to them, \
-         sockets with UDP_SEGMENT",
+        "what backends send comes in by XDP {mode} on {}, {queues} receive queues, {copies}",
         interface.name
     ));
     sides.inside = Some(InsideSide { program, interface });

@@ -21,7 +21,7 @@ use xdtls_proto::association::CloseCause;
 
 use super::fast_flows::FastFlows;
 use super::health::{BackendHealth, Health};
-use super::{Arrival, Inside, Surroundings, Token, watch, watch_as};
+use super::{Arrival, FlowEnds, Inside, Surroundings, Token, watch, watch_as};
 use crate::datapath::segments::{Run, Segments};
 use crate::datapath::socket::{Batch, Channel};
 
@@ -52,10 +52,17 @@ pub struct FlowLimits {
 struct Flow {
     channel: Channel,
     backend: SocketAddr,
-    /// What the inside's XDP program knows it by, if there is one.
-    key: Option<FlowKey>,
+    /// Our end, if the inside's XDP program knows the flow.
+    local: Option<SocketAddr>,
     route: usize,
     active_at: Instant,
+}
+
+impl Flow {
+    /// What the inside's XDP program knows it by, if it does.
+    fn key(&self) -> Option<FlowKey> {
+        self.local.map(|local| FlowKey::new(local, self.backend))
+    }
 }
 
 /// The inside of one gateway worker.
@@ -118,13 +125,12 @@ impl Forward {
         self.next_source = self.next_source.wrapping_add(1);
         let channel = Channel::connect(backend.address, source)?;
         watch(self.surroundings.poll.as_fd(), channel.fd(), u64::from(id.value()))?;
-        let mut key = None;
+        let mut flow =
+            Flow { channel, backend: backend.address, local: None, route, active_at: now };
         if let Some(fast) = &mut self.fast {
-            let flow = FlowKey::new(channel.local_address()?, backend.address);
-            fast.open(flow, id);
-            key = Some(flow);
+            flow.local = Some(flow.channel.local_address()?);
+            flow.key().into_iter().for_each(|key| fast.open(key, id));
         }
-        let flow = Flow { channel, backend: backend.address, key, route, active_at: now };
         self.flows.insert(id, flow);
         self.health[route].opened();
         self.idle_looks.push(Reverse((now + self.limits.idle, id)));
@@ -141,8 +147,8 @@ impl Forward {
     /// Takes a flow that is being closed off the books.
     fn forget(&mut self, flow: &Flow) {
         self.health[flow.route].closed();
-        if let (Some(fast), Some(key)) = (&mut self.fast, &flow.key) {
-            fast.close(key);
+        if let (Some(fast), Some(key)) = (&mut self.fast, flow.key()) {
+            fast.close(&key);
         }
     }
 
@@ -195,7 +201,7 @@ impl Inside for Forward {
             self.forget(&flow);
             return self.complain(now, &error);
         }
-        if let (Some(fast), Some(key)) = (&mut self.fast, flow.key) {
+        if let (Some(fast), Some(key)) = (&mut self.fast, flow.key()) {
             fast.hand_over(key, new);
         }
         self.idle_looks.push(Reverse((flow.active_at + self.limits.idle, new)));
@@ -256,6 +262,18 @@ impl Inside for Forward {
         let id = self.fast.as_ref()?.owner(flow)?;
         self.flows.get_mut(&id)?.active_at = now;
         Some(id)
+    }
+
+    fn way_out(&mut self, now: Instant, id: LocalId) -> Option<FlowEnds> {
+        let flow = self.flows.get_mut(&id)?;
+        flow.active_at = now;
+        flow.local.map(|local| FlowEnds { local, backend: flow.backend })
+    }
+
+    fn settle(&mut self, id: LocalId) {
+        if self.run.is_to(&id) {
+            self.flush();
+        }
     }
 
     fn association_at(&self, token: Token) -> Option<LocalId> {

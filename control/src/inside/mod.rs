@@ -62,6 +62,15 @@ impl Arrival {
     }
 }
 
+/// The two ends of a backend flow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FlowEnds {
+    /// Our socket's address.
+    pub local: SocketAddr,
+    /// The backend's.
+    pub backend: SocketAddr,
+}
+
 /// What the keeper of links wants of a worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LinkOrder {
@@ -113,6 +122,15 @@ pub trait Inside {
     fn owner_of(&mut self, _now: Instant, _flow: &FlowKey) -> Option<LocalId> {
         None
     }
+
+    /// The ends of an association's backend flow, for a datagram that may leave by it through AF_XDP.
+    /// `None` if there is no flow, or none yet.
+    fn way_out(&mut self, _now: Instant, _id: LocalId) -> Option<FlowEnds> {
+        None
+    }
+
+    /// Sends what waits to leave by the flow's socket, because the next datagram takes another way.
+    fn settle(&mut self, _id: LocalId) {}
 
     /// Whose datagrams alone come in at a socket, if they are one association's.
     fn association_at(&self, _token: Token) -> Option<LocalId> {

@@ -10,7 +10,7 @@ use xdtls_proto::association::CloseCause;
 
 use super::forward::{FlowLimits, Forward};
 use super::links::Links;
-use super::{Arrival, Inside, LinkOrder, Request, Token};
+use super::{Arrival, FlowEnds, Inside, LinkOrder, Request, Token};
 use crate::datapath::socket::Batch;
 
 /// The inside of one worker. Routes of backends come first, then those of links.
@@ -102,6 +102,17 @@ impl Inside for NodeInside {
 
     fn owner_of(&mut self, now: Instant, flow: &FlowKey) -> Option<LocalId> {
         self.forward.owner_of(now, flow)
+    }
+
+    fn way_out(&mut self, now: Instant, id: LocalId) -> Option<FlowEnds> {
+        if self.links.owns(id) {
+            return None;
+        }
+        self.forward.way_out(now, id)
+    }
+
+    fn settle(&mut self, id: LocalId) {
+        self.forward.settle(id);
     }
 
     fn poll_released(&mut self) -> Option<(LocalId, Vec<u8>)> {

@@ -85,6 +85,8 @@ pub(super) const FAMILIES: &[Family] = &[
         |s| s.totals.fast_path_sent),
     family!(Counter "xdtls_af_xdp_backend_datagrams", "Datagrams of backends received by AF_XDP",
         |s| s.totals.fast_path_inside),
+    family!(Counter "xdtls_af_xdp_backend_sent_datagrams", "Datagrams to backends sent by AF_XDP",
+        |s| s.totals.fast_path_inside_sent),
     family!(Counter "xdtls_xdp_packets" ["outcome"],
         "Packets that the outside's XDP program did not drop, by what became of them", outcomes),
     family!(Counter "xdtls_drops" ["reason", "place"],

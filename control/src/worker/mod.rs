@@ -27,8 +27,7 @@ use xdtls_proto::shard::{Front, Output, Shard};
 use crate::access::AccessList;
 use crate::cookies::SharedSecrets;
 use crate::counters::Counters;
-use crate::datapath::next_hops::NextHops;
-use crate::datapath::sides::INSIDE;
+use crate::datapath::sides::{INSIDE, Transmits};
 use crate::datapath::socket::{Batch, Channel};
 use crate::datapath::xdp::Associations;
 use crate::handshake_pool::Pool;
@@ -37,7 +36,7 @@ use crate::mailbox::{Mailbox, Postbox};
 use crate::messages::ToWorker;
 use crate::trace::Trace;
 use crate::xsk::{RECEIVE_BATCH, RxPacket, ShardXsk};
-use output::WorkerOutput;
+use output::{Kept, WorkerOutput};
 use outside::Outside;
 use way::{Came, Way};
 
@@ -62,8 +61,8 @@ pub struct Parts<I> {
     pub channel: Channel,
     /// Its AF_XDP sockets, if packets take the fast path.
     pub xsk: Option<ShardXsk>,
-    /// Where frames go, if its AF_XDP sockets transmit, too.
-    pub next_hops: Option<NextHops>,
+    /// Where frames go, where its AF_XDP sockets transmit, too.
+    pub transmits: Transmits,
     /// What the XDP program knows of associations, if there is one.
     pub associations: Option<Arc<Associations>>,
     /// What is asked of it.
@@ -93,6 +92,7 @@ pub struct Worker<I> {
     batch: Batch,
     packets: Vec<RxPacket>,
     came: Vec<Came>,
+    kept: Vec<Kept>,
     local_port: u16,
 }
 
@@ -107,12 +107,12 @@ impl<I: Inside> Worker<I> {
         watch(parts.poll.as_fd(), parts.channel.fd(), OUTSIDE)?;
         watch(parts.poll.as_fd(), parts.mailbox.bell(), BELL)?;
         let local_port = parts.channel.local_address()?.port();
-        let (xsk, next_hops) = (parts.xsk.take(), parts.next_hops.take());
-        let outside = Outside::new(parts.channel.clone(), xsk, next_hops)?;
+        let (xsk, transmits) = (parts.xsk.take(), std::mem::take(&mut parts.transmits));
+        let outside = Outside::new(parts.channel.clone(), xsk, transmits)?;
         outside.watch_xsk(&parts.poll, XSK)?;
         let (batch, packets) = (Batch::default(), Vec::with_capacity(RECEIVE_BATCH));
-        let came = Vec::with_capacity(RECEIVE_BATCH);
-        Ok(Self { parts, outside, batch, packets, came, local_port })
+        let (came, kept) = (Vec::with_capacity(RECEIVE_BATCH), Vec::new());
+        Ok(Self { parts, outside, batch, packets, came, kept, local_port })
     }
 
     /// Works until told to stop.
@@ -186,6 +186,8 @@ impl<I: Inside> Worker<I> {
             pool: &parts.pool,
             counters: &parts.counters,
             associations: parts.associations.as_deref(),
+            at_hand: None,
+            kept: &mut self.kept,
         };
         act(&mut parts.shard, &mut self.batch, &mut out)
     }
@@ -226,13 +228,16 @@ impl<I: Inside> Worker<I> {
                 let way = Way { now, front: front.as_ref(), watch: watch.as_ref(), name: "AF_XDP" };
                 for (RxPacket { mut frame, .. }, came) in packets.drain(..).zip(came.drain(..)) {
                     match came {
-                        Came::FromPeer => way.receive_frame(shard, frame.bytes_mut(), out),
+                        Came::FromPeer => {
+                            out.take_in_hand(&frame);
+                            way.receive_frame(shard, frame.bytes_mut(), out);
+                        }
                         Came::FromBackend(id, place) => {
                             way.send_frame(shard, (id, &place), frame.bytes(), out);
                         }
                         Came::Nowhere(reason) => out.count(reason),
                     }
-                    out.outside.return_frame(frame);
+                    out.let_go(frame);
                 }
             });
             self.came = came;

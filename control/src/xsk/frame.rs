@@ -114,6 +114,18 @@ impl Frame {
         self.bytes_mut()
     }
 
+    /// Makes another packet of it, which keeps what stands from byte `at` on: `before` bytes go ahead of
+    /// that, and the packet has `length` bytes in all. `None`, and nothing has changed, if the frame has
+    /// no room for it.
+    pub fn surround(&mut self, at: usize, before: usize, length: usize) -> Option<&mut [u8]> {
+        let start = (usize::from(self.start) + at).checked_sub(before)?;
+        if start + length > usize::from(self.size) {
+            return None;
+        }
+        (self.start, self.length) = (start as u16, length as u16);
+        Some(self.bytes_mut())
+    }
+
     fn data(&self) -> NonNull<u8> {
         // SAFETY: `start` lies in the chunk.
         unsafe { self.chunk.add(self.start.into()) }

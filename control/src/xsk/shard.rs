@@ -2,6 +2,7 @@
 #![allow(unsafe_code)]
 
 use std::io;
+use std::ops::Range;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 
@@ -102,7 +103,8 @@ impl ShardXsk {
         Some(frame)
     }
 
-    /// Puts a packet, Ethernet header included, into the tx ring of a queue; it leaves with
+    /// Puts a packet, Ethernet header included, into the tx ring of a queue, counted over all
+    /// interfaces; it leaves with
     /// [`ShardXsk::flush`]. Gives it back where the ring is full or there is no such queue.
     pub fn transmit(&mut self, queue: u32, frame: Frame) -> Result<(), Frame> {
         let Some(port) = self.ports.get_mut(queue as usize) else { return Err(frame) };
@@ -161,10 +163,10 @@ impl ShardXsk {
         self.ports.iter_mut().map(|port| port.tx.unconsumed()).sum()
     }
 
-    /// How many queues of an interface it has a socket on. The queues of the first interface come
-    /// first.
-    pub fn queues(&self, nic: usize) -> u32 {
-        self.ports_on(nic).count() as u32
+    /// On which queues of all it has the sockets of an interface.
+    pub fn queues(&self, nic: usize) -> Range<u32> {
+        let first = self.ports.iter().take_while(|port| port.nic < nic).count() as u32;
+        first..first + self.ports_on(nic).count() as u32
     }
 
     /// What to watch for reading, level-triggered; in the order of the queues.

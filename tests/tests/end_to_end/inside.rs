@@ -38,6 +38,7 @@ fn ten_thousand_answers(lab: &Lab, lines: &'static str, mode: &str) -> Result<()
     ensure!(status.says("inside", "xdp"), "{status}");
     ensure!(status.count("fast_path_inside")? == 10_000, "{status}");
     ensure!(status.count("sealed")? == 10_000, "{status}");
+    ensure!(status.count("fast_path_inside_sent")? == 0, "AF_XDP would copy: {status}");
     ensure!(status.drops().is_empty(), "{status}");
     stop([client, gateway])
 }
@@ -53,6 +54,31 @@ pub(crate) fn answers_arrive_in_generic_mode(lab: &Lab) -> Result<()> {
 /// The same over IPv6.
 pub(crate) fn answers_arrive_over_ipv6(lab: &Lab) -> Result<()> {
     ten_thousand_answers(lab, "", "native")
+}
+
+/// ```text
+///   udp-probe ── xdtls connect ═ AF_XDP ══ AF_XDP ═ xdtls gateway ═ AF_XDP ── udp-echo
+///                10,000 datagrams of 0 to 1400 bytes each way
+/// ```
+pub(crate) fn datagrams_leave_in_the_frames_that_brought_them(lab: &Lab) -> Result<()> {
+    let _echo = lab.start_echo(9000, None)?;
+    let gateway = forward(lab).start(lab)?;
+    let client = ClientOptions::default().start(lab)?;
+    let program = lab.bind_program(&client)?;
+    eventually("a datagram leaves to the backend through AF_XDP", PATIENCE, || {
+        exchange(&program, b"which way?")?;
+        Ok((gateway.status()?.count("fast_path_inside_sent")? > 0).then_some(()))
+    })?;
+    let before = gateway.status()?;
+    let arguments = ["--sockets", "4", "--count", "10000", "--sizes", "0-1400"];
+    lab.probe(&client, &arguments)?.ensure_clean(10_000)?;
+    let after = gateway.status()?;
+    let more = |name| Ok::<_, anyhow::Error>(after.count(name)? - before.count(name)?);
+    ensure!(more("fast_path_inside")? == 10_000, "{after}");
+    // A flow's first datagram leaves by the socket that it opens, and stale neighbours are the kernel's.
+    ensure!(more("fast_path_inside_sent")? >= 9_900, "{after}");
+    ensure!(after.drops().is_empty(), "{after}");
+    stop([client, gateway])
 }
 
 /// ```text

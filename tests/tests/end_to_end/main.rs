@@ -136,7 +136,7 @@ fn of_frames() -> Vec<Test> {
         sizes::every_size_passes_both_ways
         roaming::a_client_changes_its_address_in_mid_transfer
         roaming::a_client_on_xdp_changes_its_address
-        inside::answers_arrive_in_native_mode
+        inside::datagrams_leave_in_the_frames_that_brought_them
         transmit::frames_carry_every_byte
         transmit::a_gateway_follows_another_mac_address
         transmit::frames_follow_the_neighbour_table

@@ -96,7 +96,9 @@ fn traffic(status: &Status) -> Lines {
         lines.push(line("by AF_XDP", format!("{received} datagrams received, {sent} sent")));
         if status.about.inside.is_some() {
             let received = grouped(totals.fast_path_inside);
-            lines.push(line("from backends", format!("{received} datagrams by AF_XDP")));
+            let sent = grouped(totals.fast_path_inside_sent);
+            lines
+                .push(line("at the inside", format!("{received} datagrams received, {sent} sent")));
         }
     }
     if let Some(af_xdp) = &status.af_xdp {
