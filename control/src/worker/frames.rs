@@ -90,12 +90,12 @@ impl FrameSender {
             return None;
         }
         frame.renew(headers.frame_len());
-        let (frame, headers) = self.open.insert((frame, headers));
-        Some(&mut frame.bytes_mut()[headers.payload_at..])
+        self.open = Some((frame, headers));
+        self.payload()
     }
 
-    /// Sends a frame with the payload that stands in it at byte `at` already. Gives it back where it has
-    /// no room for the headers.
+    /// Sends a frame with the payload that begins in it at byte `at`; what is missing of that may be
+    /// written until the next datagram is asked for. Gives the frame back where it lacks the room.
     pub(super) fn pass_on(
         &mut self,
         mut frame: Frame,
@@ -109,6 +109,12 @@ impl FrameSender {
         self.close(xsk, counters);
         self.open = Some((frame, headers));
         Ok(())
+    }
+
+    /// The payload of the frame that was asked for last.
+    pub(super) fn payload(&mut self) -> Option<&mut [u8]> {
+        let (frame, headers) = self.open.as_mut()?;
+        Some(&mut frame.bytes_mut()[headers.payload_at..])
     }
 
     /// Puts the open frame into the ring. A full ring gets one more chance, and then the datagram

@@ -188,6 +188,7 @@ impl<I: Inside> Worker<I> {
             associations: parts.associations.as_deref(),
             at_hand: None,
             kept: &mut self.kept,
+            held: None,
         };
         act(&mut parts.shard, &mut self.batch, &mut out)
     }
@@ -231,13 +232,16 @@ impl<I: Inside> Worker<I> {
                         Came::FromPeer => {
                             out.take_in_hand(&frame);
                             way.receive_frame(shard, frame.bytes_mut(), out);
+                            out.let_go(frame);
                         }
                         Came::FromBackend(id, place) => {
-                            way.send_frame(shard, (id, &place), frame.bytes(), out);
+                            way.send_frame(shard, (id, &place), frame, out);
                         }
-                        Came::Nowhere(reason) => out.count(reason),
+                        Came::Nowhere(reason) => {
+                            out.count(reason);
+                            out.outside.return_frame(frame);
+                        }
                     }
-                    out.let_go(frame);
                 }
             });
             self.came = came;

@@ -33,6 +33,8 @@ pub(super) struct WorkerOutput<'a, I> {
     pub(super) at_hand: Option<Range<*const u8>>,
     /// What is to leave in that frame once they are.
     pub(super) kept: &'a mut Vec<Kept>,
+    /// A frame with plaintext that is to be sealed, and where in it that stands.
+    pub(super) held: Option<(Frame, Range<usize>)>,
 }
 
 /// Plaintext that stands in the frame in which it was opened, from byte `at` on.
@@ -59,6 +61,13 @@ impl<I: Inside> WorkerOutput<'_, I> {
         self.outside.pass_to_backend(last.headers, (frame, last.at), self.counters);
     }
 
+    /// Takes back what was held, unless it has left.
+    pub(super) fn release(&mut self) {
+        if let Some((frame, _)) = self.held.take() {
+            self.outside.return_frame(frame);
+        }
+    }
+
     /// Headers for plaintext that leaves through AF_XDP; `None` if it leaves through a socket.
     fn headers_inside(&mut self, id: LocalId, length: usize) -> Option<FrameHeaders> {
         if !self.outside.transmits_inside() {
@@ -81,6 +90,20 @@ impl<I: Inside> WorkerOutput<'_, I> {
 impl<I: Inside> Output for WorkerOutput<'_, I> {
     fn datagram(&mut self, to: &Endpoint, length: usize) -> Option<&mut [u8]> {
         self.outside.room(to, length, self.counters)
+    }
+
+    /// The frame itself if the datagram leaves through AF_XDP and fits, otherwise room like any other.
+    fn datagram_around(&mut self, to: &Endpoint, length: usize, at: usize) -> Option<&mut [u8]> {
+        let (frame, plaintext) = self.held.take()?;
+        let refused = match plaintext.start.checked_sub(at) {
+            Some(begin) => self.outside.adopt(to, length, (frame, begin), self.counters),
+            None => Err(frame),
+        };
+        let Err(frame) = refused else { return self.outside.payload() };
+        let (frame, plaintext) = self.held.insert((frame, plaintext));
+        let room = self.outside.room(to, length, self.counters)?;
+        room[at..at + plaintext.len()].copy_from_slice(&frame.bytes()[plaintext.clone()]);
+        Some(room)
     }
 
     fn plaintext(&mut self, id: LocalId, plaintext: &[u8]) {

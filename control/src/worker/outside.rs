@@ -108,6 +108,29 @@ impl Outside {
         Some(self.run.room(to, length, |run| send(channel, counters, &run)))
     }
 
+    /// Makes a datagram of exactly `length` bytes of what stands in a frame from byte `at` on, for
+    /// [`Outside::payload`]. Gives the frame back if it is not to leave in that.
+    pub(super) fn adopt(
+        &mut self,
+        to: &Endpoint,
+        length: usize,
+        (frame, at): (Frame, usize),
+        counters: &Counters,
+    ) -> Result<(), Frame> {
+        let Some(Fast { xsk, frames: Some(frames), .. }) = &mut self.fast else {
+            return Err(frame);
+        };
+        match frames.headers(to, self.port, length) {
+            Some(headers) => frames.pass_on(frame, at, headers, (xsk, counters)),
+            None => Err(frame),
+        }
+    }
+
+    /// The room in the frame that was adopted last.
+    pub(super) fn payload(&mut self) -> Option<&mut [u8]> {
+        self.fast.as_mut()?.frames.as_mut()?.payload()
+    }
+
     /// Whether datagrams may leave to backends through AF_XDP.
     pub(super) fn transmits_inside(&self) -> bool {
         self.fast.as_ref().is_some_and(|fast| fast.to_backends.is_some())

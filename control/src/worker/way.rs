@@ -1,5 +1,6 @@
 //! How datagrams reach a shard, with whoever watches looking on.
 
+use std::net::SocketAddr;
 use std::time::Instant;
 
 use xdtls_common::DropReason;
@@ -10,10 +11,11 @@ use xdtls_common::id::LocalId;
 use xdtls_proto::endpoint::Endpoint;
 use xdtls_proto::shard::{Front, Output, Shard};
 
+use super::output::WorkerOutput;
 use crate::datapath::sides::INSIDE;
 use crate::inside::Inside;
 use crate::trace::{Watch, datagram};
-use crate::xsk::RxPacket;
+use crate::xsk::{Frame, RxPacket};
 
 /// What the datagrams of one batch have in common.
 pub(super) struct Way<'a> {
@@ -101,19 +103,30 @@ impl Way<'_> {
         }
     }
 
-    /// Gives the shard a backend's datagram. Nobody has looked at its checksum yet.
+    /// Lets the shard seal a backend's datagram in the frame that it came in. Nobody has looked at its
+    /// checksum yet.
     pub(super) fn send_frame(
         &self,
         shard: &mut Shard,
         (id, place): (LocalId, &Place),
-        bytes: &[u8],
-        out: &mut impl Output,
+        frame: Frame,
+        out: &mut WorkerOutput<'_, impl Inside>,
     ) {
-        if !frame::udp_is_credible(place, bytes) {
-            return out.count(DropReason::InsideChecksum);
+        let is_credible = frame::udp_is_credible(place, frame.bytes());
+        out.held = Some((frame, place.payload_at..place.payload_at + place.payload_len));
+        if is_credible {
+            match self.watcher(shard, id, place.payload_len) {
+                None => shard.send_held(self.now, id, place.payload_len, out),
+                Some((watch, came)) => {
+                    watch.observe(self.now, self.place(shard), came, out, |out| {
+                        shard.send_held(self.now, id, place.payload_len, out);
+                    });
+                }
+            }
+        } else {
+            out.count(DropReason::InsideChecksum);
         }
-        let payload = &bytes[place.payload_at..place.payload_at + place.payload_len];
-        self.send(shard, id, payload, out);
+        out.release();
     }
 
     /// Gives the shard a datagram of the inside.
@@ -124,16 +137,24 @@ impl Way<'_> {
         plaintext: &[u8],
         out: &mut impl Output,
     ) {
-        let watched = self.watch.and_then(|watch| {
-            let remote = shard.look(self.now, id)?.endpoint.remote;
-            watch.concerns_association(id.value(), remote).then_some((watch, remote))
-        });
-        let Some((watch, remote)) = watched else {
+        let Some((watch, came)) = self.watcher(shard, id, plaintext.len()) else {
             return shard.send(self.now, id, plaintext, out);
         };
-        let came = (remote, format!("{} bytes for {id}", plaintext.len()));
         watch.observe(self.now, self.place(shard), came, out, |out| {
             shard.send(self.now, id, plaintext, out);
         });
+    }
+
+    /// Who watches a datagram of the inside, and what it is.
+    fn watcher(
+        &self,
+        shard: &mut Shard,
+        id: LocalId,
+        length: usize,
+    ) -> Option<(&Watch, (SocketAddr, String))> {
+        let watch = self.watch?;
+        let remote = shard.look(self.now, id)?.endpoint.remote;
+        let came = || (remote, format!("{length} bytes for {id}"));
+        watch.concerns_association(id.value(), remote).then(|| (watch, came()))
     }
 }

@@ -2,7 +2,8 @@
 
 use std::net::{SocketAddr, UdpSocket};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
+use xdtls_common::frame::{FrameHeaders, LinkHeader};
 use xdtls_netlab::Process;
 use xdtls_tests::soak::flows;
 use xdtls_tests::{
@@ -94,6 +95,38 @@ pub(crate) fn unfinished_checksums_are_no_damage(lab: &Lab) -> Result<()> {
     let status = gateway.status()?;
     ensure!(status.count("fast_path_inside")? == 20, "{status}");
     stop([client, gateway])
+}
+
+/// ```text
+///   program ── xdtls connect ═══ xdtls gateway ── 10.2.0.2:9000 ── one bit turned over on the way
+/// ```
+pub(crate) fn damage_is_not_sealed(lab: &Lab) -> Result<()> {
+    let backend = lab.bind_backend(9000)?;
+    let gateway = forward(lab).start(lab)?;
+    let client = ClientOptions::default().start(lab)?;
+    let (program, flow) = introduce(lab, &client, &backend)?;
+    let mut datagram = udp(lab.backend_address(9000), flow, b"payload").context("no datagram")?;
+    let sender = lab.backend.raw_udp()?;
+    sender.send_to(&datagram, flow)?;
+    expect(&program, b"payload")?;
+    datagram[10] ^= 1;
+    sender.send_to(&datagram, flow)?;
+    backend.send_to(b"whole", flow)?;
+    expect(&program, b"whole")?;
+    let status = gateway.status()?;
+    ensure!(status.dropped("inside_checksum") == 1, "{status}");
+    ensure!(status.count("fast_path_inside")? == 3, "{status}");
+    stop([client, gateway])
+}
+
+/// A UDP header with the right checksum, and the payload.
+fn udp(from: SocketAddr, to: SocketAddr, payload: &[u8]) -> Option<Vec<u8>> {
+    let link = LinkHeader { destination: [0; 6], source: [0; 6], vlan: None };
+    let headers = FrameHeaders::new(&link, from, to, payload.len())?;
+    let mut frame = vec![0; headers.frame_len()];
+    frame[headers.payload_at..].copy_from_slice(payload);
+    headers.write(&mut frame);
+    Some(frame.split_off(headers.payload_at - 8))
 }
 
 /// ```text

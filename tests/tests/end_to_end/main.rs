@@ -170,6 +170,7 @@ fn of_xdp() -> Vec<Test> {
         inside::answers_arrive_in_native_mode
         inside::answers_arrive_in_generic_mode
         inside::unfinished_checksums_are_no_damage
+        inside::damage_is_not_sealed
         inside::fragments_take_the_kernels_way
         inside::flows_that_end_leave_the_program
         inside::an_inside_that_cannot_be_had_is_named
