@@ -372,6 +372,7 @@ mod tests {
         let interface = Some("eth0".to_owned());
         let datapath = DatapathOptions { interface, ..DatapathOptions::default() };
         assert_eq!(config.gateway.datapath, datapath);
+        assert_eq!(config.forward.interface.as_deref(), Some("eth1"));
         assert_eq!(config.process.user.as_deref(), Some("xdtls"));
         assert_eq!(config.backends[0].source_addresses, ["10.0.0.1".parse::<IpAddr>().unwrap()]);
     }
