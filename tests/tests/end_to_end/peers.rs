@@ -22,6 +22,8 @@ struct Talk {
     sent: u32,
     /// By the end that is to hear it.
     missing: [BTreeSet<u32>; 2],
+    /// By the end that has heard it.
+    heard: [BTreeSet<u32>; 2],
 }
 
 impl Talk {
@@ -30,7 +32,7 @@ impl Talk {
         for program in &programs {
             program.set_nonblocking(true)?;
         }
-        Ok(Self { programs, sent: 0, missing: Default::default() })
+        Ok(Self { programs, sent: 0, missing: Default::default(), heard: Default::default() })
     }
 
     /// Both send once.
@@ -43,13 +45,14 @@ impl Talk {
         Ok(())
     }
 
-    /// Takes what has come; that nobody waits for it is an error.
+    /// Takes what has come; nothing may come twice.
     fn hear(&mut self) -> Result<()> {
         for end in [0, 1] {
             let mut buffer = [0; 100];
             while let Ok(length) = self.programs[end].recv(&mut buffer) {
                 let number = buffer[..length].try_into().map(u32::from_be_bytes)?;
-                ensure!(self.missing[end].remove(&number), "{number} has come twice");
+                ensure!(self.heard[end].insert(number), "{number} has come twice");
+                self.missing[end].remove(&number);
             }
         }
         Ok(())
@@ -75,7 +78,7 @@ impl Talk {
         self.missing.iter().map(BTreeSet::len).sum()
     }
 
-    /// Forgets what may have been lost.
+    /// Forgets what may have been lost; it may still come.
     fn forget(&mut self) {
         self.missing.iter_mut().for_each(BTreeSet::clear);
     }
