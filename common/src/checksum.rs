@@ -75,6 +75,12 @@ impl Sum {
         sum as u16
     }
 
+    /// The sum itself, which stands in place of a checksum that an offload is to finish.
+    #[inline(always)]
+    pub fn unfinished(self) -> [u8; 2] {
+        self.fold().to_ne_bytes()
+    }
+
     /// Whether what was summed, its checksum included, is intact.
     #[inline(always)]
     pub fn is_intact(self) -> bool {

@@ -127,6 +127,10 @@ drop_reasons! {
     ConnectFailed = "connect_failed",
     /// No backend flow could be opened: the limit or the source ports are used up.
     FlowLimit = "flow_limit",
+    /// A datagram of a backend came for a flow that was closed a moment before.
+    FlowClosed = "flow_closed",
+    /// A datagram of a backend was damaged on its way: its UDP checksum is wrong.
+    InsideChecksum = "inside_checksum",
     /// The kernel would not send a datagram to the backend or the local program.
     InsideSend = "inside_send",
     /// The kernel would not send a datagram to the peer.

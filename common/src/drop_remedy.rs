@@ -123,6 +123,12 @@ remedies! {
     /// Raise limits.backend_flows or the limit of open files, or give the backend more
     /// source_addresses.
     FlowLimit,
+    /// Datagrams that were on their way when the association ended, or limits.flow_idle_timeout is
+    /// shorter than the backend's silence.
+    FlowClosed,
+    /// Cable, port or memory on the way from the backend. Look at the error counters of the inside's
+    /// interface and of the switch.
+    InsideChecksum,
     /// The backend or local program is not there, or its queue is full. `xdtls status` shows which
     /// backend is failing.
     InsideSend,

@@ -10,8 +10,10 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use crate::cursor::{Bounded, Cursor, Truncated};
 
 mod build;
+mod check;
 
 pub use build::LinkHeader;
+pub use check::udp_is_credible;
 
 const ETHERNET_LEN: usize = 14;
 const VLAN_LEN: usize = 4;

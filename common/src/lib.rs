@@ -19,6 +19,7 @@ pub mod drop_reason;
 mod drop_remedy;
 pub mod ends;
 pub mod extension;
+pub mod flow;
 pub mod frame;
 pub mod front;
 pub mod hello_verify;

@@ -15,7 +15,7 @@ use crate::cli::{Connect, MAX_PROGRAMS, Proof};
 use crate::config::Limits as Defaults;
 use crate::counters::Place;
 use crate::credentials::trust;
-use crate::datapath::fast_path;
+use crate::datapath::fast_path::{self, Wanted};
 use crate::datapath::options::DatapathOptions;
 use crate::datapath::own_address;
 use crate::datapath::socket::Channel;
@@ -126,14 +126,18 @@ async fn start(
 
     let outside = channel.local_address()?;
     let options = arguments.datapath.clone().over(DatapathOptions::default());
-    let chosen = fast_path::open(&options, outside, &shape, None).await?;
+    let wanted =
+        Wanted { options: &options, listen: outside, shape: &shape, answering: None, inside: None };
+    let chosen = fast_path::open(wanted).await?;
     privileges::drop(None, chosen.fast_path.is_some())?;
     let towards = |gateway: &Endpoint| max_plaintext(arguments.path_mtu, gateway.remote);
     let room = gateways.iter().map(towards).min().unwrap_or_default();
     let about = About::new("client", address, room, &chosen);
-    let next_hops = chosen.fast_path.as_ref().and_then(|fast| fast.next_hops.clone());
+    let transmits = chosen.fast_path.as_ref().map(|fast| fast.transmits.clone());
+    let transmits = transmits.unwrap_or_default();
     let view = chosen.fast_path.as_ref().map(|fast| fast.view.clone());
-    let (program, shards) = chosen.fast_path.map(|fast| (fast.program, fast.shards)).unzip();
+    let (xdp, shards) = chosen.fast_path.map(|fast| (fast.programs, fast.shards)).unzip();
+    let program = xdp.as_ref().map(|xdp| &xdp.outside);
 
     let mut wiring = Wiring::new(shape)?;
     let limits = Limits {
@@ -144,7 +148,7 @@ async fn start(
         deadline: Defaults::default().handshake_deadline,
         max_datagram: usize::from(arguments.path_mtu - HEADERS_LEN),
     };
-    let handshakes = wiring.start_handshakes(&channel, program.as_ref(), |ids, registry| {
+    let handshakes = wiring.start_handshakes(&channel, program, |ids, registry| {
         Initiators::new(connector.clone(), ids, limits.clone(), random::source())
             .with_addresses(gateways.iter().copied())
             .with_ancestors(registry.ancestors())
@@ -163,8 +167,8 @@ async fn start(
         inside: Local::new(surroundings, port, programs)?,
         channel,
         xsk: shards.into_iter().flatten().next(),
-        next_hops,
-        associations: program.as_ref().map(Program::associations),
+        transmits,
+        associations: program.map(Program::associations),
         mailbox,
         workers: wiring.workers.clone(),
         pool: wiring.pool.clone(),
@@ -176,7 +180,7 @@ async fn start(
         trace: wiring.trace.clone(),
     };
     let worker = start_worker(0, parts)?;
-    Ok((wiring.running(vec![worker], handshakes, program, view), about))
+    Ok((wiring.running(vec![worker], handshakes, xdp, view), about))
 }
 
 fn connector(arguments: &Connect) -> Result<OpensslConnector> {

@@ -28,6 +28,8 @@ pub struct Counters {
     shard: [AtomicU64; SHARD],
     fast_path: AtomicU64,
     fast_path_sent: AtomicU64,
+    fast_path_inside: AtomicU64,
+    fast_path_inside_sent: AtomicU64,
     half_open: AtomicU64,
     sessions: AtomicU64,
     overload: AtomicU64,
@@ -57,6 +59,8 @@ impl Counters {
             shard: array::from_fn(|_| AtomicU64::new(0)),
             fast_path: AtomicU64::new(0),
             fast_path_sent: AtomicU64::new(0),
+            fast_path_inside: AtomicU64::new(0),
+            fast_path_inside_sent: AtomicU64::new(0),
             half_open: AtomicU64::new(0),
             sessions: AtomicU64::new(0),
             overload: AtomicU64::new(0),
@@ -112,7 +116,7 @@ impl Counters {
         self.overload.store(overloaded.into(), Ordering::Relaxed);
     }
 
-    /// Counts datagrams that AF_XDP has delivered.
+    /// Counts datagrams of the outside that AF_XDP has delivered.
     pub fn fast_path(&self, by: u64) {
         add(&self.fast_path, by);
     }
@@ -120,6 +124,16 @@ impl Counters {
     /// Counts datagrams that went out through AF_XDP.
     pub fn fast_path_sent(&self, by: u64) {
         add(&self.fast_path_sent, by);
+    }
+
+    /// Counts datagrams of backends that AF_XDP has delivered.
+    pub fn fast_path_inside(&self, by: u64) {
+        add(&self.fast_path_inside, by);
+    }
+
+    /// Counts datagrams that went to backends through AF_XDP.
+    pub fn fast_path_inside_sent(&self, by: u64) {
+        add(&self.fast_path_inside_sent, by);
     }
 
     /// Publishes what a shard has done so far.
@@ -204,6 +218,10 @@ pub struct Totals {
     pub fast_path: u64,
     /// Datagrams to the outside that were given to AF_XDP sockets.
     pub fast_path_sent: u64,
+    /// Datagrams of backends that AF_XDP sockets have delivered.
+    pub fast_path_inside: u64,
+    /// Datagrams to backends that were given to AF_XDP sockets.
+    pub fast_path_inside_sent: u64,
     /// Handshake threads that are overloaded now, so that new handshakes give way.
     pub overload: u64,
     /// What became of packets that the XDP program did not drop.
@@ -289,6 +307,8 @@ impl Totals {
         self.associations += associations;
         self.fast_path += read(&counters.fast_path);
         self.fast_path_sent += read(&counters.fast_path_sent);
+        self.fast_path_inside += read(&counters.fast_path_inside);
+        self.fast_path_inside_sent += read(&counters.fast_path_inside_sent);
         self.half_open += read(&counters.half_open);
         // The threads share them.
         self.sessions = self.sessions.max(read(&counters.sessions));

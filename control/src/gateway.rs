@@ -25,10 +25,12 @@ use crate::config::{self, Config, ConfigError, ConfigErrors, Problem};
 use crate::cookies::SharedSecrets;
 use crate::counters::Place;
 use crate::credentials::Credentials;
-use crate::datapath::fast_path::{self, Chosen};
+use crate::datapath::fast_path::{self, Chosen, Programs, Wanted};
 use crate::datapath::options::DatapathArgs;
+use crate::datapath::sides::InsideWanted;
 use crate::datapath::socket::Channel;
 use crate::datapath::xdp::{Answering, Program};
+use crate::inside::fast_flows::FastFlows;
 use crate::inside::forward::{Backend, FlowLimits, Forward};
 use crate::inside::health::{BackendHealth, Health};
 use crate::inside::links::{LinkEvent, LinkPort, Links};
@@ -239,8 +241,14 @@ async fn start(
     let ports = ports(config, address)?;
     let (secrets, access) = (surroundings.secrets.clone(), surroundings.access.clone());
     let answering = Answering { secrets, limits: config.limits.front, access };
-    let datapath = &config.gateway.datapath;
-    let chosen = fast_path::open(datapath, address, &shape, Some(answering)).await?;
+    let wanted = Wanted {
+        options: &config.gateway.datapath,
+        listen: address,
+        shape: &shape,
+        answering: Some(answering),
+        inside: inside(config),
+    };
+    let chosen = fast_path::open(wanted).await?;
     privileges::drop(config.process.user.as_deref(), chosen.fast_path.is_some())?;
     let room = max_plaintext(config.gateway.path_mtu, address);
     let about = About {
@@ -253,7 +261,7 @@ async fn start(
     let mut wiring = Wiring::new(shape)?;
     wiring.admit_by(credentials.admission.clone());
     let limits = limits(config, shape);
-    let program = chosen.fast_path.as_ref().map(|fast| &fast.program);
+    let program = chosen.fast_path.as_ref().map(|fast| &fast.programs.outside);
     let handshakes = wiring.start_handshakes(&channels[0], program, |ids, registry| {
         credentials.handshakes(config, &limits, address, (ids, registry))
     })?;
@@ -261,12 +269,12 @@ async fn start(
     let first_link = config.backends.len();
     let kept = (surroundings.health.clone(), first_link);
     let keeper = Keeper::new(&config.peers, address, threads, kept);
-    let (program, workers) =
+    let (programs, workers) =
         start_workers(config, shape, surroundings, &mut wiring, (&channels, ports), chosen)?;
-    Ok(Started { running: wiring.running(workers, handshakes, program, view), about, keeper })
+    Ok(Started { running: wiring.running(workers, handshakes, programs, view), about, keeper })
 }
 
-/// Starts the threads that open and seal; what is left of the fast path is its program.
+/// Starts the threads that open and seal; what is left of the fast path is its programs.
 fn start_workers(
     config: &Config,
     shape: Shape,
@@ -274,15 +282,18 @@ fn start_workers(
     wiring: &mut Wiring,
     (channels, ports): (&[Channel], Arc<[LinkPort]>),
     chosen: Chosen,
-) -> Result<(Option<Program>, Vec<JoinHandle<()>>)> {
-    let next_hops = chosen.fast_path.as_ref().and_then(|fast| fast.next_hops.clone());
+) -> Result<(Option<Programs>, Vec<JoinHandle<()>>)> {
     let hellos = Hellos {
         secrets: surroundings.secrets.clone(),
         limits: config.limits.front,
         link: chosen.fast_path.as_ref().map(|fast| fast.view.link.clone()),
         cpus: std::thread::available_parallelism().map_or(1, |cpus| cpus.get() as u32),
     };
-    let (program, shards) = chosen.fast_path.map(|fast| (fast.program, fast.shards)).unzip();
+    let transmits = chosen.fast_path.as_ref().map(|fast| fast.transmits.clone());
+    let transmits = transmits.unwrap_or_default();
+    let (programs, shards) = chosen.fast_path.map(|fast| (fast.programs, fast.shards)).unzip();
+    let program = programs.as_ref().map(|programs| &programs.outside);
+    let flows = programs.as_ref().and_then(|programs| programs.inside.as_ref());
     let mut shards = shards.into_iter().flatten();
     let mut workers = Vec::new();
     let mailboxes = std::mem::take(&mut wiring.worker_mail);
@@ -303,14 +314,17 @@ fn start_workers(
                     backends(config),
                     flow_limits(config),
                     surroundings.health.clone(),
+                )
+                .with_fast_flows(
+                    flows.map(|program| FastFlows::new(program.flows(), index as u32)),
                 ),
                 Links::new(inside, ports.clone(), surroundings.events.clone()),
                 first_route(config),
             ),
             channel: channel.clone(),
             xsk: shards.next(),
-            next_hops: next_hops.clone(),
-            associations: program.as_ref().map(Program::associations),
+            transmits: transmits.clone(),
+            associations: program.map(Program::associations),
             mailbox,
             workers: wiring.workers.clone(),
             pool: wiring.pool.clone(),
@@ -323,7 +337,7 @@ fn start_workers(
         };
         workers.push(start_worker(index, parts)?);
     }
-    Ok((program, workers))
+    Ok((programs, workers))
 }
 
 /// The ports of the links, none of which may lead back here.
@@ -363,6 +377,13 @@ fn backends(config: &Config) -> Vec<Backend> {
         sources: backend.source_addresses.clone(),
     };
     config.backends.iter().map(backend).collect()
+}
+
+/// The inside of XDP, if an interface is named for it.
+fn inside(config: &Config) -> Option<InsideWanted<'_>> {
+    let interface = config.forward.interface.as_deref()?;
+    let flows = flow_limits(config).flows * config.gateway.workers;
+    Some(InsideWanted { interface, flows: flows as u32 })
 }
 
 pub(crate) fn flow_limits(config: &Config) -> FlowLimits {

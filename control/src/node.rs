@@ -14,7 +14,7 @@ use xdtls_proto::rekey::RekeyLimits;
 use xdtls_proto::shard::{AssociationView, ShardConfig};
 
 use crate::counters::{Counters, Place, Totals};
-use crate::datapath::fast_path::FastView;
+use crate::datapath::fast_path::{FastView, Programs};
 use crate::datapath::socket::Channel;
 use crate::datapath::xdp::{Program, XdpCounters};
 use crate::handshake_pool::{self, Machine, Pool, Settings};
@@ -144,28 +144,28 @@ impl Wiring {
         Ok(threads)
     }
 
-    /// What is left once all threads run. The XDP program stays attached as long as it is kept.
+    /// What is left once all threads run. The XDP programs stay attached as long as they are kept.
     pub fn running(
         self,
         workers: Vec<JoinHandle<()>>,
         handshakes: Vec<JoinHandle<()>>,
-        mut program: Option<Program>,
+        mut programs: Option<Programs>,
         view: Option<FastView>,
     ) -> Running {
-        if let Some(maps) = program.as_mut().and_then(Program::take_trace) {
+        if let Some(maps) = programs.as_mut().and_then(|programs| programs.outside.take_trace()) {
             self.trace.mirror_to(maps);
         }
         let handle = Handle {
             workers: self.workers.into(),
             pool: self.pool,
             counters: self.counters.into(),
-            program: program.as_ref().map(Program::counters),
+            program: programs.as_ref().map(|programs| programs.outside.counters()),
             view,
             registry: self.registry,
             trace: self.trace,
             layout: self.shape.layout,
         };
-        Running { handle, workers, handshakes, _program: program }
+        Running { handle, workers, handshakes, _programs: programs }
     }
 }
 
@@ -284,15 +284,22 @@ pub struct Running {
     handle: Handle,
     workers: Vec<JoinHandle<()>>,
     handshakes: Vec<JoinHandle<()>>,
-    /// It steers as long as it is kept.
-    _program: Option<Program>,
+    /// They steer as long as they are kept.
+    _programs: Option<Programs>,
 }
 
 impl Running {
     /// The error to end with once the node may not go on as it is; never if it may.
     pub async fn lost(&self) -> anyhow::Error {
+        let inside = async |view: &FastView| match &view.inside {
+            Some(link) => link.clone().lost().await,
+            None => std::future::pending().await,
+        };
         match self.handle.fast_path() {
-            Some(view) => view.link.clone().lost().await,
+            Some(view) => tokio::select! {
+                error = view.link.clone().lost() => error,
+                error = inside(view) => error,
+            },
             None => std::future::pending().await,
         }
     }

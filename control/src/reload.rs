@@ -145,6 +145,7 @@ fn pin(config: &mut Config, running: &Config) -> Result<Vec<String>, String> {
         gateway.datapath.zero_copy = "gateway.zero_copy",
         gateway.datapath.transmit = "gateway.transmit",
         gateway.datapath.answer_hellos = "gateway.answer_hellos",
+        forward.interface = "forward.interface",
         limits.associations = "limits.associations",
         limits.front.replies = "limits.hello_replies",
         limits.front.replies_per_source = "limits.hello_replies_per_source",
@@ -254,7 +255,7 @@ mod tests {
             answer_hellos: _,
         } = datapath;
         let Clients { ca: _, crl: _, psk_file: _, allow_no_forward_secrecy: _ } = clients;
-        let Forward { default_backend: _ } = forward;
+        let Forward { interface: _, default_backend: _ } = forward;
         let (Admin { socket: _ }, Metrics { listen: _ }) = (admin, metrics);
         let (AccessRules { allow: _, deny: _ }, Process { user: _ }) = (access, process);
         let Limits {

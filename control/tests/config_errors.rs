@@ -275,6 +275,15 @@ fn rules() {
 }
 
 #[test]
+fn the_insides_interface_is_not_the_outsides() {
+    let text = MINIMAL.replace("[gateway]", "[gateway]\ninterface = \"eth0\"");
+    let with = |name: &str| check(&format!("{text}[forward]\ninterface = {name}"));
+    assert_eq!(with("\"eth1\"").unwrap().forward.interface.as_deref(), Some("eth1"));
+    assert_snapshot!(with("\"eth0\"").unwrap_err(), @"gateway.toml:17: forward.interface: `eth0` is the outside's interface, which has an XDP program of its own; remove the line: what backends send comes through the kernel");
+    assert_snapshot!(with("1").unwrap_err(), @r#"gateway.toml:17: forward.interface: must be a string, found integer; write for example `interface = "eth1"`"#);
+}
+
+#[test]
 fn rules_look_at_one_thing_each() {
     assert_snapshot!(
         appended([

@@ -3,7 +3,7 @@
 //! else to the kernel.
 //!
 //! What it decides is `xdtls_common::steering`, which the host's tests run too. Here stand only
-//! the packet pointers ([`packet`]), the maps ([`maps`]) and what is told of packets that are
+//! the packet pointers ([`packet`], [`rewrite`]), the maps ([`maps`]) and what is told of packets that are
 //! watched ([`trace`]).
 #![no_std]
 #![no_main]
@@ -24,6 +24,7 @@ use xdtls_common::{DropReason, Outcome};
 
 mod maps;
 mod packet;
+mod rewrite;
 mod trace;
 
 /// Some helpers are for programs under the GPL only; the kernel compares this very string.
@@ -136,8 +137,8 @@ fn pass(outcome: Outcome) -> Done {
 /// Sends the frame back as a reply.
 #[inline(always)]
 fn answer(context: &XdpContext, reply: &HelloReply) -> Done {
-    let written = reply.write(&mut packet::PacketMut::new(context));
-    if written.is_err() || !packet::shorten(context, reply.frame_len()) {
+    let written = reply.write(&mut rewrite::PacketMut::new(context));
+    if written.is_err() || !rewrite::shorten(context, reply.frame_len()) {
         return drop(DropReason::OutsideSend);
     }
     went(XDP_TX, Outcome::HelloVerifyRequest)

@@ -1,11 +1,9 @@
-//! Packet bytes between the two ends of a packet: read in order, and written where they stand.
+//! Packet bytes between the two ends of a packet, read in order.
 
 use core::arch::asm;
 
-use aya_ebpf::helpers::bpf_xdp_adjust_tail;
 use aya_ebpf::programs::XdpContext;
 use xdtls_common::cursor::{Cursor, Truncated};
-use xdtls_common::reply::FrameMut;
 use xdtls_common::verdict::MAX_LEADING_RECORDS;
 
 /// The furthest that one step may skip. The verifier follows a pointer only while all that was
@@ -72,55 +70,8 @@ impl Cursor for PacketCursor {
 /// of the sum to the other side of the comparison, and the verifier then sees arithmetic on the end
 /// of the packet, which is forbidden, or learns nothing.
 #[inline(always)]
-fn opaque(mut value: usize) -> usize {
+pub(crate) fn opaque(mut value: usize) -> usize {
     // SAFETY: no instruction at all.
     unsafe { asm!("/* {0} */", inout(reg) value, options(pure, nomem, nostack)) };
     value
-}
-
-/// Rewrites a packet.
-pub(crate) struct PacketMut {
-    start: usize,
-    end: usize,
-}
-
-impl PacketMut {
-    /// The frame.
-    #[inline(always)]
-    pub(crate) fn new(context: &XdpContext) -> Self {
-        Self { start: context.data(), end: context.data_end() }
-    }
-}
-
-impl FrameMut for PacketMut {
-    #[inline(always)]
-    fn get<const N: usize>(&self, at: usize) -> Result<[u8; N], Truncated> {
-        let from = self.start + at;
-        if from + N > self.end {
-            return Err(Truncated);
-        }
-        // SAFETY: as in `take`.
-        Ok(unsafe { (from as *const [u8; N]).read() })
-    }
-
-    #[inline(always)]
-    fn put<const N: usize>(&mut self, at: usize, bytes: [u8; N]) -> Result<(), Truncated> {
-        let from = self.start + at;
-        if from + N > self.end {
-            return Err(Truncated);
-        }
-        // SAFETY: as in `take`.
-        unsafe { (from as *mut [u8; N]).write(bytes) };
-        Ok(())
-    }
-}
-
-/// Cuts the packet to `length`; no pointer into it is good any more.
-#[inline(always)]
-pub(crate) fn shorten(context: &XdpContext, length: usize) -> bool {
-    // Pointers have 64 bits; their difference must not be taken in the 32 of what it is used for.
-    let whole = opaque(context.data_end() - context.data());
-    let change = length as i32 - whole as i32;
-    // SAFETY: the helper checks the length; the context is this run's.
-    unsafe { bpf_xdp_adjust_tail(context.ctx, change) == 0 }
 }

@@ -18,6 +18,8 @@ pub struct GatewayConfig {
     pub workers: usize,
     /// Lines of `[gateway]`, besides those that the lab adds.
     pub lines: &'static str,
+    /// Lines of `[forward]`, besides `default_backend`.
+    pub forward: &'static str,
     /// Lines of `[limits]`.
     pub limits: &'static str,
     /// Lines of `[metrics]`.
@@ -84,8 +86,9 @@ impl GatewayConfig {
         for (pattern, backend) in &self.rules {
             writeln!(toml, "[[rule]]\ncertificate_name = \"{pattern}\"\nbackend = \"{backend}\"")?;
         }
+        writeln!(toml, "[forward]\n{}", self.forward)?;
         if let Some(backend) = self.default_backend {
-            writeln!(toml, "[forward]\ndefault_backend = \"{backend}\"")?;
+            writeln!(toml, "default_backend = \"{backend}\"")?;
         }
         writeln!(toml, "[admin]\nsocket = \"gateway.sock\"")?;
         writeln!(toml, "[metrics]\n{}", self.metrics)?;

@@ -12,8 +12,8 @@ use crate::{bpf_budget, bpf_size, cmd};
 const TARGET: &str = "bpfel-unknown-none";
 const PROFILE: &str = "bpf";
 
-/// The gateway's object: the package that it is built from, and its name.
-const DATAPATH: (&str, &str) = ("xdtls-datapath-ebpf", "xdtls-datapath");
+/// The package of the gateway's objects, and their names: of the outside's program and the inside's.
+const DATAPATH: (&str, [&str; 2]) = ("xdtls-datapath-ebpf", ["xdtls-datapath", "xdtls-inside"]);
 /// The bench's.
 const BENCH: (&str, &str) = ("xdtls-bench-ebpf", "xdtls-bench");
 
@@ -32,22 +32,26 @@ pub(crate) fn cargo(subcommand: &str) -> Command {
     command
 }
 
-/// Builds the eBPF objects, holds the gateway's to its budget and returns the path at which tests
-/// and the gateway's build find it.
-pub(crate) fn build() -> Result<PathBuf> {
+/// Builds the eBPF objects, holds the gateway's to their budget and returns the paths at which tests
+/// and the gateway's build find them.
+pub(crate) fn build() -> Result<Vec<PathBuf>> {
     cmd::run(&mut cargo("build"))?;
     let target = cmd::target_dir();
-    let place = |(_, name)| -> Result<PathBuf> {
+    let place = |name| -> Result<PathBuf> {
         let built = target.join(TARGET).join(PROFILE).join(name);
         let object = target.join("bpf").join(name).with_extension("o");
         copy_if_changed(&built, &object)
             .with_context(|| format!("cannot copy {} to {}", built.display(), object.display()))?;
         Ok(object)
     };
-    place(BENCH)?;
-    let object = place(DATAPATH)?;
-    bpf_budget::hold(&bpf_size::measure(&object)?)?;
-    Ok(object)
+    place(BENCH.1)?;
+    let objects = DATAPATH.1.into_iter().map(place).collect::<Result<Vec<_>>>()?;
+    let mut functions = Vec::new();
+    for object in &objects {
+        functions.append(&mut bpf_size::measure(object)?);
+    }
+    bpf_budget::hold(&functions)?;
+    Ok(objects)
 }
 
 /// Leaves a copy that is the same alone: cargo goes by its time, and would build the gateway anew.

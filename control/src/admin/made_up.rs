@@ -40,6 +40,8 @@ fn totals() -> Totals {
         sealed_bytes: 12_345_678,
         fast_path: 1_234_567_000,
         fast_path_sent: 99_000,
+        fast_path_inside: 98_000,
+        fast_path_inside_sent: 1_234_000_000,
         overload: 0,
         xdp: named([("handshake", 200_000), ("redirected", 1_234_567_000)]),
         drops: drops_by_place.iter().map(|(name, count)| (name.clone(), count.sum())).collect(),
@@ -68,6 +70,8 @@ pub(crate) fn gateway() -> Status {
             transmit: "xdp".to_owned(),
             datapath_reason: "XDP native on eth0, 4 receive queues for 4 workers; zero-copy"
                 .to_owned(),
+            inside: Some("xdp".to_owned()),
+            inside_reason: Some("what backends send comes in by XDP native on eth1".to_owned()),
             workers: 4,
             handshake_workers: 3,
             max_plaintext: 1427,
@@ -97,6 +101,12 @@ pub(crate) fn gateway() -> Status {
             mtu: 1500,
             queues: 4,
         }),
+        inside_interface: Some(LinkStatus {
+            name: "eth1".to_owned(),
+            state: LinkState::Up,
+            mtu: 1500,
+            queues: 2,
+        }),
     }
 }
 
@@ -110,6 +120,8 @@ pub(crate) fn client() -> Status {
             xdp_mode: None,
             zero_copy: None,
             datapath_reason: "sockets, because no interface is named for XDP".to_owned(),
+            inside: None,
+            inside_reason: None,
             workers: 1,
             handshake_workers: 1,
             ..gateway().about
@@ -120,6 +132,7 @@ pub(crate) fn client() -> Status {
         backends: Vec::new(),
         limits: vec![LimitStatus { name: "associations".to_owned(), used: 0, limit: 1024 }],
         interface: None,
+        inside_interface: None,
         ..gateway()
     }
 }

@@ -15,7 +15,7 @@ use super::protocol::{AccessChange, MAX_LISTED, Request, Response};
 use super::server::Answer;
 use super::status::{About, BackendStatus, LimitStatus, Status};
 use crate::access::ListName;
-use crate::datapath::link::LinkState;
+use crate::datapath::link::{Link, LinkState, LinkStatus};
 use crate::inside::health::Health;
 use crate::node::Handle;
 use crate::registry::Entry;
@@ -92,9 +92,9 @@ impl Node {
         ];
         let fast_path = self.handle.fast_path();
         let interface = fast_path.map(|view| view.link.status());
-        let gone = interface.as_ref().filter(|link| link.state == LinkState::Gone);
+        let inside = fast_path.and_then(|view| view.inside.as_ref()).map(Link::status);
         Status {
-            about: gone.map_or_else(|| self.about.clone(), |link| self.about.without(link)),
+            about: self.about_now(interface.as_ref(), inside.as_ref()),
             ready: self.is_ready(),
             uptime_s: self.started.elapsed().as_secs(),
             totals,
@@ -102,7 +102,17 @@ impl Node {
             backends,
             limits: limits.into_iter().flatten().collect(),
             interface,
+            inside_interface: inside,
         }
+    }
+
+    /// What does not change but with the interfaces that XDP was attached to.
+    fn about_now(&self, outside: Option<&LinkStatus>, inside: Option<&LinkStatus>) -> About {
+        let is_gone = |link: &&LinkStatus| link.state == LinkState::Gone;
+        let about = self.about.clone();
+        let about =
+            outside.filter(is_gone).map_or_else(|| about.clone(), |link| about.without(link));
+        inside.filter(is_gone).map_or_else(|| about.clone(), |link| about.without_inside(link))
     }
 
     /// Whether it takes new associations: it does from its start until it is told to stop.

@@ -28,6 +28,10 @@ pub struct About {
     pub transmit: String,
     /// Why packets travel that way and what it costs: the words of the start-up line.
     pub datapath_reason: String,
+    /// How what backends send reaches it, where an interface is named for that: `xdp` or `socket`.
+    pub inside: Option<String>,
+    /// Why that way and what it costs: the words of the start-up line.
+    pub inside_reason: Option<String>,
     /// Threads that open and seal.
     pub workers: usize,
     /// Threads that do handshakes.
@@ -40,16 +44,19 @@ impl About {
     /// What there is to say of a node that listens on `address`.
     pub fn new(role: &str, address: SocketAddr, max_plaintext: u16, chosen: &Chosen) -> Self {
         let fast = chosen.fast_path.as_ref();
-        let by_xdp = fast.is_some_and(|fast| fast.next_hops.is_some());
+        let by_xdp = fast.is_some_and(|fast| fast.transmits.outside.is_some());
+        let inside_by_xdp = fast.is_some_and(|fast| fast.programs.inside.is_some());
         Self {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             role: role.to_owned(),
             address,
-            datapath: if fast.is_some() { "xdp" } else { "socket" }.to_owned(),
+            datapath: way(fast.is_some()),
             xdp_mode: fast.map(|fast| fast.mode.to_owned()),
             zero_copy: fast.map(|fast| fast.zero_copy),
-            transmit: if by_xdp { "xdp" } else { "socket" }.to_owned(),
+            transmit: way(by_xdp),
             datapath_reason: chosen.words.clone(),
+            inside: chosen.inside_words.as_ref().map(|_| way(inside_by_xdp)),
+            inside_reason: chosen.inside_words.clone(),
             workers: 1,
             handshake_workers: 1,
             max_plaintext,
@@ -58,23 +65,36 @@ impl About {
 }
 
 impl About {
-    /// The same of a node whose interface has been deleted.
+    /// The same of a node whose outside interface has been deleted.
     #[must_use]
     pub fn without(&self, link: &LinkStatus) -> Self {
-        let reason = format!(
-            "sockets, because the interface {} has been deleted since the start; a restart brings XDP \
-             back",
-            link.name
-        );
         Self {
-            datapath: "socket".to_owned(),
+            datapath: way(false),
             xdp_mode: None,
             zero_copy: None,
-            transmit: "socket".to_owned(),
-            datapath_reason: reason,
+            transmit: way(false),
+            datapath_reason: deleted(link),
             ..self.clone()
         }
     }
+
+    /// The same of a node whose inside interface has been deleted.
+    #[must_use]
+    pub fn without_inside(&self, link: &LinkStatus) -> Self {
+        Self { inside: Some(way(false)), inside_reason: Some(deleted(link)), ..self.clone() }
+    }
+}
+
+fn way(xdp: bool) -> String {
+    if xdp { "xdp" } else { "socket" }.to_owned()
+}
+
+fn deleted(link: &LinkStatus) -> String {
+    format!(
+        "sockets, because the interface {} has been deleted since the start; a restart brings XDP \
+         back",
+        link.name
+    )
 }
 
 /// How a node is doing.
@@ -96,8 +116,10 @@ pub struct Status {
     pub backends: Vec<BackendStatus>,
     /// What is bounded, next to what is used of it.
     pub limits: Vec<LimitStatus>,
-    /// The interface that XDP was attached to, if it was.
+    /// The outside's interface that XDP was attached to, if it was.
     pub interface: Option<LinkStatus>,
+    /// The same of the inside.
+    pub inside_interface: Option<LinkStatus>,
 }
 
 /// How a backend is doing.

@@ -39,8 +39,10 @@ pub struct Facts {
     pub peers: Vec<LinkFacts>,
     /// SHA-256 of the SubjectPublicKeyInfo that links are opened with, if it can be read.
     pub own_key: Option<[u8; 32]>,
-    /// The interface that is named, if one is.
+    /// The outside's interface, if one is named.
     pub interface: Option<Result<Interface, String>>,
+    /// The inside's, if one is named.
+    pub inside: Option<Result<Interface, String>>,
     /// Open files that this process may have; `None` is no limit.
     pub files_max: Option<u64>,
     /// Ports that the kernel gives to sockets which ask for none (`ip_local_port_range`).
@@ -119,10 +121,8 @@ pub struct LinkFacts {
 impl Facts {
     /// Looks at everything that `config` names. Opens sockets for a moment, sends nothing.
     pub async fn gather(config: &Config) -> Self {
-        let interface = match &config.gateway.datapath.interface {
-            Some(name) => Some(Interface::find(name).await.map_err(|error| format!("{error:#}"))),
-            None => None,
-        };
+        let outside = interface(config.gateway.datapath.interface.as_deref()).await;
+        let inside = interface(config.forward.interface.as_deref()).await;
         let identity = |identity: &crate::config::Identity| IdentityFiles {
             certificate: read(&identity.certificate),
             key: Secret::read(&identity.key),
@@ -144,12 +144,18 @@ impl Facts {
             backends: config.backends.iter().map(reach).collect(),
             peers: config.peers.iter().map(|peer| link(peer, config.gateway.listen)).collect(),
             own_key: own_key(config),
-            interface,
+            interface: outside,
+            inside,
             files_max: getrlimit(Resource::Nofile).maximum,
             ephemeral_ports: ephemeral_ports(),
             user: user.map(|user| nix::unistd::User::from_name(user).is_ok_and(|it| it.is_some())),
         }
     }
+}
+
+async fn interface(name: Option<&str>) -> Option<Result<Interface, String>> {
+    let found = Interface::find(name?).await;
+    Some(found.map_err(|error| format!("{error:#}")))
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, String> {

@@ -1,8 +1,8 @@
-//! Judges the outside: the address, the interface, the MTU, the user.
+//! Judges both sides' interfaces, the address, the MTU, the user.
 
 use super::facts::Facts;
 use crate::config::Config;
-use crate::datapath::interface::TooLarge;
+use crate::datapath::interface::{Interface, TooLarge};
 use crate::datapath::options::Datapath;
 use crate::finding::Findings;
 
@@ -18,6 +18,7 @@ pub(super) fn judge(config: &Config, facts: &Facts) -> Findings {
         ),
     }
     judge_interface(config, facts, &mut findings);
+    judge_inside(config, facts, &mut findings);
     if let (Some(user), Some(false)) = (&config.process.user, facts.user) {
         let seen = format!("there is no user {user}");
         findings.problem("process.user", seen, format!("useradd --system {user}"));
@@ -52,19 +53,49 @@ fn judge_interface(config: &Config, facts: &Facts, findings: &mut Findings) {
         findings.ok("gateway.path_mtu", seen);
     }
     if options.datapath != Datapath::Socket {
-        if let Err(TooLarge { most, .. }) = interface.chunk() {
-            let seen = format!("an MTU of {mtu} is more than XDP takes here ({most})");
-            findings.warning(SUBJECT, seen, format!("ip link set {name} mtu {most}"));
-        }
-        if let Some(id) = interface.xdp_program {
-            findings.warning(
+        judge_xdp(SUBJECT, interface, findings);
+    }
+}
+
+fn judge_inside(config: &Config, facts: &Facts, findings: &mut Findings) {
+    const SUBJECT: &str = "forward.interface";
+    let options = &config.gateway.datapath;
+    let required = options.datapath == Datapath::Xdp;
+    match &facts.inside {
+        Some(_) if options.interface.is_none() || options.datapath == Datapath::Socket => findings
+            .warning(
                 SUBJECT,
-                format!("{name} has an XDP program already (id {id})"),
-                format!(
-                    "if it is not a running xdtls: `ip link set dev {name} xdp off`, or another \
-                     interface"
-                ),
-            );
+                "it has no use: the inside has XDP only where the outside has",
+                "name the outside's interface in [gateway] and allow it XDP, or remove the line",
+            ),
+        Some(Ok(interface)) => judge_xdp(SUBJECT, interface, findings),
+        Some(Err(error)) if required => {
+            findings.problem(SUBJECT, error, "`ip link` lists those that there are");
         }
+        Some(Err(error)) => {
+            let remedy = "`ip link` lists those that there are; what backends send will come \
+                          through the kernel";
+            findings.warning(SUBJECT, error, remedy);
+        }
+        None => {}
+    }
+}
+
+/// What keeps XDP from an interface.
+fn judge_xdp(subject: &str, interface: &Interface, findings: &mut Findings) {
+    let Interface { name, mtu, .. } = interface;
+    if let Err(TooLarge { most, .. }) = interface.chunk() {
+        let seen = format!("an MTU of {mtu} is more than XDP takes here ({most})");
+        findings.warning(subject, seen, format!("ip link set {name} mtu {most}"));
+    }
+    if let Some(id) = interface.xdp_program {
+        findings.warning(
+            subject,
+            format!("{name} has an XDP program already (id {id})"),
+            format!(
+                "if it is not a running xdtls: `ip link set dev {name} xdp off`, or another \
+                 interface"
+            ),
+        );
     }
 }

@@ -46,6 +46,7 @@ async fn facts(config: &Config) -> Facts {
         listen: Ok(()),
         backends: config.backends.iter().map(reach).collect(),
         interface: None,
+        inside: None,
         files_max: None,
         ephemeral_ports: 100_000,
         user: None,
@@ -374,6 +375,41 @@ async fn more_flows_than_ports_or_files_are_warned_of() {
     WARNING  limits.backend_flows: 65536 flows need as many open files, and this process may have 20000
              -> raise the limit (LimitNOFILE=, ulimit -n), or lower it to 18976
     no problems, 2 warnings
+    ");
+}
+
+#[tokio::test]
+async fn the_insides_interface_is_looked_at() {
+    let folder = folder();
+    let text = format!("{TEXT}interface = \"eth8\"\n");
+    let inside = |mtu| Interface {
+        up: true,
+        name: "eth8".to_owned(),
+        index: 8,
+        queues: 1,
+        mtu,
+        kind: None,
+        driver: None,
+        xdp_program: Some(5),
+    };
+    assert_snapshot!(judged(folder.path(), &text, |facts| facts.inside = Some(Ok(inside(1500)))).await, @r"
+    WARNING  forward.interface: it has no use: the inside has XDP only where the outside has
+             -> name the outside's interface in [gateway] and allow it XDP, or remove the line
+    no problems, 1 warning
+    ");
+    let text = text.replace("[[identity]]", "interface = \"lo\"\n[[identity]]");
+    let with = async |found| judged(folder.path(), &text, |facts| facts.inside = Some(found)).await;
+    assert_snapshot!(with(Ok(inside(9000))).await, @r"
+    WARNING  forward.interface: an MTU of 9000 is more than XDP takes here (3506)
+             -> ip link set eth8 mtu 3506
+    WARNING  forward.interface: eth8 has an XDP program already (id 5)
+             -> if it is not a running xdtls: `ip link set dev eth8 xdp off`, or another interface
+    no problems, 2 warnings
+    ");
+    assert_snapshot!(with(Err("there is no network interface eth8".to_owned())).await, @r"
+    WARNING  forward.interface: there is no network interface eth8
+             -> `ip link` lists those that there are; what backends send will come through the kernel
+    no problems, 1 warning
     ");
 }
 

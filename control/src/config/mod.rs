@@ -273,9 +273,12 @@ pub enum RulePeer {
     Authority(PathBuf),
 }
 
-/// `[forward]`: what happens to clients that no rule matches.
+/// `[forward]`: how clients reach backends.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Forward {
+    /// Network interface towards the backends, by which XDP takes in what they send; not the outside's.
+    /// Default: none, it comes through the kernel.
+    pub interface: Option<String>,
     /// Position in [`Config::backends`]. Default: none, such clients are refused.
     pub default_backend: Option<usize>,
 }
@@ -370,6 +373,7 @@ mod tests {
         let interface = Some("eth0".to_owned());
         let datapath = DatapathOptions { interface, ..DatapathOptions::default() };
         assert_eq!(config.gateway.datapath, datapath);
+        assert_eq!(config.forward.interface.as_deref(), Some("eth1"));
         assert_eq!(config.process.user.as_deref(), Some("xdtls"));
         assert_eq!(config.backends[0].source_addresses, ["10.0.0.1".parse::<IpAddr>().unwrap()]);
     }

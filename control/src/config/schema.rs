@@ -53,7 +53,8 @@ pub(super) fn config(mut root: Section<'_>) -> Option<Config> {
     let (names, backends) = backends(&mut root, peer_tables.is_empty());
     let peers = links::peers(peer_tables, &names, gateway.as_ref().map(|gateway| gateway.listen));
     let rules = peers::rules(&mut root, &names);
-    let forward = forward(root.table("forward"), &names);
+    let outside = gateway.as_ref().map(|gateway| &gateway.datapath);
+    let forward = forward(root.table("forward"), &names, outside);
     let access = access(root.table("access"));
     let admin = admin(root.table("admin"));
     let process = process(root.table("process"));
@@ -273,12 +274,27 @@ fn source_addresses(list: &Value<'_>, backend: Option<SocketAddr>) -> Option<Vec
     }))
 }
 
-fn forward(mut table: Section<'_>, backends: &[String]) -> Option<Forward> {
+fn forward(
+    mut table: Section<'_>,
+    backends: &[String],
+    outside: Option<&DatapathOptions>,
+) -> Option<Forward> {
+    let interface = peers::optional(table.value("interface", "\"eth1\""), |value| {
+        let name = value.string()?;
+        if outside.is_some_and(|options| options.interface.as_deref() == Some(name)) {
+            value.report(
+                format!("`{name}` is the outside's interface, which has an XDP program of its own"),
+                "remove the line: what backends send comes through the kernel",
+            );
+            return None;
+        }
+        Some(name.to_owned())
+    });
     let default_backend = peers::optional(table.value("default_backend", "\"app\""), |value| {
         backend_index(value, backends)
     });
     table.finish();
-    Some(Forward { default_backend: default_backend? })
+    Some(Forward { interface: interface?, default_backend: default_backend? })
 }
 
 fn access(mut table: Section<'_>) -> Option<AccessRules> {

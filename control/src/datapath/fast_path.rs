@@ -1,32 +1,56 @@
-//! The fast path as a whole: the XDP program and the AF_XDP sockets that it steers to, or the
+//! The fast path as a whole: the XDP programs and the AF_XDP sockets that they steer to, or the
 //! reason why packets take the socket path.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Result, bail};
 use tracing::{info, warn};
 
+use super::flows::FlowProgram;
 use super::interface::Interface;
 use super::link::{Link, Served};
 use super::next_hops::{self, NextHops};
 use super::options::{AnswerHellos, Datapath, DatapathOptions, Transmit, XdpMode};
+use super::sides::{self, InsideSide, InsideWanted, OUTSIDE, Transmits};
 use super::xdp::{Answering, Program, Steered};
 use crate::node::Shape;
-use crate::xsk::{LINK_HEADER, ShardXsk, XskMonitor, XskOptions, XskSet};
+use crate::xsk::{ChunkSize, LINK_HEADER, ShardXsk, XskMonitor};
+
+/// What a node wants of the fast path.
+pub struct Wanted<'a> {
+    /// What its operator has chosen.
+    pub options: &'a DatapathOptions,
+    /// Where its UDP socket is bound already.
+    pub listen: SocketAddr,
+    /// Its slots and threads.
+    pub shape: &'a Shape,
+    /// How ClientHellos are answered; clients do not.
+    pub answering: Option<Answering>,
+    /// The inside, if an interface is named for it.
+    pub inside: Option<InsideWanted<'a>>,
+}
+
+/// The XDP programs of a node; they steer as long as they are kept.
+pub struct Programs {
+    /// The outside's.
+    pub outside: Program,
+    /// The inside's, if it has one.
+    pub inside: Option<FlowProgram>,
+}
 
 /// The fast path of one node.
 pub struct FastPath {
-    /// The XDP program; it steers as long as it is kept.
-    pub program: Program,
+    /// Its XDP programs.
+    pub programs: Programs,
     /// The workers' sockets, by shard.
     pub shards: Vec<ShardXsk>,
     /// How the program runs: native or generic.
     pub mode: &'static str,
     /// Whether the sockets share memory with the driver.
     pub zero_copy: bool,
-    /// Where frames go, if the workers' sockets transmit, too.
-    pub next_hops: Option<NextHops>,
+    /// Where frames go, where the workers' sockets transmit, too.
+    pub transmits: Transmits,
     /// What is to be seen of it while it is at work.
     pub view: FastView,
 }
@@ -36,8 +60,10 @@ pub struct FastPath {
 pub struct FastView {
     /// Its frames and rings.
     pub sockets: Arc<XskMonitor>,
-    /// The interface, which may go down or away.
+    /// The outside's interface, which may go down or away.
     pub link: Link,
+    /// The inside's, if it has AF_XDP sockets.
+    pub inside: Option<Link>,
 }
 
 /// What was chosen.
@@ -46,26 +72,22 @@ pub struct Chosen {
     pub fast_path: Option<FastPath>,
     /// Which it is, why, and what it costs, in words.
     pub words: String,
+    /// The same of the inside, where an interface is named for it.
+    pub inside_words: Option<String>,
 }
 
 /// Opens the fast path for a UDP socket that is bound already, or says once why there is none.
-pub async fn open(
-    options: &DatapathOptions,
-    listen: SocketAddr,
-    shape: &Shape,
-    answering: Option<Answering>,
-) -> Result<Chosen> {
-    let chosen = choose(options, listen, shape, answering).await?;
+pub async fn open(wanted: Wanted<'_>) -> Result<Chosen> {
+    let chosen = choose(wanted).await?;
     info!("datapath: {}", chosen.words);
+    if let Some(words) = &chosen.inside_words {
+        info!("inside: {words}");
+    }
     Ok(chosen)
 }
 
-async fn choose(
-    options: &DatapathOptions,
-    listen: SocketAddr,
-    shape: &Shape,
-    answering: Option<Answering>,
-) -> Result<Chosen> {
+async fn choose(wanted: Wanted<'_>) -> Result<Chosen> {
+    let (options, inside) = (wanted.options, wanted.inside);
     let why_not = match (options.datapath, &options.interface) {
         (Datapath::Socket, _) if options.transmit == Transmit::Xdp => {
             bail!("transmit xdp needs the datapath xdp: choose that, or transmit auto")
@@ -73,7 +95,7 @@ async fn choose(
         (Datapath::Socket, _) => "it was asked for".to_owned(),
         (Datapath::Xdp, None) => bail!("xdp needs the name of the outside's interface"),
         (Datapath::Auto, None) => "no interface is named for XDP".to_owned(),
-        (required, Some(name)) => match try_open(options, name, listen, shape, answering).await {
+        (required, Some(name)) => match try_open(wanted, name).await {
             Ok(chosen) => return Ok(chosen),
             Err(error) if required == Datapath::Xdp => return Err(error),
             Err(error) => {
@@ -86,54 +108,61 @@ async fn choose(
         "sockets with UDP_GRO and UDP_SEGMENT, because {why_not}; every packet passes through the \
          kernel's network stack"
     );
-    Ok(Chosen { fast_path: None, words })
+    let inside_words = inside.map(|_| "sockets, because the outside has them, too".to_owned());
+    Ok(Chosen { fast_path: None, words, inside_words })
 }
 
-async fn try_open(
-    options: &DatapathOptions,
-    name: &str,
-    listen: SocketAddr,
-    shape: &Shape,
-    answering: Option<Answering>,
-) -> Result<Chosen> {
+async fn try_open(wanted: Wanted<'_>, name: &str) -> Result<Chosen> {
+    let Wanted { options, listen, shape, answering, inside } = wanted;
     let interface = Interface::find(name).await?;
     if let Some(obstacle) = Program::obstacle(&interface) {
         return Err(obstacle.into());
     }
-    let chunk = interface.chunk()?;
-    let shards = shape.layout.shards();
-    let queues = interface.queues;
-    let sockets = XskOptions { chunk, zero_copy: options.zero_copy, ..XskOptions::default() };
-    let mut set = XskSet::open(interface.index, queues, shards, &sockets)
-        .with_context(|| format!("cannot open AF_XDP sockets on {name}"))?;
-    let (leaves_replies, hellos) = leaves_replies(options, &interface, set.is_zero_copy());
+    let (shards, queues) = (shape.layout.shards(), interface.queues);
+    let sides = sides::open(options, &interface, inside, shards).await?;
+    let zero_copy = sides.zero_copy;
+    let (leaves_replies, hellos) = leaves_replies(options, &interface, zero_copy);
     let hellos = if answering.is_some() { hellos } else { "" };
     let steered = Steered { listen, layout: shape.layout, queues, leaves_replies, answering };
     let mut program = Program::load(&steered)?;
-    let monitor = set.monitor().context("AF_XDP sockets")?;
-    let taken = set.take_shards();
-    for (index, socket) in taken.iter().flat_map(ShardXsk::map_entries) {
+    for (index, socket) in sides.shards.iter().flat_map(|shard| shard.map_entries(OUTSIDE)) {
         program.steer_to(index, socket)?;
     }
-    ensure!(taken.len() == shards as usize, "there are fewer AF_XDP sockets than workers");
     let mode = program.attach(&interface, options.xdp_mode)?;
-    let copies = match (set.is_zero_copy(), mode) {
+    let copies = match (zero_copy, mode) {
         (true, _) => "zero-copy: packets are written into our memory",
         (false, "native") => "copy mode, the driver has no zero-copy: one copy a packet",
         (false, _) => "copy mode behind the network stack: one allocation and one copy a packet",
     };
-    let (next_hops, transmit) = transmit(options.transmit, set.is_zero_copy(), &interface).await?;
+    let (outside_hops, way) = transmit(options.transmit, zero_copy, &interface).await?;
     let words = format!(
         "XDP {mode} on {name}, {queues} receive queues for {shards} workers; {copies}; transmit: \
-         {transmit}{hellos}"
+         {way}{hellos}"
     );
-    let zero_copy = set.is_zero_copy();
+    let (mut inside_hops, mut inside_words) = (None, sides.inside_words);
+    if let (Some(InsideSide { interface, .. }), Some(words)) = (&sides.inside, &mut inside_words) {
+        let (next_hops, way) = transmit(options.transmit, zero_copy, interface).await?;
+        inside_hops = next_hops;
+        *words += &format!("; transmit: {way}");
+    }
     let required = options.datapath == Datapath::Xdp;
+    let watched = |interface: &Interface| watch(interface, sides.chunk, required);
+    let inside = sides.inside.as_ref().map(|InsideSide { interface, .. }| watched(interface));
+    let (link, sockets) = (watched(&interface), Arc::new(sides.monitor));
+    let fast_path = FastPath {
+        programs: Programs { outside: program, inside: sides.inside.map(|inside| inside.program) },
+        shards: sides.shards,
+        mode,
+        zero_copy,
+        transmits: Transmits { outside: outside_hops, inside: inside_hops },
+        view: FastView { sockets, link, inside },
+    };
+    Ok(Chosen { fast_path: Some(fast_path), words, inside_words })
+}
+
+fn watch(interface: &Interface, chunk: ChunkSize, required: bool) -> Link {
     let mtu_max = (interface.room(chunk) - LINK_HEADER) as u32;
-    let link = Link::watch(&interface, Served { queues, mtu_max }, required);
-    let view = FastView { sockets: Arc::new(monitor), link };
-    let fast_path = FastPath { program, shards: taken, mode, zero_copy, next_hops, view };
-    Ok(Chosen { fast_path: Some(fast_path), words })
+    Link::watch(interface, Served { queues: interface.queues, mtu_max }, required)
 }
 
 /// Whether the XDP program leaves replies to ClientHellos to the workers, and why, in words.

@@ -2,6 +2,7 @@
 
 pub mod access_maps;
 pub mod fast_path;
+pub mod flows;
 pub mod gate;
 pub mod interface;
 pub mod link;
@@ -9,6 +10,7 @@ pub mod next_hops;
 pub mod options;
 pub mod own_address;
 pub mod segments;
+pub mod sides;
 pub mod socket;
 pub mod trace_maps;
 pub mod xdp;

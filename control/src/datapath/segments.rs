@@ -66,6 +66,11 @@ impl<K: Copy + PartialEq> Segments<K> {
         &mut self.buffer[start..]
     }
 
+    /// Whether there is something for this destination.
+    pub fn is_to(&self, to: &K) -> bool {
+        self.to.as_ref() == Some(to)
+    }
+
     /// Sends what there is.
     pub fn flush(&mut self, flush: impl FnOnce(Run<'_, K>)) {
         if let Some(to) = &self.to {

@@ -1,4 +1,4 @@
-//! The XDP program: loaded, told what to steer, attached, and read.
+//! The outside's XDP program: loaded, told what to steer, attached, and read.
 
 use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
@@ -146,9 +146,7 @@ impl Program {
             .map_max_entries("SOCKETS", steered.queues * steered.layout.shards())
             .load(OBJECT)
             .map_err(not_permitted_or)?;
-        let program: &mut Xdp =
-            ebpf.program_mut(PROGRAM).ok_or(XdpError::Missing("program"))?.try_into()?;
-        program.load().map_err(refused)?;
+        program(&mut ebpf, PROGRAM)?.load().map_err(refused)?;
         let sockets = take(&mut ebpf, "SOCKETS", XskMap::try_from)?;
         let secrets = SecretsMap(take(&mut ebpf, "COOKIE_SECRETS", Array::try_from)?);
         if let Some(answering) = &steered.answering {
@@ -184,25 +182,7 @@ impl Program {
         interface: &Interface,
         mode: XdpMode,
     ) -> Result<&'static str, XdpError> {
-        let modes: &[_] = match mode {
-            XdpMode::Native => &[(xdp::XdpMode::Driver, "native")],
-            XdpMode::Generic => &[(xdp::XdpMode::Skb, "generic")],
-            XdpMode::Auto => &[(xdp::XdpMode::Driver, "native"), (xdp::XdpMode::Skb, "generic")],
-        };
-        let program: &mut Xdp =
-            self.ebpf.program_mut(PROGRAM).ok_or(XdpError::Missing("program"))?.try_into()?;
-        let mut refused = None;
-        for (kernel_mode, name) in modes {
-            match program.attach_to_if_index(interface.index, *kernel_mode) {
-                Ok(_) => return Ok(name),
-                Err(source) => {
-                    debug!(%source, "cannot attach in {name} mode");
-                    let interface = interface.name.clone();
-                    refused = Some(XdpError::Mode { interface, mode: name, source });
-                }
-            }
-        }
-        Err(refused.unwrap_or(XdpError::Missing("mode")))
+        attach(&mut self.ebpf, PROGRAM, interface, mode)
     }
 
     /// Where associations are made known.
@@ -235,6 +215,37 @@ fn globals(steered: &Steered) -> (ConfigValue, FrontValue) {
     }
 }
 
+pub(super) fn program<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut Xdp, XdpError> {
+    Ok(ebpf.program_mut(name).ok_or(XdpError::Missing("program"))?.try_into()?)
+}
+
+/// Attaches a program and says in which mode it runs.
+pub(super) fn attach(
+    ebpf: &mut Ebpf,
+    name: &str,
+    interface: &Interface,
+    mode: XdpMode,
+) -> Result<&'static str, XdpError> {
+    let modes: &[_] = match mode {
+        XdpMode::Native => &[(xdp::XdpMode::Driver, "native")],
+        XdpMode::Generic => &[(xdp::XdpMode::Skb, "generic")],
+        XdpMode::Auto => &[(xdp::XdpMode::Driver, "native"), (xdp::XdpMode::Skb, "generic")],
+    };
+    let program = program(ebpf, name)?;
+    let mut refused = None;
+    for (kernel_mode, name) in modes {
+        match program.attach_to_if_index(interface.index, *kernel_mode) {
+            Ok(_) => return Ok(name),
+            Err(source) => {
+                debug!(%source, "cannot attach in {name} mode");
+                let interface = interface.name.clone();
+                refused = Some(XdpError::Mode { interface, mode: name, source });
+            }
+        }
+    }
+    Err(refused.unwrap_or(XdpError::Missing("mode")))
+}
+
 pub(super) fn take<T>(
     ebpf: &mut Ebpf,
     name: &'static str,
@@ -245,7 +256,7 @@ pub(super) fn take<T>(
 }
 
 /// Names the gate that is closed where the kernel only says EPERM.
-fn not_permitted_or(error: EbpfError) -> XdpError {
+pub(super) fn not_permitted_or(error: EbpfError) -> XdpError {
     let mut causes = std::iter::successors(Some(&error as &dyn std::error::Error), |e| e.source());
     let forbidden = |text: String| {
         text.contains("Operation not permitted") || text.contains("Permission denied")
@@ -258,7 +269,7 @@ fn not_permitted_or(error: EbpfError) -> XdpError {
 
 /// The verifier refuses with the same code what is wrong and what is forbidden: only a capability
 /// that is missing tells which.
-fn refused(error: ProgramError) -> XdpError {
+pub(super) fn refused(error: ProgramError) -> XdpError {
     match super::gate::missing() {
         Some(gate) => XdpError::NotPermitted { gate },
         None => XdpError::Program(error),

@@ -2,7 +2,9 @@
 //! backend tells associations apart by their source addresses.
 //!
 //! A flow opens with the association's first datagram and closes with the association, or when it
-//! has been idle. Source addresses come from the backend's pool in turn; each has 64 k ports.
+//! has been idle. Source addresses come from the backend's pool in turn; each has 64 k ports. Where the
+//! inside has an XDP program, what a backend sends reaches the worker past the flow's socket, which
+//! still reserves the port, sends, and takes what the program leaves to the kernel.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
@@ -13,11 +15,13 @@ use std::time::{Duration, Instant};
 
 use tracing::{debug, warn};
 use xdtls_common::DropReason;
+use xdtls_common::flow::FlowKey;
 use xdtls_common::id::LocalId;
 use xdtls_proto::association::CloseCause;
 
+use super::fast_flows::FastFlows;
 use super::health::{BackendHealth, Health};
-use super::{Arrival, Inside, Surroundings, Token, watch, watch_as};
+use super::{Arrival, FlowEnds, Inside, Surroundings, Token, watch, watch_as};
 use crate::datapath::segments::{Run, Segments};
 use crate::datapath::socket::{Batch, Channel};
 
@@ -48,8 +52,17 @@ pub struct FlowLimits {
 struct Flow {
     channel: Channel,
     backend: SocketAddr,
+    /// Our end, if the inside's XDP program knows the flow.
+    local: Option<SocketAddr>,
     route: usize,
     active_at: Instant,
+}
+
+impl Flow {
+    /// What the inside's XDP program knows it by, if it does.
+    fn key(&self) -> Option<FlowKey> {
+        self.local.map(|local| FlowKey::new(local, self.backend))
+    }
 }
 
 /// The inside of one gateway worker.
@@ -66,6 +79,7 @@ pub struct Forward {
     next_source: usize,
     complained_at: Option<Instant>,
     health: Health,
+    fast: Option<FastFlows>,
 }
 
 impl Forward {
@@ -87,7 +101,14 @@ impl Forward {
             next_source: 0,
             complained_at: None,
             health,
+            fast: None,
         }
+    }
+
+    /// The same where an XDP program of the inside is to know the flows.
+    #[must_use]
+    pub fn with_fast_flows(self, fast: Option<FastFlows>) -> Self {
+        Self { fast, ..self }
     }
 
     fn open_flow(&mut self, now: Instant, id: LocalId) -> io::Result<()> {
@@ -104,7 +125,12 @@ impl Forward {
         self.next_source = self.next_source.wrapping_add(1);
         let channel = Channel::connect(backend.address, source)?;
         watch(self.surroundings.poll.as_fd(), channel.fd(), u64::from(id.value()))?;
-        let flow = Flow { channel, backend: backend.address, route, active_at: now };
+        let mut flow =
+            Flow { channel, backend: backend.address, local: None, route, active_at: now };
+        if let Some(fast) = &mut self.fast {
+            flow.local = Some(flow.channel.local_address()?);
+            flow.key().into_iter().for_each(|key| fast.open(key, id));
+        }
         self.flows.insert(id, flow);
         self.health[route].opened();
         self.idle_looks.push(Reverse((now + self.limits.idle, id)));
@@ -114,7 +140,15 @@ impl Forward {
     fn close_flow(&mut self, id: LocalId) {
         // Closing the socket takes it out of epoll.
         if let Some(flow) = self.flows.remove(&id) {
-            self.health[flow.route].closed();
+            self.forget(&flow);
+        }
+    }
+
+    /// Takes a flow that is being closed off the books.
+    fn forget(&mut self, flow: &Flow) {
+        self.health[flow.route].closed();
+        if let (Some(fast), Some(key)) = (&mut self.fast, flow.key()) {
+            fast.close(&key);
         }
     }
 
@@ -164,8 +198,11 @@ impl Inside for Forward {
         let Some(flow) = self.flows.remove(&old) else { return };
         let token = u64::from(new.value());
         if let Err(error) = watch_as(self.surroundings.poll.as_fd(), flow.channel.fd(), token) {
-            self.health[flow.route].closed();
+            self.forget(&flow);
             return self.complain(now, &error);
+        }
+        if let (Some(fast), Some(key)) = (&mut self.fast, flow.key()) {
+            fast.hand_over(key, new);
         }
         self.idle_looks.push(Reverse((flow.active_at + self.limits.idle, new)));
         self.close_flow(new);
@@ -219,6 +256,24 @@ impl Inside for Forward {
         let id = self.association_at(token)?;
         self.flows.get_mut(&id)?.active_at = now;
         Some(id)
+    }
+
+    fn owner_of(&mut self, now: Instant, flow: &FlowKey) -> Option<LocalId> {
+        let id = self.fast.as_ref()?.owner(flow)?;
+        self.flows.get_mut(&id)?.active_at = now;
+        Some(id)
+    }
+
+    fn way_out(&mut self, now: Instant, id: LocalId) -> Option<FlowEnds> {
+        let flow = self.flows.get_mut(&id)?;
+        flow.active_at = now;
+        flow.local.map(|local| FlowEnds { local, backend: flow.backend })
+    }
+
+    fn settle(&mut self, id: LocalId) {
+        if self.run.is_to(&id) {
+            self.flush();
+        }
     }
 
     fn association_at(&self, token: Token) -> Option<LocalId> {

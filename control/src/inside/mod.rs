@@ -1,6 +1,7 @@
 //! The inside, where plaintext goes: backends of a gateway ([`forward`]) and local programs of its
 //! links ([`links`]), together in [`node`]; local programs of a client ([`local`]).
 
+pub mod fast_flows;
 pub mod forward;
 pub mod health;
 pub mod links;
@@ -14,6 +15,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use rustix::event::epoll;
+use xdtls_common::flow::FlowKey;
 use xdtls_common::id::LocalId;
 use xdtls_proto::association::CloseCause;
 use xdtls_proto::convergence::Rank;
@@ -58,6 +60,15 @@ impl Arrival {
         let rank = Rank { opener, client_random };
         Self { id: local, route, request: token, rank, extension: taken_over.extension }
     }
+}
+
+/// The two ends of a backend flow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FlowEnds {
+    /// Our socket's address.
+    pub local: SocketAddr,
+    /// The backend's.
+    pub backend: SocketAddr,
 }
 
 /// What the keeper of links wants of a worker.
@@ -106,6 +117,20 @@ pub trait Inside {
         from: SocketAddr,
         datagram: &[u8],
     ) -> Option<LocalId>;
+
+    /// Whose flow a datagram came in by that AF_XDP has brought. `None` if it is closed by now.
+    fn owner_of(&mut self, _now: Instant, _flow: &FlowKey) -> Option<LocalId> {
+        None
+    }
+
+    /// The ends of an association's backend flow, for a datagram that may leave by it through AF_XDP.
+    /// `None` if there is no flow, or none yet.
+    fn way_out(&mut self, _now: Instant, _id: LocalId) -> Option<FlowEnds> {
+        None
+    }
+
+    /// Sends what waits to leave by the flow's socket, because the next datagram takes another way.
+    fn settle(&mut self, _id: LocalId) {}
 
     /// Whose datagrams alone come in at a socket, if they are one association's.
     fn association_at(&self, _token: Token) -> Option<LocalId> {

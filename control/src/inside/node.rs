@@ -4,12 +4,13 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Instant;
 
+use xdtls_common::flow::FlowKey;
 use xdtls_common::id::LocalId;
 use xdtls_proto::association::CloseCause;
 
 use super::forward::{FlowLimits, Forward};
 use super::links::Links;
-use super::{Arrival, Inside, LinkOrder, Request, Token};
+use super::{Arrival, FlowEnds, Inside, LinkOrder, Request, Token};
 use crate::datapath::socket::Batch;
 
 /// The inside of one worker. Routes of backends come first, then those of links.
@@ -97,6 +98,21 @@ impl Inside for NodeInside {
             Some(link) => self.links.owner(link, datagram),
             None => self.forward.owner(now, token, from, datagram),
         }
+    }
+
+    fn owner_of(&mut self, now: Instant, flow: &FlowKey) -> Option<LocalId> {
+        self.forward.owner_of(now, flow)
+    }
+
+    fn way_out(&mut self, now: Instant, id: LocalId) -> Option<FlowEnds> {
+        if self.links.owns(id) {
+            return None;
+        }
+        self.forward.way_out(now, id)
+    }
+
+    fn settle(&mut self, id: LocalId) {
+        self.forward.settle(id);
     }
 
     fn poll_released(&mut self) -> Option<(LocalId, Vec<u8>)> {

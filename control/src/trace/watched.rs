@@ -39,6 +39,11 @@ impl<O: Output> Output for Watched<'_, O> {
         self.out.datagram(to, length)
     }
 
+    fn datagram_around(&mut self, to: &Endpoint, length: usize, at: usize) -> Option<&mut [u8]> {
+        self.words.push(format!("sent {length} bytes to the peer"));
+        self.out.datagram_around(to, length, at)
+    }
+
     fn plaintext(&mut self, id: LocalId, plaintext: &[u8]) {
         self.words.push(format!("{} bytes to the inside", plaintext.len()));
         self.out.plaintext(id, plaintext);

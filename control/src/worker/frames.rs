@@ -1,4 +1,5 @@
-//! Sending through AF_XDP: a datagram is sealed in the frame that it leaves in.
+//! Sending through AF_XDP: a datagram is sealed in the frame that it leaves in, or leaves in the frame
+//! that it came in.
 //!
 //! A frame waits until the next datagram or the end of the round, because its checksum needs what
 //! is written into it meanwhile. All of a worker's frames leave through one socket, in the order in
@@ -12,17 +13,18 @@ use xdtls_proto::endpoint::Endpoint;
 use crate::counters::Counters;
 use crate::datapath::next_hops::NextHops;
 use crate::datapath::next_hops::tables::Hop;
+use crate::datapath::sides::INSIDE;
 use crate::xsk::{Frame, ShardXsk};
 
 /// Frames that wait in the ring at most before the kernel is told: the driver is to work while the
 /// worker does.
 const HAND_OVER_EVERY: u32 = 64;
 
-/// The frames that one worker sends.
+/// The frames that one worker sends by one interface.
 pub(super) struct FrameSender {
+    /// Which of the interfaces.
+    nic: usize,
     next_hops: NextHops,
-    /// Our UDP port.
-    port: u16,
     queue: u32,
     /// Where the last datagram went, and how: several follow each other.
     last: Option<(Endpoint, Option<Hop>)>,
@@ -35,10 +37,11 @@ pub(super) struct FrameSender {
 }
 
 impl FrameSender {
-    /// Sends from `port` through a queue of its own, as far as there are enough.
-    pub(super) fn new(next_hops: NextHops, port: u16, xsk: &ShardXsk) -> Self {
-        let queue = xsk.index() % xsk.queues();
-        Self { next_hops, port, queue, last: None, open: None, waiting: 0, behind: false }
+    /// Sends through a queue of its own, as far as the interface has enough.
+    pub(super) fn new(nic: usize, next_hops: NextHops, xsk: &ShardXsk) -> Self {
+        let queues = xsk.queues(nic);
+        let queue = queues.start + xsk.index() % queues.len() as u32;
+        Self { nic, next_hops, queue, last: None, open: None, waiting: 0, behind: false }
     }
 
     /// Looks for newer next hops. An association's way changes only here, between two rounds, when
@@ -50,8 +53,14 @@ impl FrameSender {
         }
     }
 
-    /// Headers for a datagram of `length` bytes. `None` if it has to leave through the socket.
-    pub(super) fn headers(&mut self, to: &Endpoint, length: usize) -> Option<FrameHeaders> {
+    /// Headers for a datagram of `length` bytes from `port`. `None` if it has to leave through the
+    /// socket.
+    pub(super) fn headers(
+        &mut self,
+        to: &Endpoint,
+        port: u16,
+        length: usize,
+    ) -> Option<FrameHeaders> {
         let hop = match &self.last {
             Some((last, hop)) if last == to => *hop,
             _ => {
@@ -61,7 +70,7 @@ impl FrameSender {
             }
         }?;
         let remote = (to.remote.ip().to_canonical(), to.remote.port()).into();
-        let local = (hop.source, self.port).into();
+        let local = (hop.source, port).into();
         let headers = FrameHeaders::new(&hop.link, local, remote, length)?;
         // The socket's error says that it is too large.
         (headers.packet_len() <= hop.mtu).then_some(headers)
@@ -81,7 +90,30 @@ impl FrameSender {
             return None;
         }
         frame.renew(headers.frame_len());
-        let (frame, headers) = self.open.insert((frame, headers));
+        self.open = Some((frame, headers));
+        self.payload()
+    }
+
+    /// Sends a frame with the payload that begins in it at byte `at`; what is missing of that may be
+    /// written until the next datagram is asked for. Gives the frame back where it lacks the room.
+    pub(super) fn pass_on(
+        &mut self,
+        mut frame: Frame,
+        at: usize,
+        headers: FrameHeaders,
+        (xsk, counters): (&mut ShardXsk, &Counters),
+    ) -> Result<(), Frame> {
+        if frame.surround(at, headers.payload_at, headers.frame_len()).is_none() {
+            return Err(frame);
+        }
+        self.close(xsk, counters);
+        self.open = Some((frame, headers));
+        Ok(())
+    }
+
+    /// The payload of the frame that was asked for last.
+    pub(super) fn payload(&mut self) -> Option<&mut [u8]> {
+        let (frame, headers) = self.open.as_mut()?;
         Some(&mut frame.bytes_mut()[headers.payload_at..])
     }
 
@@ -96,7 +128,10 @@ impl FrameSender {
         });
         match refused {
             Ok(()) => {
-                counters.fast_path_sent(1);
+                match self.nic {
+                    INSIDE => counters.fast_path_inside_sent(1),
+                    _ => counters.fast_path_sent(1),
+                }
                 self.waiting += 1;
                 if self.waiting == HAND_OVER_EVERY {
                     self.kick(xsk);
@@ -104,7 +139,10 @@ impl FrameSender {
             }
             Err(frame) => {
                 xsk.return_frame(frame);
-                counters.dropped(DropReason::OutsideSend);
+                counters.dropped(match self.nic {
+                    INSIDE => DropReason::InsideSend,
+                    _ => DropReason::OutsideSend,
+                });
             }
         }
     }

@@ -27,7 +27,7 @@ use xdtls_proto::shard::{Front, Output, Shard};
 
 use crate::access::AccessList;
 use crate::counters::Counters;
-use crate::datapath::next_hops::NextHops;
+use crate::datapath::sides::{INSIDE, Transmits};
 use crate::datapath::socket::{Batch, Channel};
 use crate::datapath::xdp::Associations;
 use crate::handshake_pool::Pool;
@@ -38,9 +38,9 @@ use crate::sys::prefer_huge_pages;
 use crate::trace::Trace;
 use crate::xsk::{RECEIVE_BATCH, RxPacket, ShardXsk};
 pub use hellos::Hellos;
-use output::WorkerOutput;
+use output::{Kept, WorkerOutput};
 use outside::Outside;
-use way::Way;
+use way::{Came, Way};
 
 /// Tokens that no inside uses: ids and port numbers have 32 bits.
 const OUTSIDE: Token = u64::MAX;
@@ -63,8 +63,8 @@ pub struct Parts<I> {
     pub channel: Channel,
     /// Its AF_XDP sockets, if packets take the fast path.
     pub xsk: Option<ShardXsk>,
-    /// Where frames go, if its AF_XDP sockets transmit, too.
-    pub next_hops: Option<NextHops>,
+    /// Where frames go, where its AF_XDP sockets transmit, too.
+    pub transmits: Transmits,
     /// What the XDP program knows of associations, if there is one.
     pub associations: Option<Arc<Associations>>,
     /// What is asked of it.
@@ -93,6 +93,8 @@ pub struct Worker<I> {
     outside: Outside,
     batch: Batch,
     packets: Vec<RxPacket>,
+    came: Vec<Came>,
+    kept: Vec<Kept>,
     local_port: u16,
 }
 
@@ -110,11 +112,12 @@ impl<I: Inside> Worker<I> {
         watch(parts.poll.as_fd(), parts.channel.fd(), OUTSIDE)?;
         watch(parts.poll.as_fd(), parts.mailbox.bell(), BELL)?;
         let local_port = parts.channel.local_address()?.port();
-        let (xsk, next_hops) = (parts.xsk.take(), parts.next_hops.take());
-        let outside = Outside::new(parts.channel.clone(), xsk, next_hops)?;
+        let (xsk, transmits) = (parts.xsk.take(), std::mem::take(&mut parts.transmits));
+        let outside = Outside::new(parts.channel.clone(), xsk, transmits)?;
         outside.watch_xsk(&parts.poll, XSK)?;
         let (batch, packets) = (Batch::default(), Vec::with_capacity(RECEIVE_BATCH));
-        Ok(Self { parts, outside, batch, packets, local_port })
+        let (came, kept) = (Vec::with_capacity(RECEIVE_BATCH), Vec::new());
+        Ok(Self { parts, outside, batch, packets, came, kept, local_port })
     }
 
     /// Works until told to stop.
@@ -188,6 +191,9 @@ impl<I: Inside> Worker<I> {
             pool: &parts.pool,
             counters: &parts.counters,
             associations: parts.associations.as_deref(),
+            at_hand: None,
+            kept: &mut self.kept,
+            held: None,
         };
         act(&mut parts.shard, &mut self.batch, &mut out)
     }
@@ -217,23 +223,41 @@ impl<I: Inside> Worker<I> {
 
     fn receive_fast(&mut self, now: Instant, stop: &mut bool) {
         let mut packets = std::mem::take(&mut self.packets);
-        let received = self.outside.receive_fast(&mut packets);
-        self.parts.counters.fast_path(received as u64);
-        if received > 0 {
+        if self.outside.receive_fast(&mut packets) > 0 {
+            self.count_fast(&packets);
             self.read_mail(now, stop);
+            let mut came = std::mem::take(&mut self.came);
             let (front, watch) = (self.front(), self.parts.trace.watch());
             self.with_output(now, |shard, _, out| {
+                let found = |packet| Came::find(now, packet, shard, out.inside);
+                came.extend(packets.iter().map(found));
                 let way = Way { now, front: front.as_ref(), watch: watch.as_ref(), name: "AF_XDP" };
-                for packet in &packets {
-                    Way::expect_frame(shard, packet.frame.bytes());
-                }
-                for mut packet in packets.drain(..) {
-                    way.receive_frame(shard, packet.frame.bytes_mut(), out);
-                    out.outside.return_frame(packet.frame);
+                for (RxPacket { mut frame, .. }, came) in packets.drain(..).zip(came.drain(..)) {
+                    match came {
+                        Came::FromPeer => {
+                            out.take_in_hand(&frame);
+                            way.receive_frame(shard, frame.bytes_mut(), out);
+                            out.let_go(frame);
+                        }
+                        Came::FromBackend(id, place) => {
+                            way.send_frame(shard, (id, &place), frame, out);
+                        }
+                        Came::Nowhere(reason) => {
+                            out.count(reason);
+                            out.outside.return_frame(frame);
+                        }
+                    }
                 }
             });
+            self.came = came;
         }
         self.packets = packets;
+    }
+
+    fn count_fast(&self, packets: &[RxPacket]) {
+        let from_backends = packets.iter().filter(|packet| packet.nic == INSIDE).count();
+        self.parts.counters.fast_path((packets.len() - from_backends) as u64);
+        self.parts.counters.fast_path_inside(from_backends as u64);
     }
 
     fn front(&self) -> Option<Front> {

@@ -1,15 +1,21 @@
 //! How datagrams reach a shard, with whoever watches looking on.
 
+use std::net::SocketAddr;
 use std::time::Instant;
 
 use xdtls_common::DropReason;
 use xdtls_common::cursor::SliceCursor;
-use xdtls_common::frame;
+use xdtls_common::flow::FlowKey;
+use xdtls_common::frame::{self, Place};
 use xdtls_common::id::LocalId;
 use xdtls_proto::endpoint::Endpoint;
 use xdtls_proto::shard::{Front, Output, Shard};
 
+use super::output::WorkerOutput;
+use crate::datapath::sides::INSIDE;
+use crate::inside::Inside;
 use crate::trace::{Watch, datagram};
+use crate::xsk::{Frame, RxPacket};
 
 /// What the datagrams of one batch have in common.
 pub(super) struct Way<'a> {
@@ -20,6 +26,46 @@ pub(super) struct Way<'a> {
     pub(super) watch: Option<&'a Watch>,
     /// How they came.
     pub(super) name: &'static str,
+}
+
+/// What a frame that was received turns out to be.
+pub(super) enum Came {
+    /// It is the peer's.
+    FromPeer,
+    /// It is a datagram of a backend.
+    FromBackend(LocalId, Place),
+    /// It goes no further.
+    Nowhere(DropReason),
+}
+
+impl Came {
+    /// Finds out, and makes the shard ready for it.
+    pub(super) fn find(
+        now: Instant,
+        RxPacket { nic, frame, .. }: &RxPacket,
+        shard: &Shard,
+        inside: &mut impl Inside,
+    ) -> Self {
+        let parsed = frame::parse(SliceCursor::new(frame.bytes()));
+        match parsed {
+            Ok((headers, _)) if *nic == INSIDE => {
+                let flow = FlowKey::new(headers.destination, headers.source);
+                match inside.owner_of(now, &flow) {
+                    Some(id) => {
+                        shard.expect_to_send(id);
+                        Self::FromBackend(id, headers.place())
+                    }
+                    None => Self::Nowhere(DropReason::FlowClosed),
+                }
+            }
+            Ok((headers, _)) => {
+                shard.expect(&frame.bytes()[headers.payload_at..]);
+                Self::FromPeer
+            }
+            // The XDP program has parsed it with the same code: the frame was changed since.
+            Err(_) => Self::Nowhere(DropReason::TooShort),
+        }
+    }
 }
 
 impl Way<'_> {
@@ -53,16 +99,34 @@ impl Way<'_> {
                 let from = Endpoint { remote: headers.source, local };
                 self.receive(shard, from, &mut bytes[headers.payload_at..end], out);
             }
-            // The XDP program has parsed it with the same code: the frame was changed since.
             Err(_) => out.count(DropReason::TooShort),
         }
     }
 
-    /// Makes the shard ready for what is in a frame.
-    pub(super) fn expect_frame(shard: &Shard, bytes: &[u8]) {
-        if let Ok((headers, _)) = frame::parse(SliceCursor::new(bytes)) {
-            shard.expect(&bytes[headers.payload_at..]);
+    /// Lets the shard seal a backend's datagram in the frame that it came in. Nobody has looked at its
+    /// checksum yet.
+    pub(super) fn send_frame(
+        &self,
+        shard: &mut Shard,
+        (id, place): (LocalId, &Place),
+        frame: Frame,
+        out: &mut WorkerOutput<'_, impl Inside>,
+    ) {
+        let is_credible = frame::udp_is_credible(place, frame.bytes());
+        out.held = Some((frame, place.payload_at..place.payload_at + place.payload_len));
+        if is_credible {
+            match self.watcher(shard, id, place.payload_len) {
+                None => shard.send_held(self.now, id, place.payload_len, out),
+                Some((watch, came)) => {
+                    watch.observe(self.now, self.place(shard), came, out, |out| {
+                        shard.send_held(self.now, id, place.payload_len, out);
+                    });
+                }
+            }
+        } else {
+            out.count(DropReason::InsideChecksum);
         }
+        out.release();
     }
 
     /// Gives the shard a datagram of the inside.
@@ -73,16 +137,24 @@ impl Way<'_> {
         plaintext: &[u8],
         out: &mut impl Output,
     ) {
-        let watched = self.watch.and_then(|watch| {
-            let remote = shard.look(self.now, id)?.endpoint.remote;
-            watch.concerns_association(id.value(), remote).then_some((watch, remote))
-        });
-        let Some((watch, remote)) = watched else {
+        let Some((watch, came)) = self.watcher(shard, id, plaintext.len()) else {
             return shard.send(self.now, id, plaintext, out);
         };
-        let came = (remote, format!("{} bytes for {id}", plaintext.len()));
         watch.observe(self.now, self.place(shard), came, out, |out| {
             shard.send(self.now, id, plaintext, out);
         });
+    }
+
+    /// Who watches a datagram of the inside, and what it is.
+    fn watcher(
+        &self,
+        shard: &mut Shard,
+        id: LocalId,
+        length: usize,
+    ) -> Option<(&Watch, (SocketAddr, String))> {
+        let watch = self.watch?;
+        let remote = shard.look(self.now, id)?.endpoint.remote;
+        let came = || (remote, format!("{length} bytes for {id}"));
+        watch.concerns_association(id.value(), remote).then(|| (watch, came()))
     }
 }

@@ -23,7 +23,7 @@ pub fn lost_frames() -> u64 {
 }
 
 /// The size of one frame with its headroom; the kernel allows these two.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ChunkSize {
     /// 2,048 bytes.
     Small,
@@ -112,6 +112,18 @@ impl Frame {
         assert!(length <= self.capacity(), "a packet of {length} bytes does not fit");
         (self.start, self.length) = (HEADROOM as u16, length as u16);
         self.bytes_mut()
+    }
+
+    /// Makes another packet of it, which keeps what stands from byte `at` on: `before` bytes go ahead of
+    /// that, and the packet has `length` bytes in all. `None`, and nothing has changed, if the frame has
+    /// no room for it.
+    pub fn surround(&mut self, at: usize, before: usize, length: usize) -> Option<&mut [u8]> {
+        let start = (usize::from(self.start) + at).checked_sub(before)?;
+        if start + length > usize::from(self.size) {
+            return None;
+        }
+        (self.start, self.length) = (start as u16, length as u16);
+        Some(self.bytes_mut())
     }
 
     fn data(&self) -> NonNull<u8> {

@@ -11,6 +11,9 @@
 //!                    └── frames ────┴─── frames ─── one UMEM, one pool of free frames
 //! ```
 //!
+//! A set may have sockets on several interfaces: a queue of each is one more row, so that a frame which
+//! came in by one can leave by another.
+//!
 //! - [`XskSet::open`] makes the sockets, [`XskSet::take_shards`] gives each worker its own.
 //! - A [`Frame`] owns its bytes; it is received, and then transmitted or returned.
 //! - [`SimulatedNic`] takes the kernel's place in tests.
@@ -42,6 +45,6 @@ pub use error::{Place, Step, XskError};
 pub use frame::{ChunkSize, Frame, HEADROOM, LINK_HEADER, lost_frames};
 pub use monitor::{XskMonitor, XskReport};
 pub use options::{HELD_FRAMES_MAX, XskOptions, ZeroCopy};
-pub use set::XskSet;
+pub use set::{Nic, XskSet};
 pub use shard::{RECEIVE_BATCH, RxPacket, ShardXsk};
 pub use simulated::{Delivery, SimulatedNic};

@@ -10,6 +10,8 @@ use super::socket::XskSocket;
 
 /// One socket and its rings.
 pub(super) struct Port {
+    /// Which of the set's interfaces it is on.
+    pub(super) nic: usize,
     pub(super) queue: Arc<Queue>,
     /// `None` without a kernel.
     pub(super) socket: Option<XskSocket>,

@@ -1,4 +1,4 @@
-//! All AF_XDP sockets of an interface over one memory.
+//! All AF_XDP sockets of one or several interfaces over one memory.
 
 use std::io;
 use std::sync::Arc;
@@ -16,7 +16,16 @@ use super::ring::{Consumer, Producer};
 use super::shard::ShardXsk;
 use super::socket::{Sharing, XskSocket};
 
-/// A set of sockets: one for each shard on each queue.
+/// A network interface that a set has sockets on, on its queues from 0 on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Nic {
+    /// The kernel's number for it.
+    pub interface: u32,
+    /// How many of its queues.
+    pub queues: u32,
+}
+
+/// A set of sockets: one for each shard on each queue of each interface.
 pub struct XskSet {
     memory: Arc<Memory>,
     queues: Vec<Arc<Queue>>,
@@ -25,25 +34,27 @@ pub struct XskSet {
 }
 
 impl XskSet {
-    /// Opens the sockets of an interface of the calling thread's network namespace, on its queues
-    /// from 0 on. Nothing is received before their [map entries](ShardXsk::map_entries) are in an
-    /// XSKMAP that a program on this interface redirects to.
+    /// Opens the sockets on interfaces of the calling thread's network namespace. Nothing is received
+    /// before their [map entries](ShardXsk::map_entries) are in an XSKMAP that a program on the
+    /// interface redirects to.
+    ///
+    /// The kernel lets all of them copy or none: the first socket decides, and where it is zero-copy,
+    /// an interface that cannot do so is an error.
     ///
     /// May take 200 ms where a queue is still taken.
-    pub fn open(
-        interface: u32,
-        queues: u32,
-        shards: u32,
-        options: &XskOptions,
-    ) -> Result<Self, XskError> {
+    pub fn open(nics: &[Nic], shards: u32, options: &XskOptions) -> Result<Self, XskError> {
+        let queues = nics.iter().map(|nic| nic.queues).sum();
+        let interface = nics.first().map_or(0, |nic| nic.interface);
         let memory = memory(interface, (queues, shards), options)?;
-        let mut opening =
-            Opening { interface, options, memory, queues: Vec::new(), ports: Vec::new() };
+        let mut opening = Opening { options, memory, queues: Vec::new(), ports: Vec::new() };
         let (mut spare, mut flows) = (Vec::new(), Flows::default());
-        for queue in 0..queues {
-            opening.open_queue(queue, &mut spare, &mut flows)?;
-            for shard in 1..shards {
-                opening.join_queue(queue, shard)?;
+        for (number, nic) in nics.iter().enumerate() {
+            for queue in 0..nic.queues {
+                let place = Place { interface: nic.interface, queue, shard: 0 };
+                opening.open_queue((number, place), &mut spare, &mut flows)?;
+                for shard in 1..shards {
+                    opening.join_queue((number, Place { shard, ..place }))?;
+                }
             }
         }
         let Opening { memory, queues, ports, .. } = opening;
@@ -135,7 +146,6 @@ pub(super) fn by_shard(ports: Vec<Port>, shards: u32) -> Vec<Vec<Port>> {
 
 /// A set of which some sockets are open.
 struct Opening<'a> {
-    interface: u32,
     options: &'a XskOptions,
     memory: Arc<Memory>,
     queues: Vec<Arc<Queue>>,
@@ -147,12 +157,12 @@ impl Opening<'_> {
     /// Opens the first socket on a queue, the one that makes its fill and completion rings.
     fn open_queue(
         &mut self,
-        queue: u32,
+        (nic, place): (usize, Place),
         spare: &mut Vec<Frame>,
         flows: &mut Flows,
     ) -> Result<(), XskError> {
-        let socket = XskSocket::new(Place { interface: self.interface, queue, shard: 0 })?;
-        if queue == 0 {
+        let socket = XskSocket::new(place)?;
+        if self.ports.is_empty() {
             socket.register(&self.memory.umem)?;
         }
         let fill = Producer::new(socket.ring(RingKind::Fill, self.options.fill_ring)?);
@@ -162,24 +172,29 @@ impl Opening<'_> {
         // Zero-copy drivers take their first frames while the socket is being bound.
         rings.serve(&self.memory, spare, flows);
         self.queues.push(rings);
-        self.bind(socket, self.ports.first().and_then(|port| port.socket.as_ref()))
+        self.bind(nic, socket, self.ports.first().and_then(|port| port.socket.as_ref()))
             .map(|port| self.ports.push(port))
     }
 
     /// Opens a further socket on the queue that was opened last.
-    fn join_queue(&mut self, queue: u32, shard: u32) -> Result<(), XskError> {
-        let socket = XskSocket::new(Place { interface: self.interface, queue, shard })?;
-        let first = self.ports.len() - shard as usize;
-        let port = self.bind(socket, self.ports[first].socket.as_ref())?;
+    fn join_queue(&mut self, (nic, place): (usize, Place)) -> Result<(), XskError> {
+        let socket = XskSocket::new(place)?;
+        let first = self.ports.len() - place.shard as usize;
+        let port = self.bind(nic, socket, self.ports[first].socket.as_ref())?;
         self.ports.push(port);
         Ok(())
     }
 
-    fn bind(&self, mut socket: XskSocket, first: Option<&XskSocket>) -> Result<Port, XskError> {
+    fn bind(
+        &self,
+        nic: usize,
+        mut socket: XskSocket,
+        first: Option<&XskSocket>,
+    ) -> Result<Port, XskError> {
         let rx = Consumer::new(socket.ring(RingKind::Rx, self.options.rx_ring)?);
         let tx = Producer::new(socket.ring(RingKind::Tx, self.options.tx_ring)?);
         socket.bind(&first.map_or(Sharing::Own(self.options.zero_copy), Sharing::With))?;
         let queue = self.queues[self.queues.len() - 1].clone();
-        Ok(Port { queue, socket: Some(socket), rx, tx })
+        Ok(Port { nic, queue, socket: Some(socket), rx, tx })
     }
 }

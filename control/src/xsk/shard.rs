@@ -2,6 +2,7 @@
 #![allow(unsafe_code)]
 
 use std::io;
+use std::ops::Range;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 
@@ -23,7 +24,9 @@ const REFILL_BATCH: usize = 64;
 /// A received packet.
 #[derive(Debug)]
 pub struct RxPacket {
-    /// The queue that it came from.
+    /// Which of the set's interfaces it came from.
+    pub nic: usize,
+    /// The queue that it came from, counted over all interfaces.
     pub queue: u32,
     /// Its bytes, from the Ethernet header on.
     pub frame: Frame,
@@ -67,13 +70,13 @@ impl ShardXsk {
         let limit = before + RECEIVE_BATCH.min(may_hold);
         let queues = self.ports.len();
         for queue in (self.next..queues).chain(0..self.next) {
-            let rx = &mut self.ports[queue].rx;
+            let Port { nic, rx, .. } = &mut self.ports[queue];
             while batch.len() < limit
                 && let Some(Descriptor { address, length, .. }) = rx.pop()
             {
                 // SAFETY: the kernel gives us a frame that it had from a fill ring, once.
                 let frame = unsafe { self.memory.umem.take(address, length) };
-                batch.push(RxPacket { queue: queue as u32, frame });
+                batch.push(RxPacket { nic: *nic, queue: queue as u32, frame });
             }
             rx.release();
         }
@@ -100,7 +103,8 @@ impl ShardXsk {
         Some(frame)
     }
 
-    /// Puts a packet, Ethernet header included, into the tx ring of a queue; it leaves with
+    /// Puts a packet, Ethernet header included, into the tx ring of a queue, counted over all
+    /// interfaces; it leaves with
     /// [`ShardXsk::flush`]. Gives it back where the ring is full or there is no such queue.
     pub fn transmit(&mut self, queue: u32, frame: Frame) -> Result<(), Frame> {
         let Some(port) = self.ports.get_mut(queue as usize) else { return Err(frame) };
@@ -159,9 +163,10 @@ impl ShardXsk {
         self.ports.iter_mut().map(|port| port.tx.unconsumed()).sum()
     }
 
-    /// How many queues it has a socket on.
-    pub fn queues(&self) -> u32 {
-        self.ports.len() as u32
+    /// On which queues of all it has the sockets of an interface.
+    pub fn queues(&self, nic: usize) -> Range<u32> {
+        let first = self.ports.iter().take_while(|port| port.nic < nic).count() as u32;
+        first..first + self.ports_on(nic).count() as u32
     }
 
     /// What to watch for reading, level-triggered; in the order of the queues.
@@ -169,9 +174,14 @@ impl ShardXsk {
         self.ports.iter().filter_map(|port| port.socket.as_ref()).map(XskSocket::fd)
     }
 
-    /// The elements of the XSKMAP: index (`queue × shards + shard`) and socket.
-    pub fn map_entries(&self) -> impl Iterator<Item = (u32, BorrowedFd<'_>)> {
-        self.fds().zip(0..).map(|(fd, queue)| (queue * self.shards + self.index, fd))
+    /// The elements of the XSKMAP of an interface: index (`queue × shards + shard`) and socket.
+    pub fn map_entries(&self, nic: usize) -> impl Iterator<Item = (u32, BorrowedFd<'_>)> {
+        let sockets = self.ports_on(nic).filter_map(|port| port.socket.as_ref());
+        sockets.zip(0..).map(|(socket, queue)| (queue * self.shards + self.index, socket.fd()))
+    }
+
+    fn ports_on(&self, nic: usize) -> impl Iterator<Item = &Port> {
+        self.ports.iter().filter(move |port| port.nic == nic)
     }
 
     /// Which shard this is.

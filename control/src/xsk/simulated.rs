@@ -81,7 +81,7 @@ impl SimulatedNic {
             for _ in 0..shards {
                 let (nic_rx, rx) = Ring::pair(options.rx_ring)?;
                 let (tx, nic_tx) = Ring::pair(options.tx_ring)?;
-                ports.push(Port { queue: queue.clone(), socket: None, rx, tx });
+                ports.push(Port { nic: 0, queue: queue.clone(), socket: None, rx, tx });
                 sockets.push(NicSocket { rx: nic_rx, tx: nic_tx });
             }
             our_queues.push(queue);

@@ -74,7 +74,7 @@ impl World {
     fn receive(&mut self, shard: usize) {
         let mut batch = Vec::new();
         assert_eq!(self.shards[shard].receive(&mut batch), batch.len());
-        for RxPacket { queue, frame } in batch {
+        for RxPacket { queue, frame, .. } in batch {
             let expected = self.receiving[queue as usize][shard].pop_front().unwrap();
             assert_eq!(frame.bytes(), expected.to_be_bytes());
             self.held[shard].push((frame, expected));

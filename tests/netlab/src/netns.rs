@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, ensure};
+use rustix::net::{AddressFamily, SocketType, ipproto, socket};
 use rustix::process::{Pid, Signal, kill_process};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
@@ -91,6 +92,14 @@ impl Netns {
     /// A UDP socket of ours that lives inside: a test can be the program or the backend itself.
     pub fn bind_udp(&self, address: SocketAddr) -> Result<UdpSocket> {
         self.entrance().bind_udp(address)
+    }
+
+    /// A raw IPv4 socket of ours that lives inside: what it sends is a UDP header and a payload, right or
+    /// wrong.
+    pub fn raw_udp(&self) -> Result<UdpSocket> {
+        let make = || Ok(socket(AddressFamily::INET, SocketType::RAW, Some(ipproto::UDP))?);
+        let made = self.entrance().make_socket(make)?;
+        Ok(made.with_context(|| format!("a raw socket in {}", self.name))?.into())
     }
 
     /// A way in for other threads of ours. It outlives the namespace and is of no use then.

@@ -1,9 +1,10 @@
 //! What a running gateway takes of its host.
 
 use anyhow::{Context, Result};
-use aya::maps::{Array, MapData};
+use aya::maps::{Array, HashMap, MapData};
 use serde::Serialize;
 use xdtls_bench::process_cost::{map, memory};
+use xdtls_common::flow::FlowKey;
 use xdtls_common::map::{AssociationValue, Tag, TagBlock};
 use xdtls_common::verdict::Phase;
 
@@ -16,7 +17,7 @@ pub struct Resources {
     pub resident_kib: u64,
     /// Open file descriptors.
     pub descriptors: u64,
-    /// Ids of associations that the XDP program knows.
+    /// Ids of associations and backend flows that the XDP programs know.
     pub map_entries: u64,
     /// Ids that it knows and that rest, as each does for 120 s after its association.
     pub map_entries_resting: u64,
@@ -38,8 +39,9 @@ impl Resources {
         Ok(resources)
     }
 
-    /// Reads the maps of the XDP program back from the kernel.
+    /// Reads the maps of the XDP programs back from the kernel.
     fn count_entries(&mut self, pid: u32) -> Result<()> {
+        self.map_entries += flows(pid)?;
         let tags: Array<MapData, [u8; size_of::<TagBlock>()]> = map(pid, "TAGS")?.try_into()?;
         let associations: Array<MapData, [u8; 16]> = map(pid, "ASSOCIATIONS")?.try_into()?;
         let mut blocks = Vec::new();
@@ -61,4 +63,16 @@ impl Resources {
         }
         Ok(())
     }
+}
+
+/// How many backend flows the inside's XDP program of a gateway knows.
+pub fn flows(gateway: u32) -> Result<u64> {
+    let flows: HashMap<MapData, [u8; size_of::<FlowKey>()], u32> =
+        map(gateway, "FLOWS")?.try_into()?;
+    let mut count = 0;
+    for flow in flows.keys() {
+        flow?;
+        count += 1;
+    }
+    Ok(count)
 }

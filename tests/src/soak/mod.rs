@@ -26,7 +26,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, ensure};
 
 use fault::{Deck, Fault};
-pub use inspect::Resources;
+pub use inspect::{Resources, flows};
 pub use report::{Report, Struck};
 use stage::Stage;
 use traffic::{Common, Steady, Visitor};

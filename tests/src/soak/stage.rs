@@ -75,7 +75,8 @@ impl<'a> Stage<'a> {
     ) -> Result<(Self, T)> {
         let echo = Some(lab.start_echo(BACKEND_PORT, None)?);
         let forward = GatewayConfig::forward_to(lab.backend_address(BACKEND_PORT));
-        let config = GatewayConfig { workers: 2, ..forward }.with_limits(LIMITS);
+        let inside = if lab.datapath() == "socket" { "" } else { "interface = \"inside\"" };
+        let config = GatewayConfig { workers: 2, forward: inside, ..forward }.with_limits(LIMITS);
         let gateway = config.start(lab)?;
         let seen = look(&gateway)?;
         let (mut relay, orders) = start_relay(lab)?;

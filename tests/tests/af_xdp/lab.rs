@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, anyhow, ensure};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
-use xdtls::xsk::{ChunkSize, FrameAccount, RxPacket, ShardXsk, XskOptions, XskSet, ZeroCopy};
+use xdtls::xsk::{ChunkSize, FrameAccount, Nic, RxPacket, ShardXsk, XskOptions, XskSet, ZeroCopy};
 use xdtls_netlab::{Netns, Veth};
 
 use crate::bpf::{HEADERS, Mode, Redirect};
@@ -48,7 +48,7 @@ impl Lab {
 
     /// Opens a set on the far end; nothing is redirected to it.
     pub(crate) fn open(&self, queues: u32, shards: u32, options: &XskOptions) -> Result<XskSet> {
-        inside(&self.far, || Ok(XskSet::open(interface()?, queues, shards, options)?))
+        inside(&self.far, || Ok(XskSet::open(&[nic(queues)?], shards, options)?))
     }
 
     /// An ordinary socket on the near end that sends to the far one.
@@ -75,7 +75,7 @@ impl Receiver {
         let program = inside(&lab.far, || Ok(Redirect::attach(interface()?, shards, mode)?))
             .with_context(|| format!("cannot attach the program, {mode:?}"))?;
         let shards = set.take_shards();
-        for (index, socket) in shards.iter().flat_map(ShardXsk::map_entries) {
+        for (index, socket) in shards.iter().flat_map(|shard| shard.map_entries(0)) {
             program.set(index, socket)?;
         }
         Ok(Self { set, shards, _program: program })
@@ -108,6 +108,11 @@ pub(crate) fn inside<T: Send>(netns: &Netns, act: impl FnOnce() -> Result<T> + S
 pub(crate) fn interface() -> Result<u32> {
     let socket = UdpSocket::bind("127.0.0.1:0")?;
     Ok(rustix::net::netdevice::name_to_index(&socket, "far")?)
+}
+
+/// Some queues of it.
+pub(crate) fn nic(queues: u32) -> Result<Nic> {
+    Ok(Nic { interface: interface()?, queues })
 }
 
 /// Payload number `number` of a flow for a shard; all lengths from 6 to 1,405 bytes occur.

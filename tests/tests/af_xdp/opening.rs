@@ -4,7 +4,7 @@ use anyhow::{Context, Result, ensure};
 use rustix::thread::{CapabilitySet, capabilities, set_capabilities};
 use xdtls::xsk::{XskError, XskOptions, XskSet, ZeroCopy};
 
-use crate::lab::{Lab, OPTIONS, inside, interface};
+use crate::lab::{Lab, OPTIONS, inside, nic};
 
 /// What cannot be had is refused with the gate that is closed.
 pub(crate) fn errors_are_clear() -> Result<()> {
@@ -25,7 +25,7 @@ pub(crate) fn errors_are_clear() -> Result<()> {
         let mut rights = capabilities(None)?;
         rights.effective.remove(CapabilitySet::NET_RAW);
         set_capabilities(None, rights)?;
-        XskSet::open(interface()?, 1, 1, &OPTIONS).err().context("it could be opened")
+        XskSet::open(&[nic(1)?], 1, &OPTIONS).err().context("it could be opened")
     })?;
     ensure!(error.to_string().contains("CAP_NET_RAW"), "{error}");
 

@@ -71,7 +71,7 @@ fn verify(
 ) -> Result<BTreeSet<u32>> {
     let mut queues = BTreeSet::new();
     let mut next = [0; FLOWS as usize];
-    receive_exactly(shard, count, |shard, RxPacket { queue, frame }| {
+    receive_exactly(shard, count, |shard, RxPacket { queue, frame, .. }| {
         let bytes = payload_of(frame.bytes());
         let flow = bytes[1];
         let expected = payload(index, flow, next[usize::from(flow)]);

@@ -20,7 +20,7 @@ pub(crate) fn an_echo_reaches_an_ordinary_socket() -> Result<()> {
             for (index, shard) in (0..).zip(&mut receiver.shards) {
                 let datagram = payload(index, flow, number);
                 socket.send(&datagram)?;
-                receive_exactly(shard, 1, |shard, RxPacket { queue, mut frame }| {
+                receive_exactly(shard, 1, |shard, RxPacket { queue, mut frame, .. }| {
                     turn_round(frame.bytes_mut());
                     shard.transmit(queue, frame).map_err(|_| anyhow!("the tx ring is full"))
                 })?;

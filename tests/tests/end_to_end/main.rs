@@ -9,6 +9,7 @@ mod adversity;
 mod floods;
 mod host;
 mod identity;
+mod inside;
 mod lifetime;
 mod limits;
 mod loss;
@@ -138,6 +139,7 @@ fn of_frames() -> Vec<Test> {
         sizes::every_size_passes_both_ways
         roaming::a_client_changes_its_address_in_mid_transfer
         roaming::a_client_on_xdp_changes_its_address
+        inside::datagrams_leave_in_the_frames_that_brought_them
         transmit::frames_carry_every_byte
         transmit::a_gateway_follows_another_mac_address
         transmit::frames_follow_the_neighbour_table
@@ -168,6 +170,14 @@ fn of_xdp() -> Vec<Test> {
         host::where_xdp_is_required_a_gateway_ends_with_its_interface
         host::without_privileges_sockets_carry_on
         service::too_little_locked_memory_is_named
+        inside::answers_arrive_in_native_mode
+        inside::answers_arrive_in_generic_mode
+        inside::unfinished_checksums_are_no_damage
+        inside::damage_is_not_sealed
+        inside::fragments_take_the_kernels_way
+        inside::flows_that_end_leave_the_program
+        inside::an_inside_that_cannot_be_had_is_named
+        inside::a_deleted_inside_is_told
         xdp::native_mode_carries_every_byte
         xdp::generic_mode_carries_every_byte
         xdp::one_queue_serves_two_workers
@@ -185,11 +195,12 @@ fn of_xdp() -> Vec<Test> {
         xdp::workers_answer_where_the_drivers_replies_would_be_lost
     ]
     .to_vec();
-    let [final_flight, ipv6] = tests![
+    let [final_flight, hellos_ipv6, answers_ipv6] = tests![
         xdp::a_lost_final_flight_is_sent_again
         xdp::the_driver_answers_hellos_over_ipv6
+        inside::answers_arrive_over_ipv6
     ];
-    tests.push(Test { family: Family::V6, ..ipv6 });
+    tests.extend([hellos_ipv6, answers_ipv6].map(|test| Test { family: Family::V6, ..test }));
     tests.push(Test { needs: Some("openssl"), ..final_flight });
     tests
 }

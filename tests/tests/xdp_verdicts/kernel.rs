@@ -29,7 +29,7 @@ pub(crate) mod action {
 }
 
 /// The address family of AF_XDP, for which socket2 has no name.
-const AF_XDP: i32 = 44;
+pub(crate) const AF_XDP: i32 = 44;
 
 type Error = Box<dyn std::error::Error + Send + Sync>;
 

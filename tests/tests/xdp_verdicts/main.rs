@@ -1,4 +1,4 @@
-//! The XDP program against the table of what it must decide, and against the same code on the
+//! The XDP programs against the tables of what they must decide, and against the same code on the
 //! host, packet by packet with `BPF_PROG_TEST_RUN`. No interface is involved.
 //!
 //! What needs BPF is skipped, with the reason, where it is not permitted or the object is not
@@ -13,6 +13,7 @@ mod frames;
 mod hello_cases;
 mod hello_trials;
 mod hellos;
+mod inside_trials;
 mod kernel;
 mod object;
 mod reply;
@@ -25,7 +26,7 @@ use libtest_mimic::{Arguments, Failed, Trial};
 
 type Test = fn() -> Result<(), Failed>;
 
-const IN_THE_KERNEL: [(&str, Test); 16] = [
+const IN_THE_KERNEL: [(&str, Test); 19] = [
     ("verifier_accepts_every_program", trials::verifier),
     ("kernel_decides_as_the_table_says", trials::table),
     ("kernel_and_host_agree_on_damaged_frames", trials::damaged),
@@ -41,6 +42,9 @@ const IN_THE_KERNEL: [(&str, Test); 16] = [
     ("lists_of_sources_come_first", entrance_trials::lists),
     ("packets_that_are_watched_are_told_of", trace_trials::told),
     ("a_full_ring_loses_and_counts", trace_trials::full),
+    ("inside_kernel_decides_as_the_table_says", inside_trials::table),
+    ("inside_kernel_and_host_agree_on_damaged_frames", inside_trials::damaged),
+    ("inside_without_a_socket_the_kernel_gets_the_datagram", inside_trials::fallback),
     ("cost_of_each_path", cost::cost),
 ];
 
@@ -50,6 +54,7 @@ fn main() -> ExitCode {
     let mut tests = vec![
         Trial::test("host_decides_as_the_table_says", trials::host),
         Trial::test("host_answers_hellos_as_the_table_says", hello_trials::host),
+        Trial::test("inside_host_decides_as_the_table_says", inside_trials::host),
     ];
     for (name, test) in IN_THE_KERNEL {
         if let (Some(reason), false) = (&obstacle, args.list) {

@@ -95,7 +95,11 @@ pub(crate) fn damaged() -> Result<(), Failed> {
 }
 
 /// A few bytes changed, and perhaps an end.
-fn damage(mut bytes: Vec<u8>, least: usize, random: &mut impl FnMut() -> usize) -> Vec<u8> {
+pub(crate) fn damage(
+    mut bytes: Vec<u8>,
+    least: usize,
+    random: &mut impl FnMut() -> usize,
+) -> Vec<u8> {
     for _ in 0..random() % 4 {
         let at = random() % bytes.len();
         bytes[at] = random() as u8;
@@ -182,7 +186,7 @@ pub(crate) fn report(mismatches: impl IntoIterator<Item = String>) -> Result<(),
 }
 
 /// Numbers that are the same in every run.
-fn xorshift(mut state: u64) -> impl FnMut() -> usize {
+pub(crate) fn xorshift(mut state: u64) -> impl FnMut() -> usize {
     move || {
         state ^= state << 13;
         state ^= state >> 7;

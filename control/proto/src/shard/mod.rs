@@ -49,6 +49,12 @@ pub trait Output {
     /// Room for one datagram of exactly `length` bytes to `to`; `None` if there is none.
     fn datagram(&mut self, to: &Endpoint, length: usize) -> Option<&mut [u8]>;
 
+    /// The same for the datagram that [`Shard::send_held`] is about: its plaintext stands in the room
+    /// already, from byte `at` on. Only outputs that hold plaintext have any.
+    fn datagram_around(&mut self, _to: &Endpoint, _length: usize, _at: usize) -> Option<&mut [u8]> {
+        None
+    }
+
     /// One plaintext datagram of an association, perhaps empty.
     fn plaintext(&mut self, id: LocalId, plaintext: &[u8]);
 

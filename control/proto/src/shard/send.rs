@@ -17,6 +17,24 @@ pub(super) fn prefix_of(local: LocalId, peer: PeerId) -> Prefix {
     Prefix { sender: local.value(), receiver: peer.value() }
 }
 
+/// The plaintext of a record that is to be sealed.
+#[derive(Clone, Copy)]
+enum Plaintext<'a> {
+    /// It is to be copied into the transmit buffer.
+    Copied(&'a [u8]),
+    /// So many bytes that the output holds.
+    Held(usize),
+}
+
+impl Plaintext<'_> {
+    fn len(self) -> usize {
+        match self {
+            Self::Copied(bytes) => bytes.len(),
+            Self::Held(length) => length,
+        }
+    }
+}
+
 impl Shard {
     /// Makes ready for a datagram of this association that [`Shard::send`] is about to get, as
     /// [`Shard::expect`] does.
@@ -26,6 +44,22 @@ impl Shard {
 
     /// Seals one plaintext datagram and puts it into the transmit buffer, or counts why not.
     pub fn send(&mut self, now: Instant, id: LocalId, plaintext: &[u8], out: &mut impl Output) {
+        self.send_data(now, id, Plaintext::Copied(plaintext), out);
+    }
+
+    /// Seals one plaintext datagram of `length` bytes where it stands: the output holds it, and gives
+    /// room around it ([`Output::datagram_around`]) at most once.
+    pub fn send_held(&mut self, now: Instant, id: LocalId, length: usize, out: &mut impl Output) {
+        self.send_data(now, id, Plaintext::Held(length), out);
+    }
+
+    fn send_data(
+        &mut self,
+        now: Instant,
+        id: LocalId,
+        plaintext: Plaintext<'_>,
+        out: &mut impl Output,
+    ) {
         match self.try_send(now, id, None, content_type::APPLICATION_DATA, plaintext, out) {
             Ok(worn) => {
                 self.counters.sealed += 1;
@@ -46,7 +80,7 @@ impl Shard {
         id: LocalId,
         to: Option<Endpoint>,
         content_type: u8,
-        plaintext: &[u8],
+        plaintext: Plaintext<'_>,
         out: &mut impl Output,
     ) -> Result<bool, DropReason> {
         let association = self.table.association(id).ok_or(DropReason::Closed)?;
@@ -65,11 +99,16 @@ impl Shard {
         }
         association.paths.allow(&to, length)?;
         let counters = association.seal_state.take(aead)?;
-        let room = out.datagram(&to, length).ok_or(DropReason::OutsideSend)?;
-        let (prefix, record) = room.split_at_mut(PREFIX_LEN);
-        prefix.copy_from_slice(&prefix_of(id, association.peer).encode());
         let start = aead.plaintext_offset();
-        record[start..start + plaintext.len()].copy_from_slice(plaintext);
+        let room = match plaintext {
+            Plaintext::Copied(_) => out.datagram(&to, length),
+            Plaintext::Held(_) => out.datagram_around(&to, length, PREFIX_LEN + start),
+        };
+        let (prefix, record) = room.ok_or(DropReason::OutsideSend)?.split_at_mut(PREFIX_LEN);
+        prefix.copy_from_slice(&prefix_of(id, association.peer).encode());
+        if let Plaintext::Copied(bytes) = plaintext {
+            record[start..start + bytes.len()].copy_from_slice(bytes);
+        }
         let place = self.config.place_of(id);
         self.keys.seal(id, place, &association.seal_keys, |key| {
             seal(key, counters, content_type, record, plaintext.len())
@@ -95,6 +134,7 @@ impl Shard {
         (content_type, body): (u8, &[u8]),
         out: &mut impl Output,
     ) {
+        let body = Plaintext::Copied(body);
         if let Err(reason) = self.try_send(now, id, to, content_type, body, out) {
             out.count(reason);
         }

@@ -33,18 +33,19 @@ fn node(status: &Status) -> Lines {
         let copy = if zero_copy { "zero-copy" } else { "copy mode" };
         lines.push(line("xdp mode", format!("{mode}, {copy}")));
     }
-    if let Some(LinkStatus { name, state, mtu, queues }) = &status.interface {
-        let state = state.as_str();
-        lines.push(line(
-            "interface",
-            format!("{name} is {state}, MTU {mtu}, {queues} receive queues"),
-        ));
-    }
+    lines.extend(status.interface.as_ref().map(|link| line("interface", interface(link))));
+    lines.extend(about.inside_reason.as_ref().map(|words| line("inside", words)));
+    let inside = status.inside_interface.as_ref();
+    lines.extend(inside.map(|link| line("inside interface", interface(link))));
     lines.push(line(
         "workers",
         format!("{}, handshakes {}", about.workers, about.handshake_workers),
     ));
     lines
+}
+
+fn interface(LinkStatus { name, state, mtu, queues }: &LinkStatus) -> String {
+    format!("{name} is {}, MTU {mtu}, {queues} receive queues", state.as_str())
 }
 
 fn associations(status: &Status) -> Lines {
@@ -93,6 +94,12 @@ fn traffic(status: &Status) -> Lines {
     if status.about.xdp_mode.is_some() {
         let (received, sent) = (grouped(totals.fast_path), grouped(totals.fast_path_sent));
         lines.push(line("by AF_XDP", format!("{received} datagrams received, {sent} sent")));
+        if status.about.inside.is_some() {
+            let received = grouped(totals.fast_path_inside);
+            let sent = grouped(totals.fast_path_inside_sent);
+            lines
+                .push(line("at the inside", format!("{received} datagrams received, {sent} sent")));
+        }
     }
     if let Some(af_xdp) = &status.af_xdp {
         let (full, other) = (grouped(af_xdp.rx_ring_full), grouped(af_xdp.rx_dropped));

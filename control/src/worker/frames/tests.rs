@@ -7,7 +7,8 @@ use super::*;
 use crate::counters::{Place, Totals};
 use crate::datapath::next_hops::tables::{Address, Device, Neighbour, Route, Tables, Way};
 use crate::datapath::next_hops::{Board, NextHops};
-use crate::xsk::{SimulatedNic, XskOptions, XskSet};
+use crate::datapath::sides::OUTSIDE;
+use crate::xsk::{Delivery, SimulatedNic, XskOptions, XskSet};
 
 const PEER: &str = "10.7.0.2:40000";
 const TAG: VlanTag = VlanTag { protocol: 0x8100, control: 7 };
@@ -53,14 +54,14 @@ impl Lab {
         let xsk = set.take_shards().pop().unwrap();
         let board = Board::default();
         board.publish(tables(9));
-        let sender = FrameSender::new(NextHops::of(&board), 4433, &xsk);
+        let sender = FrameSender::new(OUTSIDE, NextHops::of(&board), &xsk);
         Self { board, set, nic, xsk, sender, counters: Counters::new(Place::Worker) }
     }
 
     /// Whether there was room.
     fn send(&mut self, to: &str, payload: &[u8]) -> bool {
         let to = Endpoint { remote: to.parse().unwrap(), local: None };
-        let Some(headers) = self.sender.headers(&to, payload.len()) else { return false };
+        let Some(headers) = self.sender.headers(&to, 4433, payload.len()) else { return false };
         let room = self.sender.room(headers, &mut self.xsk, &self.counters);
         room.map(|room| room.copy_from_slice(payload)).is_some()
     }
@@ -144,5 +145,40 @@ fn what_is_longer_than_the_mtu_is_for_the_socket() {
     assert!(lab.send(PEER, &[0; 1500 - 28]));
     assert!(!lab.send(PEER, &[0; 1500 - 27]));
     lab.flush();
+    lab.ensure_no_frame_is_missing();
+}
+
+#[test]
+fn a_payload_leaves_in_the_frame_that_it_came_in() {
+    let mut lab = Lab::new();
+    let came: Vec<u8> = (0..200).collect();
+    assert_eq!(lab.nic.deliver(0, 1, &came), Delivery::Received);
+    let (mut packets, to) = (Vec::new(), Endpoint { remote: PEER.parse().unwrap(), local: None });
+    assert_eq!(lab.xsk.receive(&mut packets), 1);
+    let frame = packets.pop().unwrap().frame;
+    let headers = lab.sender.headers(&to, 9000, 100).unwrap();
+    lab.sender.pass_on(frame, 80, headers, (&mut lab.xsk, &lab.counters)).unwrap();
+    assert!(lab.send(PEER, b"behind it"));
+    lab.flush();
+    let sent = lab.nic.send(1, 1).unwrap();
+    let (headers, _) = parse(SliceCursor::new(&sent)).unwrap();
+    assert_eq!(headers.source, "10.7.0.1:9000".parse().unwrap());
+    assert_eq!(sent[headers.payload_at..], came[80..180]);
+    assert!(lab.nic.send(1, 1).unwrap().ends_with(b"behind it"));
+    lab.ensure_no_frame_is_missing();
+}
+
+#[test]
+fn a_frame_without_room_for_the_headers_comes_back() {
+    let mut lab = Lab::new();
+    let mut frame = lab.xsk.allocate().unwrap();
+    let last = frame.capacity();
+    frame.renew(last);
+    let to = Endpoint { remote: PEER.parse().unwrap(), local: None };
+    let headers = lab.sender.headers(&to, 9000, 2).unwrap();
+    let all = (&mut lab.xsk, &lab.counters);
+    let frame = lab.sender.pass_on(frame, last - 1, headers, all).unwrap_err();
+    assert_eq!(frame.bytes().len(), last, "it has changed");
+    lab.xsk.return_frame(frame);
     lab.ensure_no_frame_is_missing();
 }

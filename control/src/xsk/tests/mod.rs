@@ -28,7 +28,7 @@ fn a_packet_goes_in_and_out() {
     assert_eq!(nic.deliver(1, 0, b"hello"), Delivery::Received);
     let mut batch = Vec::new();
     assert_eq!(shard.receive(&mut batch), 1);
-    let RxPacket { queue, mut frame } = batch.pop().unwrap();
+    let RxPacket { queue, mut frame, .. } = batch.pop().unwrap();
     assert_eq!((queue, frame.bytes(), balanced(&set).held), (1, &b"hello"[..], 1));
 
     frame.bytes_mut().make_ascii_uppercase();
