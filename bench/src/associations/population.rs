@@ -25,8 +25,8 @@ use xdtls_proto::record_plane::{ExpandedKey, SealState, open, seal};
 use xdtls_proto::shard::Shard;
 use xdtls_proto::suite::CipherSuite;
 
-use super::Measured;
 use super::records::RecordCosts;
+use super::{Judging, Measured};
 use crate::process_cost::{Memory, memory};
 use xdtls_bench_instructions::shards::{
     DATAGRAM_MAX, ENDPOINT, Wire, installation, keys_of, shard,
@@ -77,6 +77,7 @@ impl Population {
         let idle = memory_now()?;
         let timer_ns = all.come_up_early(now + EARLY);
         let records = RecordCosts::measure(&mut all, now)?;
+        let judging = Judging::measure(&all.registry, &all.ids)?;
         let (active, bytes_of_flow) = all.open_flows(now)?;
         let closed_per_second = all.close(now)?;
         let each = |bytes: u64| bytes as f64 / f64::from(count);
@@ -91,6 +92,7 @@ impl Population {
             opened_per_second,
             closed_per_second,
             timer_ns,
+            judging,
             records,
         })
     }

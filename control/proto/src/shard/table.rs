@@ -14,7 +14,7 @@ use xdtls_common::verdict::{Entry, Phase};
 use crate::association::Association;
 
 /// Cells of one chunk.
-const CHUNK: usize = 64;
+const CHUNK: usize = 256;
 
 /// Where chunks are that were not made: behind all others.
 const NOWHERE: u32 = u32::MAX;
