@@ -7,6 +7,7 @@ pub mod experiment;
 pub mod flood;
 pub mod forward;
 pub mod generator;
+pub mod handshakes;
 pub mod hello;
 pub mod interrupt;
 pub mod kind;

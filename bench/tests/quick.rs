@@ -17,10 +17,14 @@ struct Case {
     figures: &'static [&'static str],
 }
 
-const CASES: [Case; 1] = [
+const CASES: [Case; 2] = [
     Case {
         name: "steer",
         figures: &["live_steering_vs_parse_array", "live_steering_vs_parse_array_random"],
+    },
+    Case {
+        name: "handshakes",
+        figures: &["handshakes_vs_openssl", "resumed_vs_openssl", "established_loss_full"],
     },
 ];
 
@@ -48,7 +52,7 @@ fn obstacle() -> Option<String> {
     if std::thread::available_parallelism().map_or(1, usize::from) < 2 {
         return Some("the gateway needs a core of its own; there is one here".to_owned());
     }
-    let built = ["xdtls-bench"].map(program);
+    let built = ["xdtls", "xdtls-bench", "udp-echo", "udp-probe"].map(program);
     let built = built.into_iter().chain([generator::object(), generator::gateway_object()]);
     built.into_iter().find_map(Result::err).map(|error| format!("{error:#}"))
 }
