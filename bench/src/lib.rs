@@ -20,4 +20,5 @@ mod plot;
 pub mod process_cost;
 pub mod record;
 pub mod report;
+pub mod scale;
 pub mod steer;

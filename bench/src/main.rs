@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::Parser;
 use xdtls_bench::{
-    associations, bound, flood, forward, handshakes, measure, outcome, record, steer,
+    associations, bound, flood, forward, handshakes, measure, outcome, record, scale, steer,
 };
 
 /// A packet generator and measurements of xdtls.
@@ -25,6 +25,8 @@ enum Bench {
     Record(outcome::Options),
     /// Handshakes with a gateway, beside OpenSSL in memory, and what traffic notices of them
     Handshakes(outcome::Options),
+    /// Throughput as workers and associations grow
+    Scale(outcome::Options),
     /// What the XDP program costs a packet, beside programs that do less
     Steer(outcome::Options),
     #[command(hide = true)]
@@ -50,6 +52,7 @@ fn run(command: Bench) -> Result<()> {
         Bench::Forward(options) => forward::run(&options),
         Bench::Population(options) => associations::run_population(&options),
         Bench::Record(options) => record::run(&options),
+        Bench::Scale(options) => scale::run(&options),
         Bench::Steer(options) => steer::run(&options),
         Bench::Bound(options) => bound::run(&options),
     }

@@ -17,7 +17,7 @@ struct Case {
     figures: &'static [&'static str],
 }
 
-const CASES: [Case; 2] = [
+const CASES: [Case; 3] = [
     Case {
         name: "steer",
         figures: &["live_steering_vs_parse_array", "live_steering_vs_parse_array_random"],
@@ -25,6 +25,10 @@ const CASES: [Case; 2] = [
     Case {
         name: "handshakes",
         figures: &["handshakes_vs_openssl", "resumed_vs_openssl", "established_loss_full"],
+    },
+    Case {
+        name: "scale",
+        figures: &["records_1400_2_workers_vs_1_of_1", "records_64_1000_vs_1", "frames_1000_vs_1"],
     },
 ];
 

@@ -19,6 +19,8 @@ pub(crate) enum Bench {
     Handshakes(Arguments),
     /// Traffic through a gateway, beside other tunnels
     Forward(Arguments),
+    /// Throughput as workers and associations grow
+    Scale(Arguments),
     /// What very many associations cost
     Associations(Arguments),
 }
@@ -40,6 +42,7 @@ pub(crate) fn run(what: &Bench) -> Result<()> {
         Bench::Record(arguments) => ("record", arguments),
         Bench::Steer(arguments) => ("steer", arguments),
         Bench::Handshakes(arguments) => ("handshakes", arguments),
+        Bench::Scale(arguments) => ("scale", arguments),
         Bench::Forward(arguments) => ("forward", arguments),
         Bench::Associations(arguments) => ("associations", arguments),
     };

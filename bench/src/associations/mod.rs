@@ -26,6 +26,7 @@ use crate::outcome::{self, Options};
 use crate::process_cost::memory;
 
 pub use population::Population;
+pub(crate) use records::Draw;
 pub use records::{Cost, RecordCosts};
 
 /// How many associations are measured.
