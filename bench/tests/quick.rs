@@ -17,10 +17,18 @@ struct Case {
     figures: &'static [&'static str],
 }
 
-const CASES: [Case; 1] = [
+const CASES: [Case; 3] = [
     Case {
         name: "steer",
         figures: &["live_steering_vs_parse_array", "live_steering_vs_parse_array_random"],
+    },
+    Case {
+        name: "handshakes",
+        figures: &["handshakes_vs_openssl", "resumed_vs_openssl", "established_loss_full"],
+    },
+    Case {
+        name: "scale",
+        figures: &["records_1400_2_workers_vs_1_of_1", "records_64_1000_vs_1", "frames_1000_vs_1"],
     },
 ];
 
@@ -48,7 +56,7 @@ fn obstacle() -> Option<String> {
     if std::thread::available_parallelism().map_or(1, usize::from) < 2 {
         return Some("the gateway needs a core of its own; there is one here".to_owned());
     }
-    let built = ["xdtls-bench"].map(program);
+    let built = ["xdtls", "xdtls-bench", "udp-echo", "udp-probe"].map(program);
     let built = built.into_iter().chain([generator::object(), generator::gateway_object()]);
     built.into_iter().find_map(Result::err).map(|error| format!("{error:#}"))
 }

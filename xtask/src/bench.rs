@@ -15,8 +15,12 @@ pub(crate) enum Bench {
     Record(Arguments),
     /// What the XDP program costs a packet, beside programs that do less
     Steer(Arguments),
+    /// Handshakes with a gateway, beside OpenSSL in memory, and what traffic notices of them
+    Handshakes(Arguments),
     /// Traffic through a gateway, beside other tunnels
     Forward(Arguments),
+    /// Throughput as workers and associations grow
+    Scale(Arguments),
     /// What very many associations cost
     Associations(Arguments),
 }
@@ -37,6 +41,8 @@ pub(crate) fn run(what: &Bench) -> Result<()> {
         Bench::Flood(arguments) => ("measure", arguments),
         Bench::Record(arguments) => ("record", arguments),
         Bench::Steer(arguments) => ("steer", arguments),
+        Bench::Handshakes(arguments) => ("handshakes", arguments),
+        Bench::Scale(arguments) => ("scale", arguments),
         Bench::Forward(arguments) => ("forward", arguments),
         Bench::Associations(arguments) => ("associations", arguments),
     };

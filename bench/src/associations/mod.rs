@@ -28,6 +28,7 @@ use crate::process_cost::memory;
 
 pub use judging::Judging;
 pub use population::Population;
+pub(crate) use records::Draw;
 pub use records::{Cost, RecordCosts};
 
 /// How many associations are measured.
