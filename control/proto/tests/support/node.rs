@@ -174,7 +174,11 @@ impl Node {
     }
 
     pub(crate) fn send(&mut self, now: Instant, id: LocalId, plaintext: &[u8]) {
-        self.with_shard(now, self.owner(id), |shard, out| shard.send(now, id, plaintext, out));
+        // As a worker does with what AF_XDP has brought, and with what it has read from a socket.
+        self.with_shard(now, self.owner(id), |shard, out| match plaintext.len() % 2 {
+            0 => shard.send(now, id, plaintext, out),
+            _ => out.holding(plaintext, |out| shard.send_held(now, id, plaintext.len(), out)),
+        });
     }
 
     /// Every peer is to hear from this node.

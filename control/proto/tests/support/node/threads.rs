@@ -42,12 +42,29 @@ pub(super) struct Collector {
     plaintext: Vec<(LocalId, Vec<u8>)>,
     events: Vec<ShardEvent>,
     drops: Vec<DropReason>,
+    held: Option<Vec<u8>>,
+}
+
+impl Collector {
+    /// Holds plaintext while something is done.
+    pub(super) fn holding(&mut self, plaintext: &[u8], act: impl FnOnce(&mut Self)) {
+        self.held = Some(plaintext.to_vec());
+        act(self);
+        self.held = None;
+    }
 }
 
 impl Output for Collector {
     fn datagram(&mut self, to: &Endpoint, length: usize) -> Option<&mut [u8]> {
         self.datagrams.push((to.remote, vec![0; length]));
         self.datagrams.last_mut().map(|(_, room)| &mut room[..])
+    }
+
+    fn datagram_around(&mut self, to: &Endpoint, length: usize, at: usize) -> Option<&mut [u8]> {
+        let held = self.held.take()?;
+        let room = self.datagram(to, length)?;
+        room[at..at + held.len()].copy_from_slice(&held);
+        Some(room)
     }
 
     fn plaintext(&mut self, id: LocalId, plaintext: &[u8]) {
