@@ -186,13 +186,11 @@ impl Carried {
     /// Starts a tunnel, measures it and ends it.
     fn round(&mut self, stage: &Stage, tunnel: Tunnel, options: &Options) -> Result<()> {
         let running = tunnel.start(stage)?;
-        let flows = FLOWS.iter().filter(|flows| {
-            let many = !options.common.quick && !tunnel.is_peer();
-            **flows == 1 || many
-        });
-        let outcome = flows
-            .map(|flows| self.flows(stage, tunnel, &running, *flows, options))
-            .collect::<Result<()>>()
+        let many = !options.common.quick && !tunnel.is_peer();
+        let outcome = FLOWS
+            .into_iter()
+            .filter(|flows| *flows == 1 || many)
+            .try_for_each(|flows| self.flows(stage, tunnel, &running, flows, options))
             .and_then(|()| tunnel.verify(stage));
         running.end(stage)?;
         outcome
