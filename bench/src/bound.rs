@@ -1,4 +1,4 @@
-//! `xdtls-bench bound`: an XDP program that does nothing but one action, to measure against.
+//! `xdtls-bench bound`: one action on every frame and nothing else, to measure against.
 
 use std::thread;
 use std::time::Duration;
@@ -8,6 +8,7 @@ use aya::EbpfLoader;
 use aya::programs::xdp::XdpMode;
 use clap::{Args, ValueEnum};
 
+use crate::echo::Echo;
 use crate::generator::{interface_index, object, program};
 use crate::interrupt::Interrupt;
 
@@ -23,6 +24,20 @@ pub enum Action {
     Discard,
     /// Leave it to the kernel
     Pass,
+    /// Hand UDP to AF_XDP sockets, and send it back through them
+    Echo,
+}
+
+impl Action {
+    /// The XDP program that does it.
+    const fn program(self) -> &'static str {
+        match self {
+            Self::Reflect => "reflect",
+            Self::Discard => "discard",
+            Self::Pass => "pass",
+            Self::Echo => "to_sockets",
+        }
+    }
 }
 
 /// Attaches a program that does one thing with every frame, until SIGINT or SIGTERM.
@@ -40,15 +55,18 @@ pub struct Options {
 pub fn run(options: &Options) -> Result<()> {
     let interrupt = Interrupt::register()?;
     let mut ebpf = EbpfLoader::new().map_max_entries("COOKIES", 1).load_file(object()?)?;
-    let name = match options.action {
-        Action::Reflect => "reflect",
-        Action::Discard => "discard",
-        Action::Pass => "pass",
+    let index = interface_index(&options.interface)?;
+    let echo = match options.action {
+        Action::Echo => Some(Echo::open(&options.interface, index, &mut ebpf)?),
+        _ => None,
     };
-    program(&mut ebpf, name)?
-        .attach_to_if_index(interface_index(&options.interface)?, XdpMode::Driver)
+    program(&mut ebpf, options.action.program())?
+        .attach_to_if_index(index, XdpMode::Driver)
         .with_context(|| format!("cannot attach to {}", options.interface))?;
     println!("ready");
+    if let Some(echo) = echo {
+        return echo.run(&interrupt);
+    }
     while !interrupt.has_come() {
         thread::sleep(TICK);
     }

@@ -3,6 +3,7 @@
 
 pub mod associations;
 pub mod bound;
+mod echo;
 pub mod experiment;
 pub mod flood;
 pub mod forward;

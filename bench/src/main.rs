@@ -16,7 +16,7 @@ enum Bench {
     Flood(flood::Options),
     Measure(measure::Options),
     /// Traffic through a gateway, beside other tunnels
-    Forward(outcome::Options),
+    Forward(forward::Options),
     /// What very many associations cost
     Associations(outcome::Options),
     #[command(hide = true)]

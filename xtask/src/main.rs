@@ -33,7 +33,7 @@ mod tidy;
 #[command(name = "cargo xtask", bin_name = "cargo xtask")]
 enum Xtask {
     /// Install what the build and the tests need and this machine lacks
-    Setup,
+    Setup(setup::Options),
     /// Build the eBPF object and the release binaries
     Build,
     /// Show a client, a gateway and a backend at work in network namespaces, and check every byte
@@ -114,7 +114,7 @@ fn main() -> ExitCode {
 
 fn run(command: Xtask) -> Result<ExitCode> {
     match command {
-        Xtask::Setup => setup::run()?,
+        Xtask::Setup(options) => setup::run_with(&options)?,
         Xtask::Build => build::run()?,
         Xtask::Demo(options) => return demo::run(&options),
         Xtask::Fuzz(options) => fuzz::run(&options)?,

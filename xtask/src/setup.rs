@@ -22,14 +22,52 @@ const DEBIAN_PACKAGES: [&str; 10] = [
     "valgrind",
 ];
 
+/// Tunnels that `bench forward` stands xdtls beside, and what it looks into a gateway with.
+const PEER_PACKAGES: [&str; 6] =
+    ["linux-perf", "ocserv", "openconnect", "openvpn", "wireguard-go", "wireguard-tools"];
+
+/// The same from the crate registry.
+const BORINGTUN: [&str; 2] = ["boringtun-cli", "0.7.1"];
+
 /// The last bpf-linker that works with the LLVM of the pinned rustc; later ones want a newer one.
 const BPF_LINKER: &str = "0.10.1";
 
+/// What `setup` can be told.
+#[derive(clap::Args)]
+pub(crate) struct Options {
+    /// Install the tunnels that `bench forward` compares with, too (Debian starts the service
+    /// ocserv: `systemctl disable --now ocserv`)
+    #[arg(long)]
+    peers: bool,
+}
+
+/// Installs what was asked for and is missing.
+pub(crate) fn run_with(options: &Options) -> Result<()> {
+    run()?;
+    if options.peers { peers() } else { Ok(()) }
+}
+
 /// Installs what is missing; quick when nothing is.
 pub(crate) fn run() -> Result<()> {
-    debian_packages()?;
+    debian_packages(&DEBIAN_PACKAGES)?;
     rust_src::ensure()?;
     cargo_tool("bpf-linker", BPF_LINKER)
+}
+
+/// Installs the tunnels. What Debian has not goes below the target folder, where the bench looks
+/// for it.
+fn peers() -> Result<()> {
+    debian_packages(&PEER_PACKAGES)?;
+    let ([name, version], root) = (BORINGTUN, cmd::target_dir().join("peers"));
+    if root.join("bin").join(name).exists() {
+        println!("setup: {name} is there");
+        return Ok(());
+    }
+    println!("setup: {name} {version} is built into {}", root.display());
+    let mut install = cmd::cargo();
+    install.env_remove("CARGO_TARGET_DIR");
+    install.args(["install", name, "--version", version, "--locked", "--root"]).arg(&root);
+    cmd::run(&mut install).with_context(|| format!("{name} could not be installed"))
 }
 
 /// Installs exactly `version` of a program from the crate registry, unless it is there.
@@ -50,15 +88,15 @@ pub(crate) fn cargo_tool(name: &str, version: &str) -> Result<()> {
     })
 }
 
-fn debian_packages() -> Result<()> {
+fn debian_packages(packages: &[&'static str]) -> Result<()> {
     let mut query = cmd::command("dpkg-query");
     query.args(["--show", "--showformat", "${binary:Package} ${db:Status-Status}\\n"]);
     // A package that dpkg has never heard of makes it fail, yet it lists the others.
-    let Ok(known) = query.args(DEBIAN_PACKAGES).output() else {
-        println!("setup: no dpkg here, so install by other means: {}", DEBIAN_PACKAGES.join(" "));
+    let Ok(known) = query.args(packages).output() else {
+        println!("setup: no dpkg here, so install by other means: {}", packages.join(" "));
         return Ok(());
     };
-    let missing = missing_packages(&String::from_utf8_lossy(&known.stdout));
+    let missing = missing_packages(packages, &String::from_utf8_lossy(&known.stdout));
     if missing.is_empty() {
         println!("setup: Debian packages are there");
         return Ok(());
@@ -84,14 +122,14 @@ fn debian_packages() -> Result<()> {
         .with_context(|| format!("install these Debian packages by hand, then try again: {list}"))
 }
 
-/// Which of [`DEBIAN_PACKAGES`] are not `installed` in a listing of `name[:arch] status` lines.
-fn missing_packages(listing: &str) -> Vec<&'static str> {
+/// Which packages are not `installed` in a listing of `name[:arch] status` lines.
+fn missing_packages(packages: &[&'static str], listing: &str) -> Vec<&'static str> {
     let installed: HashSet<&str> = listing
         .lines()
         .filter_map(|line| line.strip_suffix(" installed"))
         .map(|name| name.split(':').next().unwrap_or(name))
         .collect();
-    DEBIAN_PACKAGES.into_iter().filter(|name| !installed.contains(name)).collect()
+    packages.iter().copied().filter(|name| !installed.contains(name)).collect()
 }
 
 fn is_root() -> Result<bool> {
@@ -114,6 +152,6 @@ mod tests {
                 name => listing += &format!("{name} installed\n"),
             }
         }
-        assert_eq!(missing_packages(&listing), ["gcc", "ethtool"]);
+        assert_eq!(missing_packages(&DEBIAN_PACKAGES, &listing), ["gcc", "ethtool"]);
     }
 }

@@ -3,20 +3,22 @@
 //! `generate` runs in the kernel without an interface (`BPF_PROG_RUN` with live frames): it writes
 //! the frames of a plan and sends them out of one interface. `replies` stands on that interface,
 //! counts what comes back to the plan's addresses and keeps the cookies. `reflect` and `discard`
-//! are what XDP can do at most: a gateway is measured against them. What its steering is compared
-//! with is in [`contenders`].
+//! are what XDP can do at most, `to_sockets` leads to what AF_XDP can: a gateway is measured against
+//! them. What its steering is compared with is in [`contenders`].
 #![no_std]
 #![no_main]
 
 use aya_ebpf::bindings::xdp_action::{XDP_ABORTED, XDP_DROP, XDP_PASS, XDP_TX};
 use aya_ebpf::helpers::generated::{bpf_ktime_get_ns, bpf_xdp_adjust_tail, bpf_xdp_store_bytes};
 use aya_ebpf::macros::{map, xdp};
-use aya_ebpf::maps::{Array, DevMap, PerCpuArray};
+use aya_ebpf::maps::{Array, DevMap, PerCpuArray, XskMap};
 use aya_ebpf::programs::XdpContext;
 use xdtls_bench_plan::reply::{
     self, REPLY_ADDRESS_LEN, REPLY_COOKIE_AT, REPLY_KIND_LEN, Reply, Watched,
 };
-use xdtls_bench_plan::{COOKIE_LEN, FRAME_MAX, Frame, IDENTITIES_MAX, PAYLOAD_AT, Plan};
+use xdtls_bench_plan::{
+    COOKIE_LEN, FRAME_MAX, Frame, IDENTITIES_MAX, PAYLOAD_AT, Plan, QUEUES_MAX,
+};
 
 mod contenders;
 
@@ -54,6 +56,10 @@ static INTERFACE: DevMap = DevMap::with_max_entries(1, 0);
 /// Replies by `Reply`, and their bytes behind them.
 #[map]
 static REPLIES: PerCpuArray<u64> = PerCpuArray::with_max_entries(2 * Reply::COUNT, 0);
+
+/// The AF_XDP socket of each queue.
+#[map]
+static SOCKETS: XskMap = XskMap::with_max_entries(QUEUES_MAX, 0);
 
 /// Writes the next frame of the plan and sends it.
 #[xdp]
@@ -157,6 +163,18 @@ fn reflect(context: XdpContext) -> u32 {
 #[xdp]
 fn pass(_context: XdpContext) -> u32 {
     XDP_PASS
+}
+
+/// Hands UDP over IPv4 to the AF_XDP socket of its queue, and leaves all else to the kernel.
+#[xdp]
+fn to_sockets(context: XdpContext) -> u32 {
+    const IPV4: [u8; 2] = [8, 0];
+    const UDP: u8 = 17;
+    let Some(head) = bytes_at::<PAYLOAD_AT>(&context, 0) else { return XDP_PASS };
+    if head[12..14] != IPV4 || head[23] != UDP {
+        return XDP_PASS;
+    }
+    SOCKETS.redirect(context.rx_queue_index(), u64::from(XDP_PASS)).unwrap_or(XDP_PASS)
 }
 
 /// Drops every frame: the bound of drops.

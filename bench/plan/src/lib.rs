@@ -42,6 +42,9 @@ pub const COOKIE_LEN: usize = 12;
 /// follow from its identity. As many cookies can be kept.
 pub const IDENTITIES_MAX: u32 = 1 << 20;
 
+/// How many receive queues an interface may have whose frames go to sockets.
+pub const QUEUES_MAX: u32 = 64;
+
 /// How many random bytes a frame can have.
 pub const RANDOM_LEN: usize = 32;
 

@@ -14,8 +14,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, anyhow, ensure};
 use quinn_udp::{BATCH_SIZE, RecvMeta, Transmit, UdpSockRef, UdpSocketState};
 use rustix::event::{Timespec, epoll};
+use rustix::net::sockopt;
 use rustix::thread::{CpuSet, sched_setaffinity};
-use socket2::SockRef;
 use xdtls_netlab::Netns;
 
 use super::CLIENT_CPU;
@@ -64,9 +64,8 @@ struct Port {
 
 impl Port {
     fn new(socket: UdpSocket) -> Result<Self> {
-        let buffers = SockRef::from(&socket);
-        buffers.set_recv_buffer_size(SOCKET_BUFFER)?;
-        buffers.set_send_buffer_size(SOCKET_BUFFER)?;
+        sockopt::set_socket_recv_buffer_size_force(&socket, SOCKET_BUFFER)?;
+        sockopt::set_socket_send_buffer_size_force(&socket, SOCKET_BUFFER)?;
         let state = UdpSocketState::new(UdpSockRef::from(&socket))?;
         Ok(Self { socket, state })
     }

@@ -7,23 +7,29 @@
 //! kernel merely forwards.
 
 mod load;
+mod ocserv;
+mod peers;
+mod profile;
 mod report;
+mod search;
 mod stage;
 mod tunnels;
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::{Result, bail, ensure};
+use clap::Args;
 use serde::Serialize;
 
 use crate::interrupt::Interrupt;
 use crate::numbers::percentile;
-use crate::outcome::{self, Options};
+use crate::outcome;
 use crate::report::Machine;
 pub(crate) use load::pin;
-use load::{Load, Trial, Way};
-use stage::{Stage, busy_seconds};
+use load::{Load, Way};
+use search::highest;
+use stage::Stage;
 use tunnels::{BACKEND, Running, Tunnel};
 
 /// The CPU of the gateway, and the one of all else.
@@ -40,19 +46,28 @@ const FLOWS: [usize; 2] = [1, 1_000];
 /// The most that may be lost.
 const LOSS_MAX: f64 = 0.001;
 
-/// More than any tunnel carries.
-const FLAT_OUT: f64 = 2e6;
-
-/// How often the interval of a rate is halved, and how long each trial takes.
-const HALVINGS: usize = 6;
-const TRIAL: Duration = Duration::from_millis(300);
-
-/// How long the trial takes that counts, and how often a lower rate is tried if it loses too much.
-const WINDOW: Duration = Duration::from_secs(1);
-const WINDOWS_MAX: usize = 8;
-
 /// Round trips to take.
 const ROUND_TRIPS: usize = 1_000;
+
+/// What can be said to this measurement.
+#[derive(Args, Clone, Debug)]
+pub struct Options {
+    #[command(flatten)]
+    common: outcome::Options,
+    /// Measure these alone, and plain forwarding, which costs are compared with
+    #[arg(long, value_name = "TUNNEL", value_delimiter = ',', value_enum)]
+    only: Vec<Tunnel>,
+    /// Have perf watch xdtls at its highest rates, one flow up and one down, and say where its
+    /// gateway spends its time
+    #[arg(long)]
+    profile: bool,
+}
+
+impl Options {
+    fn wants(&self, tunnel: Tunnel) -> bool {
+        self.only.is_empty() || tunnel == Tunnel::Plain || self.only.contains(&tunnel)
+    }
+}
 
 /// One window at the highest rate.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
@@ -69,6 +84,17 @@ pub struct Window {
     pub gateway_us: f64,
     /// Microseconds of the whole machine for each.
     pub machine_us: f64,
+}
+
+/// Where a gateway spends its time.
+#[derive(Clone, Debug, Serialize)]
+pub struct Share {
+    /// The thread: a worker, or the one that receives for an interface.
+    pub thread: String,
+    /// The function.
+    pub function: String,
+    /// Its share of what all of the gateway's threads spend, in hundredths.
+    pub percent: f64,
 }
 
 /// Round trips of a datagram of 1200 bytes, in microseconds.
@@ -95,6 +121,12 @@ pub struct Carried {
     pub idle: Vec<RoundTrips>,
     /// While half of the highest rate goes up, round by round.
     pub half_load: Vec<RoundTrips>,
+    /// Frames and datagrams that the kernel drops if as much is sent as can be, by kind of traffic
+    /// and then by where: what is full first. With UDP_GRO, what is dropped at a socket is counted
+    /// in merged datagrams.
+    pub overload: BTreeMap<String, BTreeMap<String, u64>>,
+    /// What takes most of the time at the highest rate, by kind of traffic.
+    pub profile: BTreeMap<String, Vec<Share>>,
 }
 
 /// All of it.
@@ -119,26 +151,24 @@ pub fn run(options: &Options) -> Result<()> {
     pin(CLIENT_CPU)?;
     let stage = Stage::new()?;
     let mut forwarded = Forwarded { loss_max: LOSS_MAX, ..Forwarded::default() };
-    for tunnel in Tunnel::ALL {
+    for tunnel in Tunnel::all() {
+        if !options.wants(tunnel) {
+            continue;
+        }
         if let Some(reason) = tunnel.missing() {
             eprintln!("bench: SKIP {}: {reason}", tunnel.name());
             forwarded.skipped.insert(tunnel.name(), reason);
         }
     }
-    for round in 1..=options.rounds() {
-        for tunnel in Tunnel::ALL {
+    for round in 1..=options.common.rounds() {
+        for tunnel in Tunnel::all() {
             interrupt.check()?;
-            if forwarded.skipped.contains_key(tunnel.name()) {
+            if !options.wants(tunnel) || forwarded.skipped.contains_key(tunnel.name()) {
                 continue;
             }
-            eprintln!("bench: round {round} of {}: {}", options.rounds(), tunnel.name());
+            eprintln!("bench: round {round} of {}: {}", options.common.rounds(), tunnel.name());
             let carried = forwarded.tunnels.entry(tunnel.name()).or_default();
-            let outcome = tunnel.start(&stage).and_then(|running| {
-                let outcome = carried.round(&stage, tunnel, &running, options.quick);
-                running.end(&stage)?;
-                outcome
-            });
-            if let Err(error) = outcome {
+            if let Err(error) = carried.round(&stage, tunnel, options) {
                 ensure!(tunnel.is_peer(), "{}: {error:#}", tunnel.name());
                 eprintln!("bench: SKIP {}: {error:#}", tunnel.name());
                 forwarded.tunnels.remove(tunnel.name());
@@ -150,88 +180,68 @@ pub fn run(options: &Options) -> Result<()> {
         }
     }
     drop(stage);
-    outcome::present(options, begin, &forwarded)
+    outcome::present(&options.common, begin, &forwarded)
 }
 
 impl Carried {
-    fn round(&mut self, stage: &Stage, tunnel: Tunnel, it: &Running, quick: bool) -> Result<()> {
-        for flows in FLOWS {
-            if flows > 1 && (quick || !(tunnel.has_associations() || tunnel == Tunnel::Plain)) {
-                continue;
-            }
-            let far = BACKEND.parse()?;
-            let mut load =
-                Load::open(&stage.client, it.near, it.target, &stage.backend, far, flows)?;
-            for (name, way) in [("up", Way::Up), ("down", Way::Down)] {
-                for size in SIZES {
-                    if size != SIZE && (quick || tunnel.is_peer()) {
-                        continue;
-                    }
-                    let key = format!("{flows}_{name}_{size}");
-                    let windows = self.windows.entry(key).or_default();
-                    let known = windows.last().map(|window| window.rate);
-                    let seconds = || stage.gateway_seconds(&it.gateway());
-                    windows.push(highest(&mut load, way, size, known, seconds)?);
+    /// Starts a tunnel, measures it and ends it.
+    fn round(&mut self, stage: &Stage, tunnel: Tunnel, options: &Options) -> Result<()> {
+        let running = tunnel.start(stage)?;
+        let many = !options.common.quick && !tunnel.is_peer();
+        let outcome = FLOWS
+            .into_iter()
+            .filter(|flows| *flows == 1 || many)
+            .try_for_each(|flows| self.flows(stage, tunnel, &running, flows, options))
+            .and_then(|()| tunnel.verify(stage));
+        running.end(stage)?;
+        outcome
+    }
+
+    fn flows(
+        &mut self,
+        stage: &Stage,
+        tunnel: Tunnel,
+        running: &Running,
+        flows: usize,
+        options: &Options,
+    ) -> Result<()> {
+        let (near, far) = (running.near, BACKEND.parse()?);
+        let mut load = Load::open(&stage.client, near, running.target, &stage.backend, far, flows)?;
+        for (name, way) in [("up", Way::Up), ("down", Way::Down)] {
+            for size in SIZES.into_iter().filter(|_| tunnel.carries(way)) {
+                let kind = format!("{flows}_{name}_{size}");
+                let earlier = self.windows.get(&kind);
+                // What no figure is made of is measured once.
+                let once = options.common.quick || tunnel.is_peer() || earlier.is_some();
+                if size != SIZE && once {
+                    continue;
+                }
+                let windows = self.windows.entry(kind.clone()).or_default();
+                let traffic = (way, size + tunnel.padding());
+                let known = windows.iter().map(|window| window.rate).fold(0.0, f64::max);
+                if known == 0.0 {
+                    let lost = search::overload(&mut load, traffic, stage)?;
+                    self.overload.insert(kind.clone(), lost);
+                }
+                let gateway = [running.gateway()?, stage.receivers()].concat();
+                let window = highest(&mut load, traffic, known, &gateway)?;
+                windows.push(window);
+                let watched = options.profile && tunnel == Tunnel::Xdtls && size == SIZE;
+                if watched && flows == 1 && known == 0.0 {
+                    let shares = profile::watch(&gateway, || {
+                        load.trial(way, size, window.rate, profile::TIME);
+                    })?;
+                    self.profile.insert(kind, shares);
                 }
             }
-            if flows == 1 {
-                self.idle.push(RoundTrips::of(&load.round_trips(SIZE, ROUND_TRIPS)?));
-                let rate = self.windows[&format!("1_up_{SIZE}")].last().map_or(0.0, |it| it.rate);
-                let sorted = load.round_trips_under(SIZE, ROUND_TRIPS, rate / 2.0)?;
-                self.half_load.push(RoundTrips::of(&sorted));
-            }
+        }
+        if flows == 1 {
+            let size = SIZE + tunnel.padding();
+            self.idle.push(RoundTrips::of(&load.round_trips(size, ROUND_TRIPS)?));
+            let rate = self.windows[&format!("1_up_{SIZE}")].last().map_or(0.0, |it| it.rate);
+            let sorted = load.round_trips_under(size, ROUND_TRIPS, rate / 2.0)?;
+            self.half_load.push(RoundTrips::of(&sorted));
         }
         Ok(())
     }
-}
-
-/// The window at the highest rate with next to no loss; `known` is one of an earlier round.
-fn highest(
-    load: &mut Load,
-    way: Way,
-    size: usize,
-    known: Option<f64>,
-    gateway_seconds: impl Fn() -> Result<f64>,
-) -> Result<Window> {
-    let mut rate = match known {
-        Some(rate) if rate > 0.0 => rate * 1.05,
-        _ => search(load, way, size),
-    };
-    for _ in 0..WINDOWS_MAX {
-        let (gateway, machine) = (gateway_seconds()?, busy_seconds()?);
-        let trial = load.trial(way, size, rate, WINDOW);
-        let (gateway, machine) = (gateway_seconds()? - gateway, busy_seconds()? - machine);
-        if trial.loss() <= LOSS_MAX && trial.received > 0 {
-            let each = |seconds: f64| seconds * 1e6 / trial.received as f64;
-            return Ok(Window {
-                sent: trial.sent,
-                received: trial.received,
-                seconds: trial.seconds,
-                rate: trial.rate(),
-                gateway_us: each(gateway),
-                machine_us: each(machine),
-            });
-        }
-        rate = rate.min(trial.sent as f64 / trial.seconds) * 0.92;
-    }
-    Ok(Window::default())
-}
-
-/// About the highest rate.
-fn search(load: &mut Load, way: Way, size: usize) -> f64 {
-    let offered = |trial: Trial| trial.sent as f64 / trial.seconds;
-    let flat_out = load.trial(way, size, FLAT_OUT, TRIAL);
-    if flat_out.loss() <= LOSS_MAX {
-        return offered(flat_out);
-    }
-    let (mut low, mut high) = (0.0, offered(flat_out).min(2.0 * flat_out.rate().max(1e4)));
-    for _ in 0..HALVINGS {
-        let trial = load.trial(way, size, f64::midpoint(low, high), TRIAL);
-        if trial.loss() <= LOSS_MAX {
-            low = f64::midpoint(low, high);
-        } else {
-            high = f64::midpoint(low, high);
-        }
-    }
-    if low > 0.0 { low } else { high }
 }

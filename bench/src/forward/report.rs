@@ -2,13 +2,13 @@
 
 use std::fmt::Write;
 
-use super::{Carried, Forwarded, Window};
+use super::{Carried, Forwarded, Share, Window};
 use crate::numbers::{median, ratio};
 use crate::outcome::{Aim, Figure, Outcome, show};
 use crate::plot::{self, Scale};
 
 /// Somebody else's products.
-const PEERS: [&str; 3] = ["wireguard_go", "boringtun", "openvpn"];
+const PEERS: [&str; 4] = ["ocserv", "wireguard_go", "boringtun", "openvpn"];
 
 /// The traffic that figures are named after.
 const KINDS: [&str; 4] = ["1_up", "1_down", "1000_up", "1000_down"];
@@ -45,6 +45,37 @@ impl Forwarded {
         if best.is_nan() { best } else { ratio(self.cost("xdtls", kind, number), best) }
     }
 
+    /// Where is dropped what is too much.
+    fn overload(&self) -> String {
+        let mut text = "\n| tunnel | traffic | dropped first if as much is sent as can be |\n\
+                        |---|---|---|\n"
+            .to_owned();
+        for (name, carried) in &self.tunnels {
+            for (kind, lost) in &carried.overload {
+                let most = lost.iter().max_by_key(|(_, count)| **count);
+                let most = most.map_or("nothing by the kernel", |(place, _)| place);
+                // Writing to a string cannot fail.
+                let _ = writeln!(text, "| {name} | {kind} | {most} |");
+            }
+        }
+        text
+    }
+
+    /// What takes most of the gateway's time.
+    fn profiles(&self) -> String {
+        let mut text = String::new();
+        for (name, carried) in &self.tunnels {
+            for (kind, shares) in &carried.profile {
+                let head = format!("{name} {kind}: thread");
+                let _ = writeln!(text, "\n| {head} | function | % |\n|---|---|---|");
+                for Share { thread, function, percent } in shares {
+                    let _ = writeln!(text, "| {thread} | `{function}` | {percent} |");
+                }
+            }
+        }
+        text
+    }
+
     fn added_rtt(&self) -> f64 {
         let p50 = |tunnel: &str| {
             self.tunnels.get(tunnel).map_or(f64::NAN, |it| median(it.idle.iter().map(|it| it.p50)))
@@ -58,6 +89,11 @@ impl Outcome for Forwarded {
         let gateway = |window: &Window| window.gateway_us;
         let mut figures = vec![
             Figure::new(
+                "rate_vs_afxdp_echo_1_up",
+                ratio(self.rate("xdtls", "1_up"), self.rate("afxdp_echo", "1_up")),
+                Aim::AtLeast(0.75),
+            ),
+            Figure::new(
                 "cpu_vs_best_peer_1_up",
                 self.cost_vs_best_peer("1_up", gateway),
                 Aim::AtMost(0.25),
@@ -69,8 +105,10 @@ impl Outcome for Forwarded {
             ),
             Figure::new("added_rtt_us", self.added_rtt(), Aim::AtMost(40.0)),
         ];
-        let peers = ("cpu_vs_best_peer_1_down", self.cost_vs_best_peer("1_down", gateway));
-        figures.push(Figure::new(peers.0, peers.1, Aim::None));
+        let echo = ratio(self.rate("xdtls", "1000_up"), self.rate("afxdp_echo", "1000_up"));
+        figures.push(Figure::new("rate_vs_afxdp_echo_1000_up", echo, Aim::None));
+        let peers = self.cost_vs_best_peer("1_down", gateway);
+        figures.push(Figure::new("cpu_vs_best_peer_1_down", peers, Aim::None));
         for kind in KINDS {
             let ours = self.rate("xdtls", kind);
             if kind != "1_up" {
@@ -124,6 +162,8 @@ impl Outcome for Forwarded {
             let cells = cells.join(" | ");
             let _ = writeln!(text, "| {name} | {cells} |");
         }
+        text += &self.overload();
+        text += &self.profiles();
         for (name, reason) in &self.skipped {
             let _ = writeln!(text, "\nskipped {name}: {reason}");
         }
@@ -135,7 +175,9 @@ impl Outcome for Forwarded {
         for (name, label) in [
             ("xdtls", "xdtls: AF_XDP"),
             ("xdtls_socket", "xdtls: sockets"),
+            ("afxdp_echo", "AF_XDP echo, no tunnel"),
             ("openssl_socket", "OpenSSL and sockets"),
+            ("ocserv", "ocserv"),
             ("wireguard_go", "wireguard-go"),
             ("boringtun", "boringtun"),
             ("openvpn", "OpenVPN"),
@@ -162,7 +204,10 @@ mod tests {
         let window = Window { rate, gateway_us, ..Window::default() };
         let windows = [("1_up_1200".to_owned(), vec![window; 3])].into();
         let idle = vec![RoundTrips { p50, p99: 2.0 * p50 }];
-        Carried { windows, half_load: idle.clone(), idle }
+        let overload = [("behind oc", 7), ("gateway's sockets", 90)];
+        let overload = overload.map(|(place, count)| (place.to_owned(), count)).into();
+        let overload = [("1_up_1200".to_owned(), overload)].into();
+        Carried { windows, half_load: idle.clone(), idle, overload, profile: [].into() }
     }
 
     #[test]
@@ -171,16 +216,30 @@ mod tests {
         forwarded.tunnels.insert("plain", carried(500e3, 1.0, 30.0));
         forwarded.tunnels.insert("xdtls", carried(300e3, 2.0, 60.0));
         forwarded.tunnels.insert("openssl_socket", carried(100e3, 6.0, 90.0));
+        forwarded.tunnels.insert("afxdp_echo", carried(400e3, 1.5, 40.0));
         forwarded.tunnels.insert("openvpn", carried(50e3, 11.0, 200.0));
         forwarded.tunnels.insert("boringtun", carried(50e3, 6.0, 200.0));
         let figures = forwarded.figures();
         let value = |name: &str| figures.iter().find(|figure| figure.name == name).unwrap().value;
         assert_eq!(value("cpu_vs_best_peer_1_up"), 0.2);
         assert_eq!(value("rate_vs_openssl_socket_1_up"), 3.0);
+        assert_eq!(value("rate_vs_afxdp_echo_1_up"), 0.75);
         assert_eq!(value("added_rtt_us"), 30.0);
         assert_eq!(value("gateway_us_1_up"), 1.0);
         assert!(value("rate_1000_down").is_nan(), "it was not measured");
         assert!(forwarded.tables().contains("| xdtls | 1_up_1200 | 300000 | 2.00 | 1.00 |"));
+        assert!(forwarded.tables().contains("| openvpn | 1_up_1200 | gateway's sockets |"));
+    }
+
+    #[test]
+    fn a_profile_has_a_table_of_its_own() {
+        let mut forwarded = Forwarded::default();
+        let mut ours = carried(300e3, 2.0, 60.0);
+        let (thread, function) = ("worker-0".to_owned(), "memcpy".to_owned());
+        let shares = vec![Share { thread, function, percent: 12.5 }];
+        ours.profile.insert("1_up_1200".to_owned(), shares);
+        forwarded.tunnels.insert("xdtls", ours);
+        assert!(forwarded.tables().contains("| worker-0 | `memcpy` | 12.5 |"));
     }
 
     #[test]
@@ -189,7 +248,7 @@ mod tests {
         forwarded.tunnels.insert("plain", carried(500e3, 1.0, 30.0));
         forwarded.tunnels.insert("xdtls", carried(300e3, 2.0, 60.0));
         forwarded.skipped.insert("openvpn", "it is not installed".to_owned());
-        assert!(forwarded.figures()[0].value.is_nan());
+        assert!(forwarded.figures().iter().take(2).all(|figure| figure.value.is_nan()));
         assert!(forwarded.tables().contains("skipped openvpn: it is not installed"));
     }
 }

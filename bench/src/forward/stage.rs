@@ -10,6 +10,7 @@
 //! is left to hardware that is not there.
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
@@ -28,6 +29,11 @@ const INTERFACES: [(&str, usize); 4] =
 
 /// What is left to hardware by default.
 const OFFLOADS: [&str; 8] = ["tx", "off", "tso", "off", "gso", "off", "tx-udp-segmentation", "off"];
+
+/// How many packets wait before each interface. Without a queue of its own a veth drops what the 256
+/// frames of the ring at its other end do not hold; with one, the kernel stops whoever sends, as a
+/// network card does (since Linux 6.16).
+const QUEUE: &str = "1000";
 
 /// The namespaces and a folder with certificates. All of it goes away with its owner.
 pub(super) struct Stage {
@@ -62,6 +68,8 @@ impl Stage {
         for (interface, _) in INTERFACES {
             let arguments = [&["-K", interface][..], &OFFLOADS, &["gro", "on"]].concat();
             stage.of(interface).run("ethtool", &arguments)?;
+            let queue = ["qdisc", "replace", "dev", interface, "root", "pfifo", "limit", QUEUE];
+            stage.of(interface).run("tc", &queue)?;
         }
         stage.give_threads()?;
         Ok(stage)
@@ -80,8 +88,9 @@ impl Stage {
         }
     }
 
-    /// Gives each interface a thread that receives for it, on its CPU. To be done again whenever an
-    /// XDP program has been attached or detached.
+    /// Gives each interface a thread that receives for it, on its CPU and before all programs there,
+    /// as interrupts do: a veth keeps no more than 256 frames. To be done again whenever an XDP
+    /// program has been attached or detached.
     pub(super) fn give_threads(&self) -> Result<()> {
         self.receivers.borrow_mut().clear();
         for (interface, cpu) in INTERFACES {
@@ -101,16 +110,33 @@ impl Stage {
                 }
                 let (cpu, pid) = (cpu.to_string(), pid.to_string());
                 capture(Command::new("taskset").args(["-pc", &cpu, &pid]))?;
+                capture(Command::new("chrt").args(["--fifo", "--pid", "1", &pid]))?;
             }
         }
         Ok(())
     }
 
-    /// CPU time so far of these processes and of the threads that receive for the gateway.
-    pub(super) fn gateway_seconds(&self, processes: &[u32]) -> Result<f64> {
-        let receivers = self.receivers.borrow();
-        let spent = processes.iter().chain(receivers.iter()).map(|pid| cpu_time(*pid));
-        Ok(spent.sum::<Result<Duration>>()?.as_secs_f64())
+    /// The threads that receive for the gateway.
+    pub(super) fn receivers(&self) -> Vec<u32> {
+        self.receivers.borrow().clone()
+    }
+
+    /// Frames and datagrams that the kernel has dropped so far, by where: in the ring behind each
+    /// interface, and at sockets of each namespace whose buffers were full.
+    pub(super) fn lost(&self) -> Result<BTreeMap<String, u64>> {
+        let mut lost = BTreeMap::new();
+        for (interface, _) in INTERFACES {
+            let file = format!("/sys/class/net/{interface}/statistics/tx_dropped");
+            let dropped = self.of(interface).run("cat", &[&file])?.trim().parse()?;
+            lost.insert(format!("behind {interface}"), dropped);
+        }
+        let places =
+            [("client", &self.client), ("gateway", &self.gateway), ("backend", &self.backend)];
+        for (place, netns) in places {
+            let counted = buffer_errors(&netns.run("cat", &["/proc/net/snmp"])?);
+            lost.insert(format!("{place}'s sockets"), counted.context("no RcvbufErrors")?);
+        }
+        Ok(lost)
     }
 
     /// A command in the gateway, on its CPU.
@@ -138,6 +164,20 @@ fn napi_threads(interface: &str) -> Result<Vec<u32>> {
         pid.parse().ok()
     };
     Ok(listed.lines().filter_map(thread).collect())
+}
+
+/// The number of datagrams that did not fit into a socket's buffer, in `/proc/net/snmp`.
+fn buffer_errors(text: &str) -> Option<u64> {
+    let mut lines = text.lines().filter_map(|line| line.strip_prefix("Udp: "));
+    let (names, values) = (lines.next()?, lines.next()?);
+    let mut pairs = names.split_whitespace().zip(values.split_whitespace());
+    pairs.find(|(name, _)| *name == "RcvbufErrors")?.1.parse().ok()
+}
+
+/// CPU time of these processes so far, in seconds.
+pub(super) fn seconds_of(processes: &[u32]) -> Result<f64> {
+    let spent = processes.iter().map(|pid| cpu_time(*pid));
+    Ok(spent.sum::<Result<Duration>>()?.as_secs_f64())
 }
 
 /// Busy time of all CPUs so far, in seconds.

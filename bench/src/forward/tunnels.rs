@@ -1,17 +1,24 @@
 //! What carries the traffic: our gateway and client, and what they are compared with.
 
+use std::env;
 use std::fs;
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
+use clap::ValueEnum;
+use xdtls_common::prefix::PREFIX_LEN;
 use xdtls_netlab::{Process, capture, program};
+use xdtls_proto::suite::Aead;
 
+use super::load::Way;
 use super::stage::Stage;
+use super::{ocserv, peers};
 
 /// How long anything may take to start.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub(super) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Where the backend listens.
 pub(super) const BACKEND: &str = "10.9.1.2:9000";
@@ -19,43 +26,47 @@ pub(super) const BACKEND: &str = "10.9.1.2:9000";
 /// Where tunnels that take datagrams from local programs listen.
 const LOCAL: &str = "127.0.0.1:5000";
 
+/// Where `cargo xtask setup --peers` puts what Debian has not, below the target folder.
+const PEERS: &str = "peers/bin";
+
 /// A way through the gateway.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[value(rename_all = "snake_case")]
 pub(super) enum Tunnel {
-    /// The kernel of the gateway forwards.
+    /// The kernel of the gateway forwards
     Plain,
-    /// Our gateway on AF_XDP, our client.
+    /// The gateway's own AF_XDP module sends every datagram back
+    AfxdpEcho,
+    /// Our gateway on AF_XDP, our client
     Xdtls,
-    /// Our gateway on sockets, our client.
+    /// Our gateway on sockets, our client
     XdtlsSocket,
-    /// `baselines/openssl-tunnel.c` at both ends.
+    /// `baselines/openssl-tunnel.c` at both ends
     OpensslSocket,
-    /// wireguard-go at both ends.
+    /// ocserv and openconnect, DTLS 1.2 with AES-128-GCM
+    Ocserv,
+    /// wireguard-go at both ends
     WireguardGo,
-    /// boringtun at both ends.
+    /// boringtun at both ends
     Boringtun,
-    /// OpenVPN at both ends, AES-128-GCM, with larger buffers than by default.
+    /// OpenVPN at both ends, AES-128-GCM, with larger buffers than by default
     Openvpn,
 }
 
 impl Tunnel {
-    /// All of them, the bound first.
-    pub(super) const ALL: [Self; 7] = [
-        Self::Plain,
-        Self::Xdtls,
-        Self::XdtlsSocket,
-        Self::OpensslSocket,
-        Self::WireguardGo,
-        Self::Boringtun,
-        Self::Openvpn,
-    ];
+    /// All of them, the bounds first.
+    pub(super) fn all() -> impl Iterator<Item = Self> {
+        Self::value_variants().iter().copied()
+    }
 
     pub(super) const fn name(self) -> &'static str {
         match self {
             Self::Plain => "plain",
+            Self::AfxdpEcho => "afxdp_echo",
             Self::Xdtls => "xdtls",
             Self::XdtlsSocket => "xdtls_socket",
             Self::OpensslSocket => "openssl_socket",
+            Self::Ocserv => "ocserv",
             Self::WireguardGo => "wireguard_go",
             Self::Boringtun => "boringtun",
             Self::Openvpn => "openvpn",
@@ -64,48 +75,58 @@ impl Tunnel {
 
     /// Whether it is somebody else's product.
     pub(super) const fn is_peer(self) -> bool {
-        matches!(self, Self::WireguardGo | Self::Boringtun | Self::Openvpn)
+        matches!(self, Self::Ocserv | Self::WireguardGo | Self::Boringtun | Self::Openvpn)
     }
 
-    /// Whether each flow has an association of its own.
-    pub(super) const fn has_associations(self) -> bool {
-        matches!(self, Self::Xdtls | Self::XdtlsSocket | Self::OpensslSocket)
+    /// Whether it carries traffic this way: an echo has nothing behind it.
+    pub(super) fn carries(self, way: Way) -> bool {
+        self != Self::AfxdpEcho || way == Way::Up
+    }
+
+    /// What is added to each datagram that it is given, in bytes, so that its frames are as long as
+    /// those of a tunnel.
+    pub(super) const fn padding(self) -> usize {
+        match self {
+            Self::AfxdpEcho => PREFIX_LEN + Aead::Aes128Gcm.record_overhead(),
+            _ => 0,
+        }
     }
 
     /// Why it cannot be measured here, if it cannot.
     pub(super) fn missing(self) -> Option<String> {
-        let needs: &[(&str, &str)] = match self {
-            Self::WireguardGo => {
-                &[("wireguard-go", "Debian package wireguard-go"), ("wg", "wireguard-tools")]
-            }
-            Self::Boringtun => {
-                &[("boringtun-cli", "crate boringtun-cli"), ("wg", "wireguard-tools")]
-            }
-            Self::Openvpn => &[("openvpn", "Debian package openvpn")],
+        let needs: &[&str] = match self {
+            Self::Ocserv => &["ocserv", "openconnect"],
+            Self::WireguardGo => &["wireguard-go", "wg"],
+            Self::Boringtun => &["boringtun-cli", "wg"],
+            Self::Openvpn => &["openvpn"],
             _ => &[],
         };
-        let absent = |(program, _): &&(&str, &str)| {
-            !Command::new(program).arg("--version").output().is_ok_and(|_| true)
-        };
-        let tun = self.is_peer() && !std::path::Path::new("/dev/net/tun").exists();
-        let absent = needs.iter().find(absent);
-        absent
-            .map(|(program, package)| format!("{program} ({package}) is not installed"))
-            .or_else(|| tun.then(|| "there is no /dev/net/tun".to_owned()))
+        if let Some(program) = needs.iter().find(|program| installed(program).is_none()) {
+            return Some(format!("{program} is not installed (`cargo xtask setup --peers`)"));
+        }
+        let tun = self.is_peer() && !Path::new("/dev/net/tun").exists();
+        tun.then(|| "there is no /dev/net/tun".to_owned())
+    }
+
+    /// Fails if what was measured was not what it is to be.
+    pub(super) fn verify(self, stage: &Stage) -> Result<()> {
+        if self == Self::Ocserv { ocserv::verify(stage) } else { Ok(()) }
     }
 
     /// Starts both ends.
     pub(super) fn start(self, stage: &Stage) -> Result<Running> {
         let running = match self {
             Self::Plain => plain(stage),
+            Self::AfxdpEcho => echo(stage),
             Self::Xdtls => xdtls(stage, "xdp"),
             Self::XdtlsSocket => xdtls(stage, "socket"),
             Self::OpensslSocket => openssl(stage),
-            Self::WireguardGo => wireguard(stage, &["wireguard-go", "-f"]),
+            Self::Ocserv => ocserv::start(stage),
+            Self::WireguardGo => peers::wireguard(stage, "wireguard-go", &["-f"]),
             Self::Boringtun => {
-                wireguard(stage, &["boringtun-cli", "-f", "--disable-drop-privileges"])
+                peers::wireguard(stage, "boringtun-cli", &["-f", "--disable-drop-privileges"])
             }
-            Self::Openvpn => openvpn(stage),
+            Self::Openvpn => peers::openvpn(stage),
         };
         let running = running.with_context(|| format!("{} does not start", self.name()))?;
         // An XDP program that has come or gone has taken the thread of its interface along.
@@ -114,13 +135,22 @@ impl Tunnel {
     }
 }
 
+/// Where a program is: in the folder of the peers, or where the system has its own.
+pub(super) fn installed(name: &str) -> Option<PathBuf> {
+    let own = env::current_exe().ok()?;
+    let ours = own.ancestors().map(|folder| folder.join(PEERS));
+    let path = env::var_os("PATH").unwrap_or_default();
+    let system = env::split_paths(&path).chain(["/usr/sbin".into(), "/sbin".into()]);
+    ours.chain(system).map(|folder| folder.join(name)).find(|program| program.is_file())
+}
+
 /// A tunnel that works; its processes end with it.
 pub(super) struct Running {
     /// Where the client's programs send to.
     pub(super) target: SocketAddr,
     /// The address that they send from.
     pub(super) near: SocketAddr,
-    /// A route of the client that leads through it.
+    /// A route of the client that leads through it and does not go away with it.
     route: Option<[&'static str; 5]>,
     /// The client's, if there is one, before the gateway's.
     processes: Vec<Process>,
@@ -134,7 +164,7 @@ impl Running {
     }
 
     /// A tunnel that packets are routed through.
-    fn routed(
+    pub(super) fn routed(
         stage: &Stage,
         route: [&'static str; 5],
         near: &str,
@@ -144,9 +174,15 @@ impl Running {
         Ok(Self { target: BACKEND.parse()?, near: near.parse()?, route: Some(route), processes })
     }
 
-    /// The gateway's process, if it has one.
-    pub(super) fn gateway(&self) -> Vec<u32> {
-        self.processes.last().map(Process::id).into_iter().collect()
+    /// A tunnel whose client has made the route itself.
+    pub(super) fn with_route(processes: Vec<Process>) -> Result<Self> {
+        let (target, near) = (BACKEND.parse()?, "0.0.0.0:0".parse()?);
+        Ok(Self { target, near, route: None, processes })
+    }
+
+    /// The gateway's processes, if it has any.
+    pub(super) fn gateway(&self) -> Result<Vec<u32>> {
+        self.processes.last().map_or(Ok(Vec::new()), |first| family(first.id()))
     }
 
     /// Ends it.
@@ -162,9 +198,36 @@ impl Running {
     }
 }
 
+/// A process and those that it has started.
+fn family(first: u32) -> Result<Vec<u32>> {
+    let listed = capture(Command::new("ps").args(["-eo", "pid=,ppid="]))?;
+    let pairs: Vec<[u32; 2]> = listed
+        .lines()
+        .filter_map(|line| {
+            let mut ids = line.split_whitespace().map(str::parse);
+            Some([ids.next()?.ok()?, ids.next()?.ok()?])
+        })
+        .collect();
+    let (mut found, mut next) = (vec![first], 0);
+    while let Some(parent) = found.get(next).copied() {
+        found.extend(pairs.iter().filter(|pair| pair[1] == parent).map(|pair| pair[0]));
+        next += 1;
+    }
+    Ok(found)
+}
+
 fn plain(stage: &Stage) -> Result<Running> {
     let route = ["10.9.1.0/24", "via", "10.9.0.1", "dev", "oc"];
     Running::routed(stage, route, "10.9.0.2:0", Vec::new())
+}
+
+fn echo(stage: &Stage) -> Result<Running> {
+    let mut command = stage.in_gateway(program("xdtls-bench")?);
+    command.args(["bound", "--interface", "og", "--action", "echo"]);
+    let process = Process::spawn("xdtls-bench bound", command)?;
+    process.wait_for_line("ready", PATIENCE)?;
+    let (target, near) = ("10.9.0.1:4433".parse()?, "10.9.0.2:0".parse()?);
+    Ok(Running { target, near, route: None, processes: vec![process] })
 }
 
 fn xdtls(stage: &Stage, datapath: &str) -> Result<Running> {
@@ -176,7 +239,7 @@ fn xdtls(stage: &Stage, datapath: &str) -> Result<Running> {
          [limits]\nassociations = 4096\nhalf_open_per_source = 1024\n\
          handshake_burst_per_source = 4096\nbackend_flows = 4096\n\
          [[backend]]\nname = \"backend\"\naddress = \"{BACKEND}\"\n\
-         [forward]\ndefault_backend = \"backend\"\n"
+         [forward]\ndefault_backend = \"backend\"\n[admin]\nsocket = \"gateway.sock\"\n"
     );
     let file = stage.file("gateway.toml");
     fs::write(&file, configuration)?;
@@ -218,80 +281,4 @@ fn openssl(stage: &Stage) -> Result<Running> {
     let (own, next) = (["127.0.0.1", "5000"], ["10.9.0.1", "4433"]);
     let client = start(stage.in_client(&tunnel), "client", "client", own, next)?;
     Running::local(vec![client, gateway])
-}
-
-/// One end of a WireGuard tunnel: where it is, its interface, address and port.
-struct WireguardEnd<'a> {
-    netns: &'a xdtls_netlab::Netns,
-    command: Command,
-    interface: &'static str,
-    address: &'static str,
-    port: &'static str,
-}
-
-impl WireguardEnd<'_> {
-    /// Starts its daemon; the process, and the public key.
-    fn start(mut self, daemon: &[&str], key: &std::path::Path) -> Result<(Process, String)> {
-        let Self { netns, interface, address, port, .. } = self;
-        let socket = format!("/var/run/wireguard/{interface}.sock");
-        // A daemon that was killed has left its socket.
-        let _ = fs::remove_file(&socket);
-        self.command.args(&daemon[1..]).arg(interface);
-        let process = Process::spawn(daemon[0], self.command)?;
-        fs::write(key, capture(Command::new("wg").arg("genkey"))?)?;
-        let begin = std::time::Instant::now();
-        while !std::path::Path::new(&socket).exists() {
-            ensure!(begin.elapsed() < PATIENCE, "{} makes no interface", daemon[0]);
-            std::thread::sleep(Duration::from_millis(20));
-        }
-        let key = key.to_string_lossy();
-        netns.run("wg", &["set", interface, "private-key", &key, "listen-port", port])?;
-        netns.ip(&["address", "add", address, "dev", interface])?;
-        netns.ip(&["link", "set", "dev", interface, "mtu", "1420", "up"])?;
-        let public = netns.run("wg", &["show", interface, "public-key"])?;
-        Ok((process, public.trim().to_owned()))
-    }
-}
-
-fn wireguard(stage: &Stage, daemon: &[&str]) -> Result<Running> {
-    let end = |netns, command, interface, address, port| WireguardEnd {
-        netns,
-        command,
-        interface,
-        address,
-        port,
-    };
-    let gateway = end(&stage.gateway, stage.in_gateway(daemon[0]), "xbgw", "10.8.0.1/24", "51820");
-    let client = end(&stage.client, stage.in_client(daemon[0]), "xbcl", "10.8.0.2/24", "51821");
-    let (gateway, gateway_key) = gateway.start(daemon, &stage.file("wg-gateway"))?;
-    let (client, client_key) = client.start(daemon, &stage.file("wg-client"))?;
-    let peer = ["set", "xbgw", "peer", &client_key, "allowed-ips", "10.8.0.2/32"];
-    stage.gateway.run("wg", &peer)?;
-    let allowed = ["allowed-ips", "10.8.0.0/24,10.9.1.0/24", "endpoint", "10.9.0.1:51820"];
-    let peer = [&["set", "xbcl", "peer", &gateway_key][..], &allowed].concat();
-    stage.client.run("wg", &peer)?;
-    let route = ["10.9.1.0/24", "dev", "xbcl", "scope", "link"];
-    Running::routed(stage, route, "10.8.0.2:0", vec![client, gateway])
-}
-
-fn openvpn(stage: &Stage) -> Result<Running> {
-    let start = |mut command: Command, name: &str, arguments: &[&str]| {
-        command.args(["--proto", "udp4", "--dev-type", "tun", "--tun-mtu", "1420", "--verb", "3"]);
-        command.args(["--topology", "subnet", "--data-ciphers", "AES-128-GCM"]);
-        command.args(["--sndbuf", "4194304", "--rcvbuf", "4194304", "--txqueuelen", "10000"]);
-        command.arg("--ca").arg(stage.file("ca.pem"));
-        command.arg("--cert").arg(stage.file(&format!("{name}.pem")));
-        command.arg("--key").arg(stage.file(&format!("{name}.key"))).args(arguments);
-        let process = Process::spawn("openvpn", command)?;
-        anyhow::Ok(process)
-    };
-    let own = ["--local", "10.9.0.1", "--lport", "1194", "--dh", "none", "--dev", "xbgw"];
-    let server = ["--server", "10.8.0.0", "255.255.255.0"];
-    let gateway = start(stage.in_gateway("openvpn"), "gateway", &[&own[..], &server].concat())?;
-    gateway.wait_for_line("Initialization Sequence Completed", PATIENCE)?;
-    let client = ["--client", "--remote", "10.9.0.1", "1194", "--nobind", "--dev", "xbcl"];
-    let client = start(stage.in_client("openvpn"), "client", &client)?;
-    client.wait_for_line("Initialization Sequence Completed", PATIENCE)?;
-    let route = ["10.9.1.0/24", "dev", "xbcl", "scope", "link"];
-    Running::routed(stage, route, "10.8.0.2:0", vec![client, gateway])
 }

@@ -216,13 +216,10 @@ impl Inside for Forward {
     }
 
     fn plaintext(&mut self, now: Instant, id: LocalId, plaintext: &[u8]) {
-        if !self.flows.contains_key(&id)
-            && let Err(error) = self.open_flow(now, id)
-        {
-            return self.complain(now, &error);
-        }
         if let Some(flow) = self.flows.get_mut(&id) {
             flow.active_at = now;
+        } else if let Err(error) = self.open_flow(now, id) {
+            return self.complain(now, &error);
         }
         let (flows, surroundings, health) = (&self.flows, &self.surroundings, &*self.health);
         let room =

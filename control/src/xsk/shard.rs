@@ -104,8 +104,8 @@ impl ShardXsk {
     }
 
     /// Puts a packet, Ethernet header included, into the tx ring of a queue, counted over all
-    /// interfaces; it leaves with
-    /// [`ShardXsk::flush`]. Gives it back where the ring is full or there is no such queue.
+    /// interfaces; it leaves with [`ShardXsk::flush`]. Gives it back where the ring is full or there
+    /// is no such queue.
     pub fn transmit(&mut self, queue: u32, frame: Frame) -> Result<(), Frame> {
         let Some(port) = self.ports.get_mut(queue as usize) else { return Err(frame) };
         if port.tx.is_full() {
