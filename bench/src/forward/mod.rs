@@ -28,7 +28,7 @@ use crate::outcome;
 use crate::report::Machine;
 pub(crate) use load::pin;
 use load::{Load, Way};
-use search::highest;
+use search::{Traffic, highest};
 use stage::Stage;
 use tunnels::{BACKEND, Running, Tunnel};
 
@@ -191,8 +191,7 @@ impl Carried {
         let outcome = FLOWS
             .into_iter()
             .filter(|flows| *flows == 1 || many)
-            .try_for_each(|flows| self.flows(stage, tunnel, &running, flows, options))
-            .and_then(|()| tunnel.verify(stage));
+            .try_for_each(|flows| self.flows(stage, tunnel, &running, flows, options));
         running.end(stage)?;
         outcome
     }
@@ -217,7 +216,8 @@ impl Carried {
                     continue;
                 }
                 let windows = self.windows.entry(kind.clone()).or_default();
-                let traffic = (way, size + tunnel.padding());
+                let size_on_way = size + tunnel.padding();
+                let traffic = Traffic { way, size: size_on_way, flat_out: tunnel.flat_out() };
                 let known = windows.iter().map(|window| window.rate).fold(0.0, f64::max);
                 if known == 0.0 {
                     let lost = search::overload(&mut load, traffic, stage)?;
@@ -226,6 +226,9 @@ impl Carried {
                 let gateway = [running.gateway()?, stage.receivers()].concat();
                 let window = highest(&mut load, traffic, known, &gateway)?;
                 windows.push(window);
+                tunnel.verify(stage, || {
+                    load.trial(way, size, window.rate, search::TRIAL);
+                })?;
                 let watched = options.profile && tunnel == Tunnel::Xdtls && size == SIZE;
                 if watched && flows == 1 && known == 0.0 {
                     let shares = profile::watch(&gateway, || {

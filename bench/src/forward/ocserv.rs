@@ -56,16 +56,24 @@ pub(super) fn start(stage: &Stage) -> Result<Running> {
     Running::with_route(vec![client, gateway])
 }
 
-/// Fails if more than a hundredth of what the tunnel has carried has gone by TCP.
-pub(super) fn verify(stage: &Stage) -> Result<()> {
-    let sockets = stage.client.run("ss", &["-tinH", "dst", "10.9.0.1"])?;
-    let by_tcp: u64 =
-        ["bytes_acked:", "bytes_received:"].map(|name| sum(&sockets, name)).iter().sum();
-    let counters = ["tx_bytes", "rx_bytes"].map(|name| format!("{STATISTICS}/{name}"));
-    let carried = stage.client.run("cat", &counters.each_ref().map(String::as_str))?;
-    let carried: u64 = carried.lines().filter_map(|line| line.parse::<u64>().ok()).sum();
-    ensure!(by_tcp <= carried / 100, "of {carried} bytes {by_tcp} have gone by TCP, not by DTLS");
+/// Fails if more than a hundredth of what the tunnel carries while `act` acts goes by TCP.
+pub(super) fn verify(stage: &Stage, act: impl FnOnce()) -> Result<()> {
+    let before = carried(stage)?;
+    act();
+    let after = carried(stage)?;
+    let [by_tcp, all] = [0, 1].map(|index: usize| after[index].saturating_sub(before[index]));
+    ensure!(by_tcp <= all / 100, "of {all} bytes {by_tcp} have gone by TCP, not by DTLS");
     Ok(())
+}
+
+/// Bytes that have gone by TCP so far, and all that the tunnel has carried.
+fn carried(stage: &Stage) -> Result<[u64; 2]> {
+    let sockets = stage.client.run("ss", &["-tinH", "dst", "10.9.0.1"])?;
+    let by_tcp = ["bytes_acked:", "bytes_received:"].map(|name| sum(&sockets, name));
+    let counters = ["tx_bytes", "rx_bytes"].map(|name| format!("{STATISTICS}/{name}"));
+    let all = stage.client.run("cat", &counters.each_ref().map(String::as_str))?;
+    let all = all.lines().filter_map(|line| line.parse::<u64>().ok()).sum();
+    Ok([by_tcp.iter().sum(), all])
 }
 
 /// The sum of all numbers that follow a name.

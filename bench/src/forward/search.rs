@@ -13,9 +13,6 @@ use super::load::{Load, Trial, Way};
 use super::stage::{Stage, busy_seconds, seconds_of};
 use super::{LOSS_MAX, Window};
 
-/// More than any tunnel carries.
-const FLAT_OUT: f64 = 2e6;
-
 /// How often the interval of a rate is halved: from nothing to as much as can be sent, and around a
 /// rate that is known.
 const HALVINGS: [usize; 2] = [6, 4];
@@ -24,7 +21,7 @@ const HALVINGS: [usize; 2] = [6, 4];
 const AROUND: [f64; 2] = [0.8, 1.3];
 
 /// How long each trial takes, and how often one is tried again.
-const TRIAL: Duration = Duration::from_millis(300);
+pub(super) const TRIAL: Duration = Duration::from_millis(300);
 const TRIES: usize = 2;
 
 /// How long the trial takes that counts, how often a lower rate is tried if it loses too much, and
@@ -33,17 +30,24 @@ const WINDOW: Duration = Duration::from_secs(1);
 const WINDOWS_MAX: usize = 16;
 const LOWER: f64 = 0.96;
 
-/// Way and size in bytes.
-type Traffic = (Way, usize);
+/// What is to be carried.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Traffic {
+    pub(super) way: Way,
+    /// Of a datagram, in bytes.
+    pub(super) size: usize,
+    /// More datagrams a second than are carried.
+    pub(super) flat_out: f64,
+}
 
 /// What is dropped where if as much is sent as can be.
 pub(super) fn overload(
     load: &mut Load,
-    (way, size): Traffic,
+    Traffic { way, size, flat_out }: Traffic,
     stage: &Stage,
 ) -> Result<BTreeMap<String, u64>> {
     let before = stage.lost()?;
-    load.trial(way, size, FLAT_OUT, TRIAL);
+    load.trial(way, size, flat_out, TRIAL);
     let mut lost = stage.lost()?;
     for (place, count) in &mut lost {
         *count -= before.get(place).copied().unwrap_or(0);
@@ -65,7 +69,7 @@ pub(super) fn highest(
     for _ in 0..WINDOWS_MAX {
         for _ in 0..TRIES {
             let before = spent()?;
-            let trial = load.trial(traffic.0, traffic.1, rate, WINDOW);
+            let trial = load.trial(traffic.way, traffic.size, rate, WINDOW);
             let after = spent()?;
             if is_good(trial) {
                 let each = |before, after| (after - before) * 1e6 / trial.received as f64;
@@ -86,13 +90,13 @@ pub(super) fn highest(
 }
 
 /// About the highest rate.
-fn search(load: &mut Load, (way, size): Traffic, known: f64) -> f64 {
-    let mut trial = |rate| load.trial(way, size, rate, TRIAL);
+fn search(load: &mut Load, traffic: Traffic, known: f64) -> f64 {
+    let mut trial = |rate| load.trial(traffic.way, traffic.size, rate, TRIAL);
     if known > 0.0 {
         let bounds = AROUND.map(|factor| factor * known);
         return halve(bounds, HALVINGS[1], &mut trial);
     }
-    let flat_out = trial(FLAT_OUT);
+    let flat_out = trial(traffic.flat_out);
     if is_good(flat_out) {
         return offered(flat_out);
     }
