@@ -163,7 +163,7 @@ pub(crate) fn associations_are_listed_shown_and_closed(lab: &Lab) -> Result<()> 
     let client = ClientOptions::default().start(lab)?;
     let programs: Vec<_> = (0..3).map(|_| lab.bind_program(&client)).collect::<Result<Vec<_>>>()?;
     programs.iter().try_for_each(|program| exchange(program, b"hello"))?;
-    gateway.wait_for_associations(3)?;
+    gateway.wait_until_listed(3)?;
     let list = |arguments: &[&str]| -> Result<Value> {
         let line = gateway.ask(&[&["associations", "list", "--json"], arguments].concat())?;
         Ok(serde_json::from_str(&line)?)
