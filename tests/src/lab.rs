@@ -241,11 +241,15 @@ impl Lab {
         Ok(echo)
     }
 
-    /// Runs `udp-probe` as a local program of this client to its end.
+    /// Runs `udp-probe` as a local program of this client to its end. Unless told otherwise it waits for
+    /// each datagram for as long as a test waits for anything: what is late is not lost.
     pub fn probe(&self, client: &Node, arguments: &[&str]) -> Result<Probed> {
         let mut command = self.client.command(program("udp-probe")?);
         command.args(["--target", &client.address().to_string()]).args(arguments);
-        let finished = Process::spawn("udp-probe", command)?.wait(PATIENCE)?;
+        if !arguments.contains(&"--timeout") {
+            command.args(["--timeout", &PATIENCE.as_secs().to_string()]);
+        }
+        let finished = Process::spawn("udp-probe", command)?.wait(4 * PATIENCE)?;
         Ok(Probed { clean: finished.status.success(), report: report(&finished)? })
     }
 

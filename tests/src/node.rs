@@ -101,6 +101,16 @@ impl Node {
         self.wait_until(&format!("{count} associations"), |status| status.associations() == count)
     }
 
+    /// Waits until it lists this many associations. They work before they are listed, which another
+    /// thread does.
+    pub fn wait_until_listed(&self, count: usize) -> Result<()> {
+        eventually(&format!("{count} associations in the list"), PATIENCE, || {
+            let page = self.ask(&["associations", "list", "--json"])?;
+            let page: serde_json::Value = serde_json::from_str(&page)?;
+            Ok((page["total"] == count).then_some(()))
+        })
+    }
+
     /// Waits until it has counted this many of what a status calls so.
     pub fn wait_for_count(&self, name: &str, count: u64) -> Result<Status> {
         self.status()?.count(name)?;

@@ -150,11 +150,12 @@ impl<I: Inside> Worker<I> {
             if stop {
                 self.with_output(now, |shard, _, out| shard.close_all(now, out));
             }
+            // Before anything leaves: what somebody has received has been counted.
+            let shard = &self.parts.shard;
+            self.parts.counters.publish(shard.counters(), shard.established());
             self.outside.flush(&self.parts.counters);
             self.parts.inside.flush();
             self.outside.service();
-            let shard = &self.parts.shard;
-            self.parts.counters.publish(shard.counters(), shard.established());
             if stop {
                 self.outside.linger(&self.parts.counters);
                 return Ok(());

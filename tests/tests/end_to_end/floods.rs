@@ -38,8 +38,7 @@ pub(crate) fn two_gateways_do_not_answer_each_other(lab: &Lab) -> Result<()> {
         ensure!(dropped(&status) == 3 * each, "{status}");
     }
     for gateway in &gateways {
-        let status = gateway.status()?;
-        ensure!(status.count("hello_verify_requests")? == each, "{status}");
+        let status = gateway.wait_for_count("hello_verify_requests", each)?;
         ensure!(dropped(&status) == 3 * each && status.half_open() == 0, "{status}");
     }
     Ok(())

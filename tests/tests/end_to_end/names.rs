@@ -42,6 +42,7 @@ pub(crate) fn each_domain_shows_its_own_certificate(lab: &Lab) -> Result<()> {
         // It believes no certificate of another name.
         exchange(&lab.bind_program(&client)?, server_name.as_bytes())?;
         gateway.wait_for_count("handshakes_ok", count)?;
+        client.wait_until_listed(1)?;
         let suites = client.ask(&["associations", "--json"])?;
         let expected = if key_types == [true] { "ECDHE_RSA" } else { "ECDHE_ECDSA" };
         ensure!(suites.contains(expected), "{server_name}: {suites}");

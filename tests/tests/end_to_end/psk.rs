@@ -57,6 +57,7 @@ pub(crate) fn pre_shared_keys_let_in_and_keep_out(lab: &Lab) -> Result<()> {
         expect(&program, answer.as_bytes())?;
         programs.push(program);
     }
+    gateway.wait_until_listed(3)?;
     let listed = gateway.ask(&["associations"])?;
     ensure!(listed.contains("psk:sensor-1") && listed.contains("psk:meter-1"), "{listed}");
 

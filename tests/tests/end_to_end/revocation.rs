@@ -49,7 +49,7 @@ pub(crate) fn who_is_revoked_is_gone_and_others_stay(lab: &Lab) -> Result<()> {
     for program in &programs {
         exchange(program, b"before")?;
     }
-    gateway.wait_for_associations(2)?;
+    gateway.wait_until_listed(2)?;
     let (revoked, stays) = (id_of(&gateway, "a.example")?, id_of(&gateway, "b.example")?);
 
     pki::revoke(&certs, &["client", "a.example"])?;
