@@ -99,6 +99,9 @@ impl Packed {
     }
 }
 
+/// Whose an association is, still packed.
+type PackedIdentity = (LocalId, Box<[u8]>);
+
 fn unpack_identity(packed: &[u8]) -> Option<PeerIdentity> {
     postcard::from_bytes(packed).ok()
 }
@@ -133,7 +136,7 @@ impl Inner {
 
     /// The next ones to be judged again and who they are, still packed; and the last that was looked
     /// at, if there was any.
-    fn to_judge(&self, after: Bound<LocalId>) -> (Vec<(LocalId, Box<[u8]>)>, Option<LocalId>) {
+    fn to_judge(&self, after: Bound<LocalId>) -> (Vec<PackedIdentity>, Option<LocalId>) {
         let is_new = |id| self.newcomers.as_ref().is_some_and(|newcomers| newcomers.contains(id));
         let next = self.entries.range((after, Bound::Unbounded)).take(JUDGED_AT_ONCE);
         let packed = next.clone().filter(|(id, _)| !is_new(id));

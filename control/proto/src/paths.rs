@@ -142,14 +142,14 @@ impl Paths {
 
     /// Where the peer writes from, while nobody knows whether it receives there.
     pub(crate) fn new_path(&self) -> Option<Endpoint> {
-        Some(self.new()?.endpoint)
+        Some(self.moving()?.endpoint)
     }
 
-    fn new(&self) -> Option<&NewPath> {
+    fn moving(&self) -> Option<&NewPath> {
         self.moves.as_ref()?.new.as_ref()
     }
 
-    fn new_mut(&mut self) -> Option<&mut NewPath> {
+    fn moving_mut(&mut self) -> Option<&mut NewPath> {
         self.moves.as_mut()?.new.as_mut()
     }
 
@@ -175,7 +175,7 @@ impl Paths {
         if validated.is_of_same_peer(from) {
             return (newest && self.back()).then_some(PathChange::Back);
         }
-        match self.new_mut() {
+        match self.moving_mut() {
             Some(new) if new.endpoint.is_of_same_peer(from) => {
                 new.received += bytes as u64;
                 None
@@ -202,7 +202,7 @@ impl Paths {
 
     /// Asks whether a datagram of `length` bytes may be sent to `to`, and counts it if so.
     pub(crate) fn allow(&mut self, to: &Endpoint, length: usize) -> Result<(), DropReason> {
-        let Some(new) = self.new_mut().filter(|new| new.endpoint.is_of_same_peer(to)) else {
+        let Some(new) = self.moving_mut().filter(|new| new.endpoint.is_of_same_peer(to)) else {
             return Ok(());
         };
         let sent = new.sent + length as u64;
@@ -215,11 +215,11 @@ impl Paths {
 
     /// When [`Paths::due`] says something else than nothing.
     pub(crate) fn deadline(&self) -> Option<Moment> {
-        Some(self.new()?.challenges.as_ref()?.next)
+        Some(self.moving()?.challenges.as_ref()?.next)
     }
 
     pub(crate) fn due(&self, now: Moment) -> PathDue {
-        let challenges = self.new().and_then(|new| new.challenges.as_ref());
+        let challenges = self.moving().and_then(|new| new.challenges.as_ref());
         match challenges.filter(|challenges| challenges.next <= now) {
             None => PathDue::Nothing,
             Some(challenges) if challenges.sent < CHALLENGES => PathDue::Challenge,
@@ -229,7 +229,7 @@ impl Paths {
 
     /// Where the next challenge goes, which is going to carry `cookie`.
     pub(crate) fn challenge(&mut self, now: Moment, cookie: Cookie) -> Option<Endpoint> {
-        let new = self.new_mut()?;
+        let new = self.moving_mut()?;
         let challenges = new.challenges.as_mut()?;
         *challenges.cookies.get_mut(challenges.sent)? = cookie;
         challenges.sent += 1;
@@ -254,7 +254,7 @@ impl Paths {
 
     /// Whether a challenge with this cookie is out.
     pub(crate) fn has_asked(&self, cookie: Cookie) -> bool {
-        let challenges = self.new().and_then(|new| new.challenges.as_ref());
+        let challenges = self.moving().and_then(|new| new.challenges.as_ref());
         challenges.is_some_and(|asked| asked.cookies[..asked.sent].contains(&cookie))
     }
 
