@@ -157,7 +157,7 @@ pub fn authority_keys(pem: &[u8]) -> Result<Vec<[u8; 32]>, ContextError> {
 
 /// SHA-256 of a certificate's SubjectPublicKeyInfo.
 pub(super) fn spki_sha256(certificate: &X509) -> Result<[u8; 32], ErrorStack> {
-    Ok(sha256(&certificate.public_key()?.public_key_to_der()?))
+    Ok(sha256(&ffi::public_key_info(certificate)?))
 }
 
 /// SHA-256 of a name in DER.
