@@ -16,8 +16,9 @@ use xdtls_bench_plan::{COOKIE_LEN, FRAME_MAX, Frame, Plan};
 use crate::interrupt::Interrupt;
 use crate::kind::Script;
 
-/// Where below the target folder the object lies.
+/// Where below the target folder the objects lie: ours, and the gateway's.
 const OBJECT: &str = "bpf/xdtls-bench.o";
+const GATEWAY_OBJECT: &str = "bpf/xdtls-datapath.o";
 
 /// How many frames one call of the kernel sends at most: large, because a call takes 20 ms by itself.
 /// A signal ends it early.
@@ -74,9 +75,18 @@ pub struct Generator {
 
 /// The object that `cargo xtask build` has made.
 pub fn object() -> Result<PathBuf> {
+    built(OBJECT)
+}
+
+/// The gateway's object, which is also a part of its program.
+pub fn gateway_object() -> Result<PathBuf> {
+    built(GATEWAY_OBJECT)
+}
+
+fn built(object: &str) -> Result<PathBuf> {
     let own = env::current_exe()?;
-    let found = own.ancestors().map(|folder| folder.join(OBJECT)).find(|path| path.is_file());
-    found.context("the eBPF object of the bench is not built: `cargo xtask build` builds it")
+    let found = own.ancestors().map(|folder| folder.join(object)).find(|path| path.is_file());
+    found.with_context(|| format!("{object} is not built: `cargo xtask build` builds it"))
 }
 
 /// A program of the object, loaded.
@@ -216,6 +226,7 @@ impl Generator {
     }
 }
 
-fn take(ebpf: &mut Ebpf, name: &str) -> Result<aya::maps::Map> {
+/// A map of the object.
+pub(crate) fn take(ebpf: &mut Ebpf, name: &str) -> Result<aya::maps::Map> {
     ebpf.take_map(name).with_context(|| format!("the object has no map {name}"))
 }

@@ -5,7 +5,9 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Parser;
-use xdtls_bench::{associations, bound, flood, forward, measure, outcome, record};
+use xdtls_bench::{
+    associations, bound, flood, forward, handshakes, measure, outcome, record, scale, steer,
+};
 
 /// A packet generator and measurements of xdtls.
 #[derive(Parser)]
@@ -21,6 +23,12 @@ enum Bench {
     Population(associations::PopulationOptions),
     /// What sealing and opening a record costs, beside ring alone and OpenSSL
     Record(outcome::Options),
+    /// Handshakes with a gateway, beside OpenSSL in memory, and what traffic notices of them
+    Handshakes(outcome::Options),
+    /// Throughput as workers and associations grow
+    Scale(outcome::Options),
+    /// What the XDP program costs a packet, beside programs that do less
+    Steer(outcome::Options),
     #[command(hide = true)]
     Bound(bound::Options),
 }
@@ -38,11 +46,14 @@ fn main() -> ExitCode {
 fn run(command: Bench) -> Result<()> {
     match command {
         Bench::Flood(options) => flood::run(&options),
+        Bench::Handshakes(options) => handshakes::run(&options),
         Bench::Measure(options) => measure::run(&options),
         Bench::Associations(options) => associations::run(&options),
         Bench::Forward(options) => forward::run(&options),
         Bench::Population(options) => associations::run_population(&options),
         Bench::Record(options) => record::run(&options),
+        Bench::Scale(options) => scale::run(&options),
+        Bench::Steer(options) => steer::run(&options),
         Bench::Bound(options) => bound::run(&options),
     }
 }

@@ -2,11 +2,12 @@
 
 use std::collections::VecDeque;
 use std::io::{self, Read, Write};
+use std::path::PathBuf;
 
 use anyhow::{Context, Result, ensure};
 use openssl::ssl::{
-    ErrorCode, Ssl, SslContext, SslContextBuilder, SslFiletype, SslMethod, SslOptions, SslStream,
-    SslVerifyMode, SslVersion,
+    ErrorCode, Ssl, SslContext, SslContextBuilder, SslFiletype, SslMethod, SslOptions, SslRef,
+    SslStream, SslVerifyMode, SslVersion,
 };
 use tempfile::TempDir;
 use xdtls::dev_certs;
@@ -42,8 +43,13 @@ impl Credentials {
         Ok([client, self.context(SslMethod::dtls_server(), "gateway", ciphers)?])
     }
 
+    /// A file of theirs.
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
     fn context(&self, method: SslMethod, name: &str, ciphers: &str) -> Result<SslContext> {
-        let file = |name: &str| self.0.path().join(name);
+        let file = |name: &str| self.file(name);
         let mut context = SslContextBuilder::new(method)?;
         context.set_min_proto_version(Some(SslVersion::DTLS1_2))?;
         context.set_cipher_list(ciphers)?;
@@ -53,6 +59,8 @@ impl Credentials {
         context.set_ca_file(file("ca.pem"))?;
         context.set_verify(SslVerifyMode::PEER | SslVerifyMode::FAIL_IF_NO_PEER_CERT);
         context.set_options(SslOptions::NO_QUERY_MTU | SslOptions::NO_TICKET);
+        // Without one, a server continues no session with certificates.
+        context.set_session_id_context(b"xdtls-bench")?;
         Ok(context.build())
     }
 }
@@ -63,6 +71,18 @@ pub struct Datagrams {
     incoming: VecDeque<Vec<u8>>,
     outgoing: VecDeque<Vec<u8>>,
     spare: Vec<Vec<u8>>,
+}
+
+impl Datagrams {
+    /// Lets a datagram arrive.
+    pub fn push(&mut self, datagram: Vec<u8>) {
+        self.incoming.push_back(datagram);
+    }
+
+    /// The next datagram that was written.
+    pub fn pop(&mut self) -> Option<Vec<u8>> {
+        self.outgoing.pop_front()
+    }
 }
 
 impl Read for Datagrams {
@@ -100,17 +120,8 @@ pub struct Pair {
 impl Pair {
     /// New objects of client and server.
     pub fn new([client, server]: &[SslContext; 2]) -> Result<Self> {
-        let stream = |context: &SslContext, opens: bool| -> Result<_> {
-            let mut ssl = Ssl::new(context)?;
-            ssl.set_mtu(MTU)?;
-            if opens {
-                ssl.set_connect_state()
-            } else {
-                ssl.set_accept_state()
-            }
-            Ok(SslStream::new(ssl, Datagrams::default())?)
-        };
-        Ok(Self { client: stream(client, true)?, server: stream(server, false)? })
+        let client = stream(client, SslRef::set_connect_state)?;
+        Ok(Self { client, server: self::server(server)? })
     }
 
     /// Lets both ends take turns until both have finished.
@@ -137,6 +148,18 @@ impl Pair {
     pub fn deliver_back(&mut self) -> usize {
         hand_over(self.server.get_mut(), self.client.get_mut())
     }
+}
+
+/// A new object that answers.
+pub fn server(context: &SslContext) -> Result<SslStream<Datagrams>> {
+    stream(context, SslRef::set_accept_state)
+}
+
+fn stream(context: &SslContext, begin: fn(&mut SslRef)) -> Result<SslStream<Datagrams>> {
+    let mut ssl = Ssl::new(context)?;
+    ssl.set_mtu(MTU)?;
+    begin(&mut ssl);
+    Ok(SslStream::new(ssl, Datagrams::default())?)
 }
 
 /// Goes on with a handshake; whether it is complete.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use aya::maps::{Map, MapData, MapInfo};
+use rustix::time::{ClockId, clock_gettime};
 use serde::Serialize;
 
 /// Memory of a process at one moment, in bytes.
@@ -42,6 +43,17 @@ pub fn cpu_time(pid: u32) -> Result<Duration> {
         nanoseconds += spent.parse::<u64>()?;
     }
     Ok(Duration::from_nanos(nanoseconds))
+}
+
+/// Does a piece of work; what it returns, and the CPU time that it has cost this thread.
+pub fn on_the_clock<T>(work: impl FnOnce() -> T) -> (T, Duration) {
+    let cpu_time = || {
+        let time = clock_gettime(ClockId::ThreadCPUTime);
+        Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+    };
+    let begin = cpu_time();
+    let result = work();
+    (result, cpu_time() - begin)
 }
 
 /// Memory now.

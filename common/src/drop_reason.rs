@@ -52,11 +52,12 @@ drop_reasons! {
     CookieExpired = "cookie_expired",
     /// A ClientHello from an address that must get no reply (wire.md, section 8).
     ReplyForbidden = "reply_forbidden",
-    /// More HelloVerifyRequests than one CPU may send.
+    /// More HelloVerifyRequests than one CPU or one worker may send.
     ReplyLimit = "reply_limit",
-    /// More HelloVerifyRequests than one CPU may send to one source prefix.
+    /// More HelloVerifyRequests than one CPU or one worker may send to one source prefix.
     SourceReplyLimit = "source_reply_limit",
-    /// More ClientHellos that only the kernel can judge than one CPU may pass to it.
+    /// More ClientHellos that only the kernel can judge than one CPU may pass to it; or more that have
+    /// come past the XDP program than a worker answers.
     SlowHelloLimit = "slow_hello_limit",
     /// A ClientHello with a good cookie whose handshake has already ended.
     HandshakeReplayed = "handshake_replayed",

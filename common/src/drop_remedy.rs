@@ -44,8 +44,9 @@ remedies! {
     /// A flood from one source, or many clients behind one address: raise
     /// limits.hello_replies_per_source.
     SourceReplyLimit,
-    /// A flood of fragments or of ClientHellos with IP options or wrong checksums. On virtual links
-    /// between hosts of your own, turn off transmit checksum offload or raise limits.slow_hellos.
+    /// A flood of fragments or of ClientHellos with IP options or wrong checksums, or one by an interface
+    /// without our XDP program. On virtual links between hosts of your own, turn off transmit checksum
+    /// offload or raise limits.slow_hellos.
     SlowHelloLimit,
     /// A repeated ClientHello that came late. Nothing.
     HandshakeReplayed,

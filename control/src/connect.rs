@@ -172,7 +172,7 @@ async fn start(
         mailbox,
         workers: wiring.workers.clone(),
         pool: wiring.pool.clone(),
-        secrets: None,
+        hellos: None,
         access: Arc::default(),
         gateway: gateways.first().copied(),
         poll,

@@ -40,7 +40,7 @@ use crate::links::Keeper;
 use crate::node::{Running, Shape, Wiring, start_worker};
 use crate::peer::{first_route, leads_back};
 use crate::reload::Reload;
-use crate::worker::{Parts, poll_descriptor};
+use crate::worker::{Hellos, Parts, poll_descriptor};
 use crate::{inside, metrics, notify, privileges, random};
 
 /// Headers in front of a UDP payload with IPv6 and our prefix, in bytes: what a handshake datagram
@@ -283,6 +283,12 @@ fn start_workers(
     (channels, ports): (&[Channel], Arc<[LinkPort]>),
     chosen: Chosen,
 ) -> Result<(Option<Programs>, Vec<JoinHandle<()>>)> {
+    let hellos = Hellos {
+        secrets: surroundings.secrets.clone(),
+        limits: config.limits.front,
+        link: chosen.fast_path.as_ref().map(|fast| fast.view.link.clone()),
+        cpus: std::thread::available_parallelism().map_or(1, |cpus| cpus.get() as u32),
+    };
     let transmits = chosen.fast_path.as_ref().map(|fast| fast.transmits.clone());
     let transmits = transmits.unwrap_or_default();
     let (programs, shards) = chosen.fast_path.map(|fast| (fast.programs, fast.shards)).unzip();
@@ -322,7 +328,7 @@ fn start_workers(
             mailbox,
             workers: wiring.workers.clone(),
             pool: wiring.pool.clone(),
-            secrets: Some(surroundings.secrets.clone()),
+            hellos: Some(hellos.clone()),
             access: surroundings.access.clone(),
             gateway: None,
             poll,

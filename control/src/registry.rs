@@ -6,8 +6,9 @@
 //! rest here, so that they are packed: an identity takes ten allocations and hundreds of bytes
 //! otherwise, most of them for names that it does not have.
 //!
-//! Whoever is in here was admitted by the rules of now: when they change, all are judged again under
-//! the lock that entries are made under, so that nobody slips in between.
+//! Whoever is in here was admitted by the rules of now, or is being judged by them: when they change,
+//! whoever comes is judged by the new ones from that moment on, and all who are there are judged again,
+//! few at a time, so that handshakes do not wait for a million of them.
 
 use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::ops::Bound;
@@ -19,11 +20,15 @@ use xdtls_proto::association::CloseCause;
 use xdtls_proto::engine::PeerIdentity;
 use xdtls_proto::handshakes::Installation;
 use xdtls_proto::policy::{Admission, Refusal};
-use xdtls_proto::rekey::{Ancestor, AncestorLookup, RekeyKey};
+use xdtls_proto::rekey::{Ancestor, AncestorLookup, REKEY_KEY_LEN, RekeyKey};
 use xdtls_proto::suite::CipherSuite;
+use zeroize::Zeroizing;
 
 /// Associations whose end is remembered.
 const ENDED: usize = 1024;
+
+/// How many identities are taken out at a time to be judged.
+const JUDGED_AT_ONCE: usize = 256;
 
 /// One association.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,36 +55,52 @@ impl Entry {
     }
 }
 
-/// An [`Entry`] at rest.
-struct Packed {
-    identity: Box<[u8]>,
-    rekey_key: RekeyKey,
-    /// Seconds since the registry's base, rounded up: nothing is older than it is.
-    since_s: u32,
-    suite: CipherSuite,
-    route: u16,
-}
+/// An [`Entry`] at rest, in one allocation that is wiped when it goes:
+///
+/// ```text
+/// | rekey key, 16 | since, 4 | suite, 2 | route, 2 | identity, as postcard has it |
+/// ```
+///
+/// `since` is in seconds after the registry's base, rounded up: nothing is older than it is.
+struct Packed(Zeroizing<Box<[u8]>>);
+
+/// Length in bytes of what stands before the identity.
+const HEAD_LEN: usize = REKEY_KEY_LEN + 4 + 2 + 2;
 
 impl Packed {
-    fn new(base: Instant, entry: Entry) -> Self {
-        let Entry { since, identity, suite, route, rekey_key } = entry;
-        let identity = postcard::to_allocvec(&*identity).unwrap_or_default().into_boxed_slice();
-        let nanoseconds = since.saturating_duration_since(base).as_nanos();
-        let since_s = u32::try_from(nanoseconds.div_ceil(1_000_000_000)).unwrap_or(u32::MAX);
-        Self { identity, rekey_key, since_s, suite, route }
+    fn new(base: Instant, entry: &Entry) -> Self {
+        let since = entry.since.saturating_duration_since(base);
+        let since_s = u32::try_from(since.as_nanos().div_ceil(1_000_000_000)).unwrap_or(u32::MAX);
+        let suite = entry.suite.iana().to_be_bytes();
+        let (since, route) = (since_s.to_be_bytes(), entry.route.to_be_bytes());
+        let identity = postcard::to_allocvec(&*entry.identity).unwrap_or_default();
+        let parts = [entry.rekey_key.bytes(), &since[..], &suite, &route, &identity];
+        Self(Zeroizing::new(parts.concat().into_boxed_slice()))
+    }
+
+    /// Who the peer is, still packed.
+    fn identity(&self) -> &[u8] {
+        self.0.get(HEAD_LEN..).unwrap_or_default()
     }
 
     /// `None` would be nobody, whom nothing admits; but what was packed can be unpacked.
-    fn identity(&self) -> Option<PeerIdentity> {
-        postcard::from_bytes(&self.identity).ok()
+    fn unpack(&self, base: Instant) -> Option<Entry> {
+        let (key, rest) = self.0.split_first_chunk()?;
+        let (since, rest) = rest.split_first_chunk()?;
+        let (suite, rest) = rest.split_first_chunk()?;
+        let (route, identity) = rest.split_first_chunk()?;
+        Some(Entry {
+            since: base + Duration::from_secs(u32::from_be_bytes(*since).into()),
+            identity: Arc::new(unpack_identity(identity)?),
+            suite: CipherSuite::from_iana(u16::from_be_bytes(*suite))?,
+            route: u16::from_be_bytes(*route),
+            rekey_key: RekeyKey::of_bytes(*key),
+        })
     }
+}
 
-    fn unpack(&self, base: Instant) -> Entry {
-        let Self { suite, route, .. } = *self;
-        let since = base + Duration::from_secs(self.since_s.into());
-        let (identity, rekey_key) = (self.identity().unwrap_or_default(), self.rekey_key.clone());
-        Entry { since, identity: Arc::new(identity), suite, route, rekey_key }
-    }
+fn unpack_identity(packed: &[u8]) -> Option<PeerIdentity> {
+    postcard::from_bytes(packed).ok()
 }
 
 /// An association that is no more.
@@ -99,7 +120,26 @@ struct Inner {
     entries: BTreeMap<LocalId, Packed>,
     /// `None` admits everybody: we have opened the associations ourselves.
     admission: Option<Arc<Admission>>,
+    /// Who has come since the rules have changed, while the others are being judged again.
+    newcomers: Option<HashSet<LocalId>>,
     ended: VecDeque<EndedEntry>,
+}
+
+impl Inner {
+    fn change_rules(&mut self, admission: Arc<Admission>) {
+        self.admission = Some(admission);
+        self.newcomers = Some(HashSet::new());
+    }
+
+    /// The next ones to be judged again and who they are, still packed; and the last that was looked
+    /// at, if there was any.
+    fn to_judge(&self, after: Bound<LocalId>) -> (Vec<(LocalId, Box<[u8]>)>, Option<LocalId>) {
+        let is_new = |id| self.newcomers.as_ref().is_some_and(|newcomers| newcomers.contains(id));
+        let next = self.entries.range((after, Bound::Unbounded)).take(JUDGED_AT_ONCE);
+        let packed = next.clone().filter(|(id, _)| !is_new(id));
+        let packed = packed.map(|(id, entry)| (*id, entry.identity().into())).collect();
+        (packed, next.last().map(|(id, _)| *id))
+    }
 }
 
 /// All established associations of a node, by id.
@@ -110,7 +150,8 @@ pub struct Registry {
 impl Default for Registry {
     fn default() -> Self {
         let (entries, ended) = (BTreeMap::new(), VecDeque::new());
-        Self { inner: Mutex::new(Inner { base: Instant::now(), entries, admission: None, ended }) }
+        let (base, admission, newcomers) = (Instant::now(), None, None);
+        Self { inner: Mutex::new(Inner { base, entries, admission, newcomers, ended }) }
     }
 }
 
@@ -124,8 +165,11 @@ impl Registry {
     pub fn insert(&self, id: LocalId, entry: Entry, now_s: i64) -> Option<Refusal> {
         let mut inner = self.lock();
         let judged = inner.admission.as_ref().map(|rules| rules.judge(now_s, &entry.identity));
-        let packed = Packed::new(inner.base, entry);
+        let packed = Packed::new(inner.base, &entry);
         inner.entries.insert(id, packed);
+        if let Some(newcomers) = &mut inner.newcomers {
+            newcomers.insert(id);
+        }
         judged.and_then(Result::err)
     }
 
@@ -149,25 +193,32 @@ impl Registry {
         gone: &HashSet<String>,
         now_s: i64,
     ) -> Vec<(LocalId, Refusal)> {
-        let mut inner = self.lock();
+        self.lock().change_rules(admission.clone());
         let is_gone = |it: &PeerIdentity| it.psk.as_ref().is_some_and(|psk| gone.contains(psk));
-        let judge = |identity: &PeerIdentity| match is_gone(identity) {
-            true => Some(Refusal::PskGone),
-            false => admission.judge(now_s, identity).err(),
+        let judge = |identity: Option<PeerIdentity>| match identity {
+            None => Some(Refusal::NoRule),
+            Some(identity) if is_gone(&identity) => Some(Refusal::PskGone),
+            Some(identity) => admission.judge(now_s, &identity).err(),
         };
-        let refused = inner.entries.iter();
-        let judge =
-            |entry: &Packed| entry.identity().map_or(Some(Refusal::NoRule), |it| judge(&it));
-        let ids = refused.filter_map(|(id, entry)| Some((*id, judge(entry)?)));
-        let ids = ids.collect();
-        inner.admission = Some(admission);
-        ids
+        let (mut refused, mut after) = (Vec::new(), Bound::Unbounded);
+        loop {
+            let (packed, last) = self.lock().to_judge(after);
+            // Unpacking and judging take longer than taking out, and need no lock.
+            let judged = packed.iter().map(|(id, packed)| (*id, judge(unpack_identity(packed))));
+            refused.extend(judged.filter_map(|(id, refusal)| Some((id, refusal?))));
+            match last {
+                Some(last) => after = Bound::Excluded(last),
+                None => break,
+            }
+        }
+        self.lock().newcomers = None;
+        refused
     }
 
     /// One association.
     pub fn find(&self, id: LocalId) -> Option<Entry> {
         let inner = self.lock();
-        inner.entries.get(&id).map(|entry| entry.unpack(inner.base))
+        inner.entries.get(&id)?.unpack(inner.base)
     }
 
     /// How the last association with this id ended, if that is not too long ago.
@@ -181,8 +232,8 @@ impl Registry {
         Box::new(move |id| {
             let inner = registry.lock();
             let entry = inner.entries.get(&id)?;
-            let (key, identity) = (entry.rekey_key.clone(), Arc::new(entry.identity()?));
-            Some(Ancestor { key, identity, route: entry.route })
+            let Entry { rekey_key: key, identity, route, .. } = entry.unpack(inner.base)?;
+            Some(Ancestor { key, identity, route })
         })
     }
 
@@ -191,7 +242,7 @@ impl Registry {
         let inner = self.lock();
         let start = after.map_or(Bound::Unbounded, Bound::Excluded);
         let page = inner.entries.range((start, Bound::Unbounded)).take(limit);
-        let page = page.map(|(id, entry)| (*id, entry.unpack(inner.base))).collect();
+        let page = page.filter_map(|(id, entry)| Some((*id, entry.unpack(inner.base)?))).collect();
         (page, inner.entries.len())
     }
 }
@@ -264,6 +315,27 @@ mod tests {
     }
 
     #[test]
+    fn all_are_judged_again_but_who_has_come_by_the_new_rules() {
+        let (registry, count) = (Registry::default(), 2 * JUDGED_AT_ONCE as u32 + 1);
+        for number in 1..=count {
+            add(&registry, number, &named("a"));
+        }
+        registry.lock().change_rules(admitting(&["a"]));
+        add(&registry, count + 1, &named("a"));
+        let (mut judged, mut after) = (Vec::new(), Bound::Unbounded);
+        while let (packed, Some(last)) = registry.lock().to_judge(after) {
+            assert!(packed.len() <= JUDGED_AT_ONCE);
+            judged.extend(packed.iter().map(|(id, _)| id.value()));
+            after = Bound::Excluded(last);
+        }
+        assert_eq!(judged, (1..=count).collect::<Vec<_>>());
+        assert_eq!(
+            registry.admit_by(admitting(&["b"]), &HashSet::new(), 0).len(),
+            judged.len() + 1
+        );
+    }
+
+    #[test]
     fn a_pre_shared_key_that_was_replaced_is_gone() {
         let registry = Registry::default();
         let psk = PeerIdentity { psk: Some("key".to_owned()), ..PeerIdentity::default() };
@@ -307,10 +379,11 @@ mod tests {
 
     #[test]
     fn an_entry_at_rest_stays_small() {
-        let (size, name) = (size_of::<Packed>(), named("client-123456.example"));
-        assert!(size <= 40, "{size} bytes, and those of an identity");
-        let identity = postcard::to_allocvec(&name).unwrap().len();
-        assert!(identity <= 64, "{identity} bytes");
+        let registry = Registry::default();
+        add(&registry, 1, &named("client-123456.example"));
+        let length = registry.lock().entries[&id(1)].0.len();
+        assert!(length <= 88, "{length} bytes, of which a name is 21");
+        assert!(size_of::<Packed>() <= 16);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 #![allow(unsafe_code)]
 
 use std::io;
+use std::ops::Range;
 use std::os::fd::{AsFd, AsRawFd};
 
 use xdtls_common::id::IdLayout;
@@ -78,6 +79,22 @@ pub fn udp_ports_spread(socket: impl AsFd, interface: &str) -> io::Result<bool> 
     } else {
         Err(io::Error::last_os_error())
     }
+}
+
+/// Asks the kernel to back the whole pages of a range of memory by huge ones, from now on and where
+/// it can: what is read at random in there is then found without walks through page tables that no
+/// cache has.
+pub fn prefer_huge_pages(memory: Range<*const u8>) -> io::Result<()> {
+    let page = rustix::param::page_size();
+    let start = memory.start.addr().next_multiple_of(page);
+    let length = (memory.end.addr() & !(page - 1)).saturating_sub(start);
+    if length == 0 {
+        return Ok(());
+    }
+    let start = memory.start.with_addr(start).cast_mut();
+    // SAFETY: this advice changes neither what memory holds nor who may use it, whosever it is.
+    let result = unsafe { libc::madvise(start.cast(), length, libc::MADV_HUGEPAGE) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 #[cfg(test)]

@@ -118,6 +118,16 @@ impl GatewayConfig {
         Ok(command)
     }
 
+    /// Starts another gateway where clients are otherwise, so that two face each other.
+    pub fn start_facing(&self, lab: &Lab) -> Result<Node> {
+        lab.free_client_interface();
+        let (file, socket) = (lab.folder().join("facing.toml"), lab.folder().join("facing.sock"));
+        std::fs::write(&file, self.to_toml(lab)?.replace("gateway.sock", "facing.sock"))?;
+        let mut command = lab.client.command(program("xdtls")?);
+        command.args(["gateway", "--config"]).arg(file);
+        Node::start("facing gateway".to_owned(), command, socket, lab.journal())
+    }
+
     /// Starts a gateway in the lab. A second one takes the place of the first, once that has ended.
     pub fn start(&self, lab: &Lab) -> Result<Node> {
         let command = self.command(lab)?;

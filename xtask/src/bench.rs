@@ -13,8 +13,14 @@ pub(crate) enum Bench {
     Flood(Arguments),
     /// What sealing and opening a record costs, beside ring alone and OpenSSL
     Record(Arguments),
+    /// What the XDP program costs a packet, beside programs that do less
+    Steer(Arguments),
+    /// Handshakes with a gateway, beside OpenSSL in memory, and what traffic notices of them
+    Handshakes(Arguments),
     /// Traffic through a gateway, beside other tunnels
     Forward(Arguments),
+    /// Throughput as workers and associations grow
+    Scale(Arguments),
     /// What very many associations cost
     Associations(Arguments),
 }
@@ -34,6 +40,9 @@ pub(crate) fn run(what: &Bench) -> Result<()> {
         // The generator alone has the name already.
         Bench::Flood(arguments) => ("measure", arguments),
         Bench::Record(arguments) => ("record", arguments),
+        Bench::Steer(arguments) => ("steer", arguments),
+        Bench::Handshakes(arguments) => ("handshakes", arguments),
+        Bench::Scale(arguments) => ("scale", arguments),
         Bench::Forward(arguments) => ("forward", arguments),
         Bench::Associations(arguments) => ("associations", arguments),
     };

@@ -21,6 +21,7 @@ mod fuzz;
 mod lab_parts;
 mod nic;
 mod rust_src;
+mod sanitize;
 mod setup;
 mod soak;
 mod summary;
@@ -88,6 +89,8 @@ enum Xtask {
     },
     /// Let libFuzzer look for inputs that break a promise
     Fuzz(fuzz::Options),
+    /// Run the tests of what is unsafe with AddressSanitizer, which builds everything anew
+    Sanitize,
     /// Let traffic, churn and faults run together for minutes; `--help` tells all about it
     #[command(disable_help_flag = true)]
     Soak {
@@ -115,6 +118,7 @@ fn run(command: Xtask) -> Result<ExitCode> {
         Xtask::Build => build::run()?,
         Xtask::Demo(options) => return demo::run(&options),
         Xtask::Fuzz(options) => fuzz::run(&options)?,
+        Xtask::Sanitize => sanitize::run()?,
         Xtask::Test { args } => return test::run(&args),
         Xtask::Docs => docs::run()?,
         Xtask::Bench { what } => bench::run(&what)?,

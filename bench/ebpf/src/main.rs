@@ -3,7 +3,8 @@
 //! `generate` runs in the kernel without an interface (`BPF_PROG_RUN` with live frames): it writes
 //! the frames of a plan and sends them out of one interface. `replies` stands on that interface,
 //! counts what comes back to the plan's addresses and keeps the cookies. `reflect` and `discard`
-//! are what XDP can do at most: a gateway is measured against them.
+//! are what XDP can do at most: a gateway is measured against them. What its steering is compared
+//! with is in [`contenders`].
 #![no_std]
 #![no_main]
 
@@ -16,6 +17,8 @@ use xdtls_bench_plan::reply::{
     self, REPLY_ADDRESS_LEN, REPLY_COOKIE_AT, REPLY_KIND_LEN, Reply, Watched,
 };
 use xdtls_bench_plan::{COOKIE_LEN, FRAME_MAX, Frame, IDENTITIES_MAX, PAYLOAD_AT, Plan};
+
+mod contenders;
 
 /// How often the clock is read at most before a frame; each time takes some 20 ns.
 const WAIT_ROUNDS: u32 = 4_096;

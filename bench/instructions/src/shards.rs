@@ -64,7 +64,7 @@ pub fn installation(
         opener: [7; 32],
         taken_over: TakenOver {
             suite,
-            seal_state: SealState::after(seal_keys.aead(), sequence, nonce),
+            seal_state: SealState::after(sequence, nonce),
             seal_keys,
             open_keys,
             window: ReplayWindow::starting_after(sequence),

@@ -52,11 +52,11 @@ pub fn perform(name: &str, count: usize) -> Result<()> {
 /// The record plane: a record is sealed, parsed, and opened between check and commit.
 fn plane(suite: CipherSuite, size: usize, count: usize) -> Result<()> {
     let key = ExpandedKey::new(&keys_of(1, suite, Role::Client).0);
-    let mut state = SealState::after(suite.aead(), 0, 1);
+    let mut state = SealState::after(0, 1);
     let mut window = ReplayWindow::starting_after(0);
     let mut record = vec![0x42; suite.aead().record_overhead() + size];
     for _ in 0..count {
-        let counters = state.take().map_err(|reason| anyhow!("{reason:?}"))?;
+        let counters = state.take(suite.aead()).map_err(|reason| anyhow!("{reason:?}"))?;
         seal(&key, counters, APPLICATION_DATA, &mut record, size);
         let header = RecordHeader::parse(&mut SliceCursor::new(&record));
         let header = header.map_err(|_| anyhow!("the record is cut"))?;

@@ -13,6 +13,7 @@ extern crate std;
 use bytemuck::{Pod, Zeroable};
 
 pub mod reply;
+pub mod steer;
 mod sum;
 #[cfg(test)]
 mod tests;

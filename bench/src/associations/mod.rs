@@ -8,6 +8,7 @@
 //! Each number of associations has a process of its own, so that none finds memory that another
 //! has left.
 
+mod judging;
 mod population;
 mod records;
 mod report;
@@ -25,7 +26,9 @@ use crate::openssl_pair::{Credentials, Pair};
 use crate::outcome::{self, Options};
 use crate::process_cost::memory;
 
+pub use judging::Judging;
 pub use population::Population;
+pub(crate) use records::Draw;
 pub use records::{Cost, RecordCosts};
 
 /// How many associations are measured.
@@ -83,6 +86,8 @@ pub struct Measured {
     pub closed_per_second: f64,
     /// Nanoseconds for one deadline that comes up early and is put back.
     pub timer_ns: f64,
+    /// What it takes to judge all of them by other rules.
+    pub judging: Judging,
     /// What records cost.
     pub records: RecordCosts,
 }

@@ -12,6 +12,7 @@ use xdtls::inside::forward::{Backend, FlowLimits, Forward};
 use xdtls::inside::health::BackendHealth;
 use xdtls::inside::{Arrival, Inside, Surroundings};
 use xdtls::registry::{Entry, Registry};
+use xdtls::sys::prefer_huge_pages;
 use xdtls_common::cursor::SliceCursor;
 use xdtls_common::id::{IdLayout, LocalId, PeerId};
 use xdtls_common::prefix::{PREFIX_LEN, Prefix};
@@ -24,8 +25,8 @@ use xdtls_proto::record_plane::{ExpandedKey, SealState, open, seal};
 use xdtls_proto::shard::Shard;
 use xdtls_proto::suite::CipherSuite;
 
-use super::Measured;
 use super::records::RecordCosts;
+use super::{Judging, Measured};
 use crate::process_cost::{Memory, memory};
 use xdtls_bench_instructions::shards::{
     DATAGRAM_MAX, ENDPOINT, Wire, installation, keys_of, shard,
@@ -76,6 +77,7 @@ impl Population {
         let idle = memory_now()?;
         let timer_ns = all.come_up_early(now + EARLY);
         let records = RecordCosts::measure(&mut all, now)?;
+        let judging = Judging::measure(&all.registry, &all.ids)?;
         let (active, bytes_of_flow) = all.open_flows(now)?;
         let closed_per_second = all.close(now)?;
         let each = |bytes: u64| bytes as f64 / f64::from(count);
@@ -90,6 +92,7 @@ impl Population {
             opened_per_second,
             closed_per_second,
             timer_ns,
+            judging,
             records,
         })
     }
@@ -112,8 +115,11 @@ impl Population {
         };
         let ids = (0..count).map_while(|_| allocator.allocate(&mut random)).collect();
         let cached_keys = xdtls::node::CACHED_KEYS.min(count as usize);
+        let shard = shard(count, layout, Some(IDLE_TIMEOUT), cached_keys);
+        // As workers do, which go on without them too.
+        let _ = prefer_huge_pages(shard.addresses());
         Ok(Self {
-            shard: shard(count, layout, Some(IDLE_TIMEOUT), cached_keys),
+            shard,
             ids,
             wire: Wire::default(),
             registry: Registry::default(),
@@ -237,7 +243,7 @@ impl Peer {
             own: peer_of(id),
             sealer: ExpandedKey::new(&seal_keys),
             opener: ExpandedKey::new(&open_keys),
-            state: SealState::after(SUITE.aead(), sequence, sequence),
+            state: SealState::after(sequence, sequence),
         }
     }
 
@@ -249,7 +255,7 @@ impl Peer {
         datagram.resize(PREFIX_LEN + SUITE.aead().record_overhead() + plaintext.len(), 0);
         let at = PREFIX_LEN + SUITE.aead().plaintext_offset();
         datagram[at..at + plaintext.len()].copy_from_slice(plaintext);
-        let Ok(counters) = self.state.take() else { bail!("a peer's key is worn") };
+        let Ok(counters) = self.state.take(SUITE.aead()) else { bail!("a peer's key is worn") };
         let record = &mut datagram[PREFIX_LEN..];
         seal(&self.sealer, counters, APPLICATION_DATA, record, plaintext.len());
         Ok(datagram)

@@ -9,6 +9,9 @@ use crate::plot::{self, Scale};
 /// Bytes that an idle association may take.
 const IDLE_MAX: f64 = 512.0;
 
+/// Milliseconds until the last of those is found who are not admitted any more.
+const JUDGE_ALL_MAX: f64 = 1_000.0;
+
 /// How many times as much a record of 1400 bytes may cost at random as for one association.
 const RANDOM_MAX: f64 = 2.0;
 
@@ -37,6 +40,8 @@ impl Outcome for Associations {
             figure("seal_random_vs_hot_1400", Aim::AtMost(RANDOM_MAX), |it| {
                 it.records.seal_1400.random_vs_hot()
             }),
+            figure("judge_all_ms", Aim::AtMost(JUDGE_ALL_MAX), |it| it.judging.all_ms),
+            figure("judge_wait_ms", Aim::None, |it| it.judging.wait_ms),
             figure("associations", Aim::None, |it| f64::from(it.associations)),
             figure("bytes_per_active_association", Aim::None, |it| {
                 it.bytes_fresh.max(it.bytes_idle) + it.bytes_of_flow.iter().sum::<f64>()
@@ -87,7 +92,7 @@ impl Outcome for Associations {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Objects, RecordCosts};
+    use super::super::{Judging, Objects, RecordCosts};
     use super::*;
 
     #[test]
@@ -103,6 +108,7 @@ mod tests {
             opened_per_second: 1.0,
             closed_per_second: 2.0,
             timer_ns: 3.0,
+            judging: Judging { all_ms: 700.0, wait_ms: 0.5 },
             records: RecordCosts {
                 open_1400: Cost { hot: 100.0, random: 250.0 },
                 ..RecordCosts::default()
@@ -115,6 +121,7 @@ mod tests {
         assert_eq!(value("bytes_per_idle_association"), 500.0);
         assert_eq!(value("bytes_per_active_association"), 1_700.0);
         assert_eq!(value("open_random_vs_hot_1400"), 2.5);
+        assert_eq!(value("judge_all_ms"), 700.0);
         assert_eq!(value("openssl_bytes_per_object"), 78_000.0);
     }
 }

@@ -367,7 +367,7 @@ fn take(port: &Port, buffers: &mut [Vec<u8>], shared: &Shared) {
 }
 
 /// Keeps the thread that calls to one CPU.
-pub(super) fn pin(cpu: usize) -> Result<()> {
+pub(crate) fn pin(cpu: usize) -> Result<()> {
     let mut cpus = CpuSet::new();
     cpus.set(cpu);
     sched_setaffinity(None, &cpus).with_context(|| format!("there is no CPU {cpu}"))

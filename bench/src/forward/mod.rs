@@ -21,7 +21,8 @@ use crate::interrupt::Interrupt;
 use crate::numbers::percentile;
 use crate::outcome::{self, Options};
 use crate::report::Machine;
-use load::{Load, Trial, Way, pin};
+pub(crate) use load::pin;
+use load::{Load, Trial, Way};
 use stage::{Stage, busy_seconds};
 use tunnels::{BACKEND, Running, Tunnel};
 

@@ -104,7 +104,7 @@ impl Plane {
     pub(super) fn new(suite: CipherSuite, size: usize) -> Self {
         Self {
             key: ExpandedKey::new(&key(suite)),
-            state: SealState::after(suite.aead(), 0, 1),
+            state: SealState::after(0, 1),
             window: ReplayWindow::starting_after(0),
             size,
             record_len: suite.aead().record_overhead() + size,
@@ -117,7 +117,8 @@ impl Contender for Plane {
     fn seal(&mut self) -> Result<Duration> {
         let begin = Instant::now();
         for record in self.buffers.chunks_exact_mut(STRIDE) {
-            let counters = self.state.take().map_err(|reason| anyhow!("{reason:?}"))?;
+            let counters =
+                self.state.take(self.key.aead()).map_err(|reason| anyhow!("{reason:?}"))?;
             seal(&self.key, counters, APPLICATION_DATA, record, self.size);
         }
         Ok(begin.elapsed())

@@ -47,7 +47,7 @@ pub(crate) fn sealed(
     let mut record = vec![0; keys.aead().record_overhead() + alert.len()];
     let start = keys.aead().plaintext_offset();
     record[start..start + alert.len()].copy_from_slice(&alert);
-    let counters = state.take().ok()?;
+    let counters = state.take(keys.aead()).ok()?;
     seal(&key, counters, content_type::ALERT, &mut record, alert.len());
     Some(record)
 }

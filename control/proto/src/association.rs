@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use xdtls_common::id::PeerId;
+use xdtls_common::id::{LocalId, PeerId};
 
 use crate::alert;
 use crate::handshakes::Installation;
@@ -13,6 +13,7 @@ use crate::policy::Refusal;
 use crate::record_plane::SealState;
 use crate::rekey::RekeyLimits;
 use crate::replay::ReplayWindow;
+use crate::shard::Grain;
 
 /// Silence after sending before the first probe.
 pub const PROBE_AFTER: Duration = Duration::from_secs(10);
@@ -164,54 +165,68 @@ impl std::ops::AddAssign for Traffic {
     }
 }
 
-/// One established association.
+/// How far the peer has shown that the handshake is complete at its end.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Confirmation {
+    /// It has not used the association.
+    Missing,
+    /// Nor has it, and another is to be replaced when it does.
+    Awaited,
+    /// It has used the association.
+    Given,
+}
+
+/// One established association. It fills four lines of memory, in this order: what opens, what
+/// seals, and two that either needs.
+#[repr(C, align(64))]
 pub(crate) struct Association {
-    pub(crate) peer: PeerId,
-    pub(crate) paths: Paths,
-    /// Which end we were in its handshake.
-    pub(crate) role: Role,
-    /// Whether both sides know record type 27.
-    pub(crate) extension: bool,
-    /// Whether the peer has used it.
-    confirmed: bool,
-    /// Whether it waits for that to replace another.
-    heir: bool,
-    /// Whether another has replaced it.
-    pub(crate) replaced: bool,
-    /// Whether it is a link's: then both ends notice silence.
-    of_link: bool,
-    rekey: RekeyState,
+    pub(crate) open_keys: DirectionKeys,
+    probes: u8,
     /// How often a wish for its replacement has failed.
     failed_rekeys: u8,
-    probes: u8,
-    pub(crate) seal_keys: DirectionKeys,
-    pub(crate) open_keys: DirectionKeys,
-    pub(crate) seal_state: SealState,
     pub(crate) window: ReplayWindow,
+
+    pub(crate) seal_keys: DirectionKeys,
+    /// Which end we were in its handshake.
+    pub(crate) role: Role,
+    /// Whether it is a link's: then both ends notice silence.
+    of_link: bool,
+    pub(crate) seal_state: SealState,
+
+    pub(crate) paths: Paths,
+    pub(crate) id: LocalId,
+    pub(crate) peer: PeerId,
+    active_at: Moment,
+
+    pub(crate) traffic: Traffic,
     /// Since when something that we sent is without any answer.
     unanswered_since: Option<Moment>,
-    active_at: Moment,
     /// When the association ends: if its client has not shown by then that it has it, or if another
     /// has replaced it.
     ends_at: Option<Moment>,
-    /// When something is to be done about worn keys, as the state before says.
+    /// When something is to be done about worn keys, as the state below says.
     rekey_at: Moment,
     /// The deadline for which the shard's queue holds an entry.
-    pub(crate) scheduled: Option<Moment>,
-    pub(crate) traffic: Traffic,
+    pub(crate) scheduled: Option<Grain>,
+    rekey: RekeyState,
+    /// Whether both sides know record type 27.
+    pub(crate) extension: bool,
+    confirmation: Confirmation,
+    /// Whether another has replaced it.
+    pub(crate) replaced: bool,
 }
 
 impl Association {
     /// `rekey_at` is when its keys are worn by time alone.
     pub(crate) fn new(now: Moment, installation: Installation, rekey_at: Moment) -> Self {
-        let Installation { peer, endpoint, role, taken_over, .. } = installation;
+        let Installation { local, peer, endpoint, role, taken_over, .. } = installation;
         Self {
+            id: local,
             peer,
             paths: Paths::validated_by_handshake(endpoint),
             role,
             extension: taken_over.extension,
-            confirmed: false,
-            heir: false,
+            confirmation: Confirmation::Missing,
             of_link: false,
             replaced: false,
             rekey: RekeyState::Fresh,
@@ -230,22 +245,21 @@ impl Association {
         }
     }
 
-    /// Reads something of each line of memory that a record needs, and returns what makes sure that
-    /// this is not optimized away.
-    pub(crate) fn touch(&self) -> u64 {
-        let keys = self.seal_keys.touch() ^ self.open_keys.touch();
-        let times = [self.unanswered_since, self.ends_at, self.scheduled];
-        let times = times.into_iter().filter(Option::is_some).count() as u64;
-        let numbers = [self.window.touch(), self.traffic.opened, self.traffic.sealed_bytes, times];
-        let port = self.paths.current().remote.port();
-        let rest = u64::from(keys) ^ u64::from(self.peer.value()) ^ u64::from(port);
-        numbers.into_iter().fold(rest, |sum, number| sum ^ number)
+    /// Reads something of each line of memory that opening a record needs, and returns what makes
+    /// sure that this is not optimized away.
+    pub(crate) fn touch_to_open(&self) -> u64 {
+        self.window.touch() ^ u64::from(self.peer.value()) ^ self.traffic.opened
+    }
+
+    /// The same for sealing one.
+    pub(crate) fn touch_to_seal(&self) -> u64 {
+        self.seal_state.sealed() ^ u64::from(self.peer.value()) ^ self.traffic.sealed
     }
 
     /// An authentic record has come.
     pub(crate) fn heard(&mut self, now: Moment) {
         self.active_at = now;
-        if !self.heir {
+        if self.confirmation != Confirmation::Awaited {
             self.unanswered_since = None;
             self.probes = 0;
         }
@@ -265,7 +279,7 @@ impl Association {
     /// it is no alert, which may be a refusal. Whether it is the first one of an association that is
     /// to replace another.
     pub(crate) fn confirm(&mut self, in_use: bool) -> bool {
-        if self.confirmed {
+        if self.confirmation == Confirmation::Given {
             return false;
         }
         if !self.replaced {
@@ -274,8 +288,8 @@ impl Association {
         if !in_use {
             return false;
         }
-        self.confirmed = true;
-        let was_heir = std::mem::take(&mut self.heir);
+        let before = std::mem::replace(&mut self.confirmation, Confirmation::Given);
+        let was_heir = before == Confirmation::Awaited;
         if was_heir {
             self.unanswered_since = None;
             self.probes = 0;
@@ -286,11 +300,14 @@ impl Association {
     /// Lets the association wait for its peer, to replace another; `false` if there is nothing to
     /// wait for.
     pub(crate) fn await_confirmation(&mut self, now: Moment) -> bool {
-        self.heir = !self.confirmed;
-        if self.heir && self.role == Role::Client {
+        if self.confirmation == Confirmation::Given {
+            return false;
+        }
+        self.confirmation = Confirmation::Awaited;
+        if self.role == Role::Client {
             self.unanswered_since.get_or_insert(now);
         }
-        self.heir
+        true
     }
 
     /// Another has replaced it: it receives for a while.
@@ -315,8 +332,10 @@ impl Association {
         self.probes = self.probes.saturating_add(1);
     }
 
-    /// Whether its keys are worn and something is to be done about it now.
-    pub(crate) fn wants_rekey(&self, now: Moment, limits: &RekeyLimits) -> bool {
+    /// Whether its keys are worn, of which the one in use has sealed so many records, and something
+    /// is to be done about it now. The other one is looked at when it is used: it seals hardly more
+    /// than answers meanwhile.
+    pub(crate) fn wants_rekey(&self, now: Moment, records: u64, limits: &RekeyLimits) -> bool {
         let has_come = self.rekey_at <= now;
         match self.rekey {
             RekeyState::UnderWay => false,
@@ -324,8 +343,7 @@ impl Association {
             RekeyState::Fresh => {
                 let traffic = &self.traffic;
                 has_come
-                    || self.seal_state.sealed() >= limits.records
-                    || self.window.newest() >= limits.records
+                    || records >= limits.records
                     || traffic.opened_bytes + traffic.sealed_bytes >= limits.bytes
             }
         }
@@ -365,9 +383,9 @@ impl Association {
 
     /// When [`Association::due`] may say something else than nothing.
     pub(crate) fn deadline(&self, idle_timeout: Option<Duration>) -> Option<Moment> {
-        let (first, every) = match self.heir {
-            true => (Duration::ZERO, CONFIRM_EVERY),
-            false => (PROBE_AFTER, PROBE_EVERY),
+        let (first, every) = match self.confirmation {
+            Confirmation::Awaited => (Duration::ZERO, CONFIRM_EVERY),
+            _ => (PROBE_AFTER, PROBE_EVERY),
         };
         let watch = self.unanswered_since.filter(|_| self.watches_peer()).map(|since| {
             let probe = since + first + every * u32::from(self.probes);
@@ -404,9 +422,9 @@ mod tests {
 
     #[test]
     fn an_idle_association_stays_small() {
-        // With its id in the table and its entry in the queue of deadlines. Registry, routes and maps
-        // come on top: `cargo xtask bench associations` measures all of it.
-        let size = size_of::<Association>() + 8 + 8;
-        assert!(size <= 296, "{size} bytes: a million idle associations take as many MB");
+        // Its entry in the queue of deadlines, registry, routes and maps come on top:
+        // `cargo xtask bench associations` measures all of it.
+        let size = size_of::<Association>();
+        assert!(size <= 256, "{size} bytes: a million idle associations take as many MB");
     }
 }

@@ -213,11 +213,7 @@ impl<E: Engine> Exchange<E> {
             })?;
         Ok(TakenOver {
             suite: finished.suite,
-            seal_state: SealState::after(
-                finished.suite.aead(),
-                sequence,
-                u64::from_be_bytes(nonce),
-            ),
+            seal_state: SealState::after(sequence, u64::from_be_bytes(nonce)),
             seal_keys,
             open_keys,
             window,

@@ -26,18 +26,31 @@ impl KeyCache {
         Self { seal: Direction::new(entries), open: Direction::new(entries) }
     }
 
-    /// The expanded key that association `id` seals with, made from `keys` unless it is here.
+    /// Lets `act` use the expanded key that association `id` seals with, made from `keys` unless it
+    /// is here.
     ///
     /// `slot` decides on the entry. It must be the same at each call for one id, and should be dense
     /// among the associations of this cache: within one shard the id's slot divided by the number
     /// of shards.
-    pub fn seal(&mut self, id: LocalId, slot: u32, keys: &DirectionKeys) -> &ExpandedKey {
-        self.seal.key(id, slot, keys)
+    pub fn seal<R>(
+        &mut self,
+        id: LocalId,
+        slot: u32,
+        keys: &DirectionKeys,
+        act: impl FnOnce(&ExpandedKey) -> R,
+    ) -> R {
+        self.seal.with_key(id, slot, keys, act)
     }
 
     /// The same for what it opens with.
-    pub fn open(&mut self, id: LocalId, slot: u32, keys: &DirectionKeys) -> &ExpandedKey {
-        self.open.key(id, slot, keys)
+    pub fn open<R>(
+        &mut self,
+        id: LocalId,
+        slot: u32,
+        keys: &DirectionKeys,
+        act: impl FnOnce(&ExpandedKey) -> R,
+    ) -> R {
+        self.open.with_key(id, slot, keys, act)
     }
 
     /// Drops the keys of association `id`. Every association that ends must be forgotten: entries
@@ -55,8 +68,6 @@ struct Direction {
     /// the keys, so that a miss touches one line of memory and not all that a key fills.
     holders: Box<[Holder]>,
     keys: Box<[Option<ExpandedKey>]>,
-    /// The key of whoever does not get an entry.
-    passing: Option<ExpandedKey>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -71,22 +82,31 @@ impl Direction {
         Self {
             holders: vec![Holder::default(); entries].into(),
             keys: std::iter::repeat_with(|| None).take(entries).collect(),
-            passing: None,
         }
     }
 
-    fn key(&mut self, id: LocalId, slot: u32, keys: &DirectionKeys) -> &ExpandedKey {
+    fn with_key<R>(
+        &mut self,
+        id: LocalId,
+        slot: u32,
+        keys: &DirectionKeys,
+        act: impl FnOnce(&ExpandedKey) -> R,
+    ) -> R {
         let index = slot as usize % self.holders.len();
         let holder = &mut self.holders[index];
-        if holder.id == Some(id) {
-            return self.keys[index].get_or_insert_with(|| ExpandedKey::new(keys));
-        }
-        if holder.missed == Some(id) {
+        // On the stack, which is warm.
+        let passing;
+        let key = if holder.id == Some(id) {
+            self.keys[index].get_or_insert_with(|| ExpandedKey::new(keys))
+        } else if holder.missed == Some(id) {
             *holder = Holder { id: Some(id), missed: None };
-            return self.keys[index].insert(ExpandedKey::new(keys));
-        }
-        holder.missed = Some(id);
-        self.passing.insert(ExpandedKey::new(keys))
+            self.keys[index].insert(ExpandedKey::new(keys))
+        } else {
+            holder.missed = Some(id);
+            passing = ExpandedKey::new(keys);
+            &passing
+        };
+        act(key)
     }
 
     fn forget(&mut self, id: LocalId, slot: u32) {
@@ -124,15 +144,15 @@ mod tests {
 
     /// Asks for both of an association's keys; whether they are `seal_key` and `open_key`.
     fn gives(cache: &mut KeyCache, (id_value, slot): (u32, u32), raw: u8, expected: u8) -> bool {
-        let seals = cache.seal(id(id_value), slot, &keys(raw));
-        let sealed = passes(seals, &ExpandedKey::new(&keys(expected)));
-        let opens = cache.open(id(id_value), slot, &keys(raw + 100));
-        sealed && passes(&ExpandedKey::new(&keys(expected + 100)), opens)
+        let (seals, opens) =
+            [expected, expected + 100].map(|it| ExpandedKey::new(&keys(it))).into();
+        let sealed = cache.seal(id(id_value), slot, &keys(raw), |key| passes(key, &seals));
+        sealed && cache.open(id(id_value), slot, &keys(raw + 100), |key| passes(&opens, key))
     }
 
     fn passes(sealer: &ExpandedKey, opener: &ExpandedKey) -> bool {
         let mut record = [0; 37];
-        let counters = SealState::after(sealer.aead(), 0, 0).take().unwrap();
+        let counters = SealState::after(0, 0).take(sealer.aead()).unwrap();
         seal(sealer, counters, APPLICATION_DATA, &mut record, 0);
         let header = RecordHeader::parse(&mut SliceCursor::new(&record)).unwrap();
         let opened = open(opener, &header, &mut record);

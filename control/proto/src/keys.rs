@@ -41,11 +41,6 @@ impl DirectionKeys {
         &self.key[..self.aead.key_len()]
     }
 
-    /// Reads something beside the key, so that the memory around it is at hand, and nothing of it.
-    pub(crate) const fn touch(&self) -> u8 {
-        self.iv[0] ^ self.iv[MAX_IV_LEN - 1] ^ self.aead as u8
-    }
-
     /// The part of every nonce that the key block gave (RFC 5288 §3, RFC 7905 §2); the bytes that
     /// the AEAD does not use are meaningless.
     pub const fn fixed_iv(&self) -> &[u8; MAX_IV_LEN] {

@@ -1,5 +1,5 @@
 //! Points of time in the eight bytes that one needs: an [`Instant`] takes sixteen, and an association
-//! keeps five.
+//! keeps four.
 
 use std::num::NonZeroU64;
 use std::ops::{Add, Sub};
@@ -10,6 +10,14 @@ use std::time::{Duration, Instant};
 pub(crate) struct Moment(NonZeroU64);
 
 impl Moment {
+    /// The clock's base.
+    pub(crate) const BASE: Self = Self(NonZeroU64::MIN);
+
+    /// Nanoseconds since the clock's base.
+    pub(crate) const fn nanoseconds(self) -> u64 {
+        self.0.get() - 1
+    }
+
     /// Time between an earlier moment and this one; none if that is later.
     pub(crate) fn since(self, earlier: Self) -> Duration {
         Duration::from_nanos(self.0.get().saturating_sub(earlier.0.get()))
@@ -30,7 +38,7 @@ impl Sub<Duration> for Moment {
     /// The base, if that is later.
     fn sub(self, duration: Duration) -> Self {
         let earlier = self.0.get().saturating_sub(nanoseconds(duration));
-        Self(NonZeroU64::new(earlier).unwrap_or(NonZeroU64::MIN))
+        NonZeroU64::new(earlier).map_or(Self::BASE, Self)
     }
 }
 
@@ -48,12 +56,12 @@ pub(crate) struct Clock {
 impl Clock {
     pub(crate) fn moment(&mut self, now: Instant) -> Moment {
         let base = *self.base.get_or_insert(now);
-        Moment(NonZeroU64::MIN) + now.saturating_duration_since(base)
+        Moment::BASE + now.saturating_duration_since(base)
     }
 
     /// `None` if there was none yet.
     pub(crate) fn instant(&self, moment: Moment) -> Option<Instant> {
-        self.base?.checked_add(Duration::from_nanos(moment.0.get() - 1))
+        self.base?.checked_add(Duration::from_nanos(moment.nanoseconds()))
     }
 }
 

@@ -10,6 +10,7 @@
 //! After a challenge that was not answered nothing but challenges goes to a new path, until one
 //! succeeds: who only copies packets faster than the network carries them diverts answers once.
 
+use std::net::{IpAddr, SocketAddr, SocketAddrV6};
 use std::time::Duration;
 
 use xdtls_common::DropReason;
@@ -64,9 +65,44 @@ pub(crate) enum PathDue {
 
 /// The ways to one peer.
 pub(crate) struct Paths {
-    validated: Endpoint,
-    /// Only while the peer is on the move: associations that stay where they are pay a pointer.
-    new: Option<Box<NewPath>>,
+    validated: Kept,
+    /// Only of a peer that moves or has moved in vain: associations that stay where they are pay a
+    /// pointer.
+    moves: Option<Box<Moves>>,
+}
+
+/// An [`Endpoint`] in 40 bytes instead of 52: all of it but IPv6's flow label, which is the sender's
+/// to choose.
+struct Kept {
+    remote: IpAddr,
+    remote_port: u16,
+    remote_scope: u32,
+    local: Option<IpAddr>,
+}
+
+impl Kept {
+    fn new(endpoint: Endpoint) -> Self {
+        let Endpoint { remote, local } = endpoint;
+        let remote_scope = match remote {
+            SocketAddr::V4(_) => 0,
+            SocketAddr::V6(remote) => remote.scope_id(),
+        };
+        Self { remote: remote.ip(), remote_port: remote.port(), remote_scope, local }
+    }
+
+    fn endpoint(&self) -> Endpoint {
+        let port = self.remote_port;
+        let remote = match self.remote {
+            IpAddr::V4(remote) => (remote, port).into(),
+            IpAddr::V6(remote) => SocketAddrV6::new(remote, port, 0, self.remote_scope).into(),
+        };
+        Endpoint { remote, local: self.local }
+    }
+}
+
+#[derive(Default)]
+struct Moves {
+    new: Option<NewPath>,
     /// The last challenge was not answered.
     wary: bool,
 }
@@ -88,25 +124,41 @@ struct Challenges {
 impl Paths {
     /// The path of a handshake: whoever has finished it has received something there.
     pub(crate) fn validated_by_handshake(endpoint: Endpoint) -> Self {
-        Self { validated: endpoint, new: None, wary: false }
+        Self { validated: Kept::new(endpoint), moves: None }
     }
 
     /// Where everything goes.
-    pub(crate) fn current(&self) -> &Endpoint {
-        match &self.new {
-            Some(new) if !self.wary => &new.endpoint,
-            _ => &self.validated,
+    pub(crate) fn current(&self) -> Endpoint {
+        match self.moves.as_deref() {
+            Some(Moves { new: Some(new), wary: false }) => new.endpoint,
+            _ => self.validated(),
         }
     }
 
     /// Where the peer is known to receive.
-    pub(crate) fn validated(&self) -> &Endpoint {
-        &self.validated
+    pub(crate) fn validated(&self) -> Endpoint {
+        self.validated.endpoint()
     }
 
     /// Where the peer writes from, while nobody knows whether it receives there.
-    pub(crate) fn new_path(&self) -> Option<&Endpoint> {
-        self.new.as_ref().map(|new| &new.endpoint)
+    pub(crate) fn new_path(&self) -> Option<Endpoint> {
+        Some(self.new()?.endpoint)
+    }
+
+    fn new(&self) -> Option<&NewPath> {
+        self.moves.as_ref()?.new.as_ref()
+    }
+
+    fn new_mut(&mut self) -> Option<&mut NewPath> {
+        self.moves.as_mut()?.new.as_mut()
+    }
+
+    /// The peer is back at the validated path: whether there was a new one.
+    fn back(&mut self) -> bool {
+        let Some(moves) = &mut self.moves else { return false };
+        let was_new = moves.new.take().is_some();
+        self.moves.take_if(|moves| !moves.wary);
+        was_new
     }
 
     /// An authentic record that was not received before has come, `bytes` of a datagram; `newest`
@@ -119,20 +171,20 @@ impl Paths {
         newest: bool,
         challenges: bool,
     ) -> Option<PathChange> {
-        if self.validated.is_of_same_peer(from) {
-            let back = newest && self.new.take().is_some();
-            return back.then_some(PathChange::Back);
+        let validated = self.validated();
+        if validated.is_of_same_peer(from) {
+            return (newest && self.back()).then_some(PathChange::Back);
         }
-        match &mut self.new {
+        match self.new_mut() {
             Some(new) if new.endpoint.is_of_same_peer(from) => {
                 new.received += bytes as u64;
                 None
             }
             _ if newest => {
-                let remote = self.validated.name(from.remote);
+                let remote = validated.name(from.remote);
                 // Who has left the choice of its own address to the kernel goes on to do so.
-                let local = self.validated.local.and(from.local);
-                self.new = Some(Box::new(NewPath {
+                let local = validated.local.and(from.local);
+                self.moves.get_or_insert_default().new = Some(NewPath {
                     endpoint: Endpoint { remote, local },
                     received: bytes as u64,
                     sent: 0,
@@ -141,7 +193,7 @@ impl Paths {
                         sent: 0,
                         next: now,
                     }),
-                }));
+                });
                 Some(PathChange::New)
             }
             _ => None,
@@ -150,7 +202,7 @@ impl Paths {
 
     /// Asks whether a datagram of `length` bytes may be sent to `to`, and counts it if so.
     pub(crate) fn allow(&mut self, to: &Endpoint, length: usize) -> Result<(), DropReason> {
-        let Some(new) = self.new.as_mut().filter(|new| new.endpoint.is_of_same_peer(to)) else {
+        let Some(new) = self.new_mut().filter(|new| new.endpoint.is_of_same_peer(to)) else {
             return Ok(());
         };
         let sent = new.sent + length as u64;
@@ -163,11 +215,11 @@ impl Paths {
 
     /// When [`Paths::due`] says something else than nothing.
     pub(crate) fn deadline(&self) -> Option<Moment> {
-        Some(self.new.as_ref()?.challenges.as_ref()?.next)
+        Some(self.new()?.challenges.as_ref()?.next)
     }
 
     pub(crate) fn due(&self, now: Moment) -> PathDue {
-        let challenges = self.new.as_ref().and_then(|new| new.challenges.as_ref());
+        let challenges = self.new().and_then(|new| new.challenges.as_ref());
         match challenges.filter(|challenges| challenges.next <= now) {
             None => PathDue::Nothing,
             Some(challenges) if challenges.sent < CHALLENGES => PathDue::Challenge,
@@ -177,7 +229,7 @@ impl Paths {
 
     /// Where the next challenge goes, which is going to carry `cookie`.
     pub(crate) fn challenge(&mut self, now: Moment, cookie: Cookie) -> Option<Endpoint> {
-        let new = self.new.as_mut()?;
+        let new = self.new_mut()?;
         let challenges = new.challenges.as_mut()?;
         *challenges.cookies.get_mut(challenges.sent)? = cookie;
         challenges.sent += 1;
@@ -189,24 +241,25 @@ impl Paths {
     /// A path_response has come: whether it validates the new path. It must come from there
     /// (RFC 9853 §6.4), as an answer to any of the challenges that were sent there.
     pub(crate) fn answered(&mut self, from: &Endpoint, cookie: Cookie) -> bool {
-        let answered = self.has_asked(cookie)
-            && self.new.as_ref().is_some_and(|new| new.endpoint.is_of_same_peer(from));
-        if let Some(new) = self.new.take_if(|_| answered) {
-            self.validated = new.endpoint;
-            self.wary = false;
+        let Some(new) = self.new_path().filter(|new| new.is_of_same_peer(from)) else {
+            return false;
+        };
+        let answered = self.has_asked(cookie);
+        if answered {
+            self.validated = Kept::new(new);
+            self.moves = None;
         }
         answered
     }
 
     /// Whether a challenge with this cookie is out.
     pub(crate) fn has_asked(&self, cookie: Cookie) -> bool {
-        let challenges = self.new.as_ref().and_then(|new| new.challenges.as_ref());
+        let challenges = self.new().and_then(|new| new.challenges.as_ref());
         challenges.is_some_and(|asked| asked.cookies[..asked.sent].contains(&cookie))
     }
 
     /// Gives the new path up.
     pub(crate) fn give_up(&mut self) {
-        self.new = None;
-        self.wary = true;
+        self.moves = Some(Box::new(Moves { new: None, wary: true }));
     }
 }

@@ -31,13 +31,14 @@ const EXPORTER_LABEL: &[u8] = b"EXPERIMENTAL-xdtls-rekey";
 
 const TOKEN_LABEL: &[u8] = b"xdtls rekey";
 
-const KEY_LEN: usize = 16;
+/// Length of a [`RekeyKey`] in bytes.
+pub const REKEY_KEY_LEN: usize = 16;
 
 const ID_LEN: usize = 4;
 
 /// A key that only the two ends of one association know.
 #[derive(Clone, PartialEq, Eq, ZeroizeOnDrop)]
-pub struct RekeyKey([u8; KEY_LEN]);
+pub struct RekeyKey([u8; REKEY_KEY_LEN]);
 
 impl RekeyKey {
     /// The key of the handshake with this outcome.
@@ -47,9 +48,19 @@ impl RekeyKey {
         client_random: &[u8; RANDOM_LEN],
         server_random: &[u8; RANDOM_LEN],
     ) -> Self {
-        let (mut key, randoms) = ([0; KEY_LEN], [&client_random[..], server_random]);
+        let (mut key, randoms) = ([0; REKEY_KEY_LEN], [&client_random[..], server_random]);
         prf(suite.prf(), master_secret, EXPORTER_LABEL, &randoms, &mut key);
         Self(key)
+    }
+
+    /// The key that [`RekeyKey::bytes`] gave.
+    pub const fn of_bytes(bytes: [u8; REKEY_KEY_LEN]) -> Self {
+        Self(bytes)
+    }
+
+    /// The key itself, for whoever keeps it in another way and wipes it as well.
+    pub const fn bytes(&self) -> &[u8; REKEY_KEY_LEN] {
+        &self.0
     }
 
     /// The token of a ClientHello with this random that is to replace `replaced`.

@@ -192,8 +192,9 @@ pub struct Limits {
     /// Time in which associations may end by themselves before the gateway does: up to 1h. Default:
     /// none.
     pub drain: Duration,
-    /// `hello_replies`, `hello_replies_per_source`, `slow_hellos`: what each CPU may do in a second
-    /// for senders that have not shown a cookie: 0, which is no limit, to 10000000.
+    /// `hello_replies`, `hello_replies_per_source`, `slow_hellos`: what each CPU, or without XDP each
+    /// worker, may do in a second for senders that have not shown a cookie: 0, which is no limit, to
+    /// 10000000.
     /// Default: 10000000, 10000, 1000.
     pub front: FrontLimits,
 }

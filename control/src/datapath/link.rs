@@ -119,6 +119,11 @@ impl Link {
         self.newest.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// Whether it has been deleted.
+    pub fn is_gone(&self) -> bool {
+        *self.gone.borrow()
+    }
+
     /// The error to end with, once the interface is gone; never where that is no reason to end.
     pub async fn lost(mut self) -> anyhow::Error {
         if !self.required || self.gone.wait_for(|gone| *gone).await.is_err() {

@@ -5,6 +5,7 @@
 //! [`Shard`]. It sleeps in epoll when nothing is to be done, and reads the clock once a round.
 
 mod frames;
+mod hellos;
 mod output;
 mod outside;
 mod way;
@@ -25,7 +26,6 @@ use xdtls_proto::handshakes::Installation;
 use xdtls_proto::shard::{Front, Output, Shard};
 
 use crate::access::AccessList;
-use crate::cookies::SharedSecrets;
 use crate::counters::Counters;
 use crate::datapath::sides::{INSIDE, Transmits};
 use crate::datapath::socket::{Batch, Channel};
@@ -34,8 +34,10 @@ use crate::handshake_pool::Pool;
 use crate::inside::{Arrival, Inside, Request, Token, watch};
 use crate::mailbox::{Mailbox, Postbox};
 use crate::messages::ToWorker;
+use crate::sys::prefer_huge_pages;
 use crate::trace::Trace;
 use crate::xsk::{RECEIVE_BATCH, RxPacket, ShardXsk};
+pub use hellos::Hellos;
 use output::{Kept, WorkerOutput};
 use outside::Outside;
 use way::{Came, Way};
@@ -71,8 +73,8 @@ pub struct Parts<I> {
     pub workers: Vec<Postbox<ToWorker>>,
     /// The handshakes.
     pub pool: Pool,
-    /// Cookie secrets, if it answers ClientHellos.
-    pub secrets: Option<Arc<SharedSecrets>>,
+    /// What it judges ClientHellos by, if anybody may send it some.
+    pub hellos: Option<Hellos>,
     /// Who may send to the outside socket. The XDP program asks for what it hands over.
     pub access: Arc<AccessList>,
     /// Where associations that we open lead to.
@@ -104,6 +106,9 @@ pub fn poll_descriptor() -> io::Result<Arc<OwnedFd>> {
 impl<I: Inside> Worker<I> {
     /// Makes a worker; fails if its descriptors cannot be watched.
     pub fn new(mut parts: Parts<I>) -> io::Result<Self> {
+        if let Err(error) = prefer_huge_pages(parts.shard.addresses()) {
+            debug!(%error, "there are no huge pages for associations");
+        }
         watch(parts.poll.as_fd(), parts.channel.fd(), OUTSIDE)?;
         watch(parts.poll.as_fd(), parts.mailbox.bell(), BELL)?;
         let local_port = parts.channel.local_address()?.port();
@@ -256,9 +261,7 @@ impl<I: Inside> Worker<I> {
     }
 
     fn front(&self) -> Option<Front> {
-        let secrets = self.parts.secrets.as_ref()?;
-        let (secrets, now_s) = secrets.snapshot();
-        Some(Front { secrets, now_s, local_port: self.local_port })
+        self.parts.hellos.as_ref().map(|hellos| hellos.front(self.local_port))
     }
 
     fn receive_inside(&mut self, now: Instant, token: Token) {

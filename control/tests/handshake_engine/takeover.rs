@@ -49,7 +49,7 @@ fn say(from: &mut TakenOver, to: &TakenOver) {
     let offset = key.aead().plaintext_offset();
     let mut record = vec![0; key.aead().record_overhead() + 5];
     record[offset..offset + 5].copy_from_slice(b"hello");
-    let counters = from.seal_state.take().unwrap();
+    let counters = from.seal_state.take(key.aead()).unwrap();
     let length = seal(&key, counters, content_type::APPLICATION_DATA, &mut record, 5);
     let (header, _) = records(&record[..length]).next().unwrap().unwrap();
     assert!(to.window.check(header.sequence).is_ok(), "a fresh sequence number");

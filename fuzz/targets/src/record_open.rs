@@ -22,7 +22,7 @@ pub(crate) fn run(data: &[u8]) {
     let plaintext = &rest[..rest.len().min(2000)];
     let mut record = vec![0; aead.record_overhead() + plaintext.len()];
     record[aead.plaintext_offset()..][..plaintext.len()].copy_from_slice(plaintext);
-    let counters = SealState::after(aead, 41, u64::from(*place)).take().unwrap();
+    let counters = SealState::after(41, u64::from(*place)).take(aead).unwrap();
     let length = seal(&key, counters, content_type::APPLICATION_DATA, &mut record, plaintext.len());
     assert_eq!(length, record.len());
 

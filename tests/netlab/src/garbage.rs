@@ -265,8 +265,6 @@ mod tests {
 
     #[test]
     fn the_hello_that_faults_are_made_from_is_good() {
-        let prefix = Prefix { sender: 1, receiver: 0 };
-        let payload = [&prefix.encode()[..], &Hello::default().encode()].concat();
-        assert_eq!(fate(&payload, 5), None);
+        assert_eq!(fate(&crate::hello::first_hello(1), 5), None);
     }
 }

@@ -1,7 +1,14 @@
 //! Writes ClientHellos, good and bad.
 
 use xdtls_common::client_hello::{CLIENT_HELLO, HANDSHAKE_HEADER_LEN};
+use xdtls_common::prefix::Prefix;
 use xdtls_common::record::{DTLS_1_0, DTLS_1_2, HEADER_LEN, RecordHeader, content_type};
+
+/// The UDP payload of a good first ClientHello of the client with this id.
+pub fn first_hello(client_id: u32) -> Vec<u8> {
+    let prefix = Prefix { sender: client_id, receiver: 0 };
+    [&prefix.encode()[..], &Hello::default().encode()].concat()
+}
 
 /// Where message_seq's low byte stands in the datagram without prefix.
 pub(crate) const MESSAGE_SEQ_AT: usize = HEADER_LEN + 5;

@@ -7,6 +7,7 @@
 
 mod content;
 pub mod echo;
+mod forge;
 pub mod garbage;
 mod hello;
 mod ledger;
@@ -24,6 +25,8 @@ mod veth;
 mod xdp_pass;
 
 pub use content::{content, label};
+pub use forge::Forger;
+pub use hello::first_hello;
 pub use netns::{Entrance, Netns, sweep};
 pub use process::{Finished, Line, Process, Stream, capture, program};
 pub use random::Random;

@@ -139,7 +139,7 @@ impl Entrance {
     }
 
     /// A socket stays where it was made. The thread that goes there must not come back.
-    fn make_socket<T: Send + 'static>(
+    pub(crate) fn make_socket<T: Send + 'static>(
         &self,
         make: impl FnOnce() -> io::Result<T> + Send + 'static,
     ) -> Result<io::Result<T>> {

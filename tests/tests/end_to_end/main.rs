@@ -6,6 +6,7 @@
 
 mod access;
 mod adversity;
+mod floods;
 mod host;
 mod identity;
 mod inside;
@@ -105,6 +106,8 @@ fn all() -> Vec<Test> {
         rekey::new_keys_under_load_lose_nothing_and_double_nothing
         rekey::a_gateway_asks_for_new_keys_and_its_backend_sees_one_client
         adversity::garbage_is_counted_and_disturbs_nobody
+        floods::two_gateways_do_not_answer_each_other
+        floods::workers_answer_no_more_than_they_may
         host::a_full_disk_costs_only_log_lines
         host::a_gateway_that_was_stopped_goes_on
         peers::a_peer_is_a_gateway_too

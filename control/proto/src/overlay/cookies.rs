@@ -6,7 +6,7 @@ use std::time::Instant;
 use xdtls_common::cookie::{CookieSecrets, PERIOD_S, SECRETS, Secret};
 
 use crate::handshakes::Random;
-use crate::shard::Front;
+use crate::shard::{Front, ReplyLimits};
 
 /// Cookie secrets and their clock, which begins with them.
 pub(super) struct Cookies {
@@ -34,7 +34,7 @@ impl Cookies {
             Arc::make_mut(&mut self.ring).0[index] = draw(&mut self.random);
         }
         self.period = period;
-        Front { secrets: self.ring.clone(), now_s, local_port }
+        Front { secrets: self.ring.clone(), now_s, local_port, limits: ReplyLimits::NONE }
     }
 }
 

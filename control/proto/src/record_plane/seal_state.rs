@@ -34,10 +34,10 @@ pub struct SealCounters {
 /// Counts the records that one key seals.
 ///
 /// There is one such state for a key, ever: it is not `Clone`, and it goes on where the handshake's
-/// implementation stopped. ChaCha20-Poly1305 makes no use of the explicit nonce.
+/// implementation stopped. ChaCha20-Poly1305 makes no use of the explicit nonce. What the key is for
+/// is known beside the key, and told where it matters.
 #[derive(Debug)]
 pub struct SealState {
-    aead: Aead,
     sequence: u64,
     explicit_nonce: u64,
 }
@@ -45,9 +45,8 @@ pub struct SealState {
 impl SealState {
     /// Goes on after the last record that was sealed with the key before: its sequence number in
     /// epoch 1 and its explicit nonce.
-    pub const fn after(aead: Aead, last_sequence: u64, last_explicit_nonce: u64) -> Self {
+    pub const fn after(last_sequence: u64, last_explicit_nonce: u64) -> Self {
         Self {
-            aead,
             sequence: last_sequence + 1,
             // The start is random, so the wrap may come at any time. Nonces stay unique: far fewer
             // than 2^64 records are sealed.
@@ -55,10 +54,10 @@ impl SealState {
         }
     }
 
-    /// The numbers of the next record, or [`DropReason::KeyLimit`] once the key has sealed
-    /// [`records_max`].
-    pub fn take(&mut self) -> Result<SealCounters, DropReason> {
-        if self.sequence >= records_max(self.aead) {
+    /// The numbers of the next record, or [`DropReason::KeyLimit`] once the key, which is for `aead`,
+    /// has sealed [`records_max`].
+    pub fn take(&mut self, aead: Aead) -> Result<SealCounters, DropReason> {
+        if self.sequence >= records_max(aead) {
             return Err(DropReason::KeyLimit);
         }
         let counters =
@@ -75,8 +74,8 @@ impl SealState {
 
     /// Whether the key should seal no more data: what is left is for the messages that end the
     /// association.
-    pub const fn is_worn(&self) -> bool {
-        self.sequence >= records_max(self.aead) - RESERVE
+    pub const fn is_worn(&self, aead: Aead) -> bool {
+        self.sequence >= records_max(aead) - RESERVE
     }
 }
 
@@ -88,12 +87,14 @@ mod tests {
 
     #[test]
     fn both_numbers_count_up_together_and_the_nonce_wraps() {
-        let mut state = SealState::after(Aead::Aes128Gcm, 0, u64::MAX - 1);
+        let mut state = SealState::after(0, u64::MAX - 1);
         for (sequence, explicit_nonce) in [(1, u64::MAX), (2, 0), (3, 1)] {
-            assert_eq!(state.take(), Ok(SealCounters { sequence, explicit_nonce }));
+            let counters = SealCounters { sequence, explicit_nonce };
+            assert_eq!(state.take(Aead::Aes128Gcm), Ok(counters));
         }
-        let mut state = SealState::after(Aead::ChaCha20Poly1305, 41, u64::MAX);
-        assert_eq!(state.take(), Ok(SealCounters { sequence: 42, explicit_nonce: 0 }));
+        let mut state = SealState::after(41, u64::MAX);
+        let counters = SealCounters { sequence: 42, explicit_nonce: 0 };
+        assert_eq!(state.take(Aead::ChaCha20Poly1305), Ok(counters));
     }
 
     #[test]
@@ -101,22 +102,22 @@ mod tests {
         for aead in AEADS {
             // Sequence numbers start at 0, so the last allowed is one below the number of records.
             let last = records_max(aead) - 1;
-            let mut state = SealState::after(aead, last - 1, 7);
-            assert_eq!(state.take(), Ok(SealCounters { sequence: last, explicit_nonce: 8 }));
-            assert_eq!(state.take(), Err(DropReason::KeyLimit));
-            assert_eq!(state.take(), Err(DropReason::KeyLimit));
+            let mut state = SealState::after(last - 1, 7);
+            assert_eq!(state.take(aead), Ok(SealCounters { sequence: last, explicit_nonce: 8 }));
+            assert_eq!(state.take(aead), Err(DropReason::KeyLimit));
+            assert_eq!(state.take(aead), Err(DropReason::KeyLimit));
         }
     }
 
     #[test]
     fn a_worn_key_can_still_say_goodbye() {
         for aead in AEADS {
-            let mut state = SealState::after(aead, records_max(aead) - RESERVE - 2, 0);
-            assert!(!state.is_worn());
-            assert!(state.take().is_ok());
-            assert!(state.is_worn());
-            assert!((0..RESERVE).all(|_| state.take().is_ok()));
-            assert_eq!(state.take(), Err(DropReason::KeyLimit));
+            let mut state = SealState::after(records_max(aead) - RESERVE - 2, 0);
+            assert!(!state.is_worn(aead));
+            assert!(state.take(aead).is_ok());
+            assert!(state.is_worn(aead));
+            assert!((0..RESERVE).all(|_| state.take(aead).is_ok()));
+            assert_eq!(state.take(aead), Err(DropReason::KeyLimit));
         }
     }
 }

@@ -32,8 +32,8 @@ impl Shard {
         traffic += association.traffic;
         Some(AssociationView {
             peer: association.peer,
-            endpoint: *association.paths.validated(),
-            new_path: association.paths.new_path().copied(),
+            endpoint: association.paths.validated(),
+            new_path: association.paths.new_path(),
             idle: at.since(association.active_at()),
             traffic,
         })

@@ -12,11 +12,13 @@ mod paths;
 mod proofs;
 mod receive;
 mod rekey;
+mod replies;
 mod send;
 mod table;
 mod timers;
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -36,7 +38,10 @@ use lineage::Lineage;
 pub use lineage::PREDECESSORS_MAX;
 pub use look::AssociationView;
 use proofs::Proofs;
+use replies::Replies;
+pub use replies::ReplyLimits;
 use table::Table;
+pub(crate) use timers::Grain;
 use timers::Timers;
 
 /// Where the shard puts what a datagram or the clock brings about.
@@ -97,6 +102,8 @@ pub struct Front {
     pub now_s: u32,
     /// The UDP port that we answer on.
     pub local_port: u16,
+    /// How often we answer.
+    pub limits: ReplyLimits,
 }
 
 /// What a shard is made for.
@@ -160,6 +167,7 @@ pub struct Shard {
     timers: Timers,
     proofs: Proofs,
     lineage: Lineage,
+    replies: Replies,
     /// When a "no renegotiation" was sent last, for the few that have asked for it.
     warned: HashMap<LocalId, Instant>,
     random: crate::handshakes::Random,
@@ -177,11 +185,18 @@ impl Shard {
             timers: Timers::default(),
             proofs: Proofs::default(),
             lineage: Lineage::default(),
+            replies: Replies::default(),
             warned: HashMap::new(),
             random,
             counters: ShardCounters::default(),
             config,
         }
+    }
+
+    /// Where its associations will stand: as many as it has slots for, read at random when there are
+    /// many. Nothing is there yet where none has been.
+    pub fn addresses(&self) -> Range<*const u8> {
+        self.table.addresses()
     }
 
     /// Which of the shards this is.
@@ -226,7 +241,7 @@ impl Shard {
         let worn_at = self.worn_at(at, installation.role);
         let mut association = Association::new(at, installation, worn_at);
         self.timers.schedule(id, &mut association, self.config.idle_timeout);
-        if !self.table.establish(id, association) {
+        if !self.table.establish(association) {
             return out.event(ShardEvent::Closed(id, CloseCause::Local));
         }
         out.event(ShardEvent::Installed(id, peer));
@@ -258,10 +273,9 @@ impl Shard {
 
     fn forget(&mut self, now: Instant, id: LocalId, cause: CloseCause, out: &mut impl Output) {
         // What is only reserved belongs to its handshake.
-        if self.table.association(id).is_none() {
+        if !self.table.end(id) {
             return;
         }
-        self.table.rest(id);
         self.keys.forget(id, self.config.place_of(id));
         self.flights.forget(id);
         if !self.warned.is_empty() {

@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
 use xdtls_common::DropReason;
-use xdtls_common::client_hello::{ClientHello, HelloError};
+use xdtls_common::client_hello::{ClientHello, CookieField, HelloError};
 use xdtls_common::cookie::{HelloPath, Judgement, judge, mapped};
 use xdtls_common::cursor::SliceCursor;
 use xdtls_common::hello_verify::{HELLO_VERIFY_LEN, hello_verify_request};
@@ -15,7 +15,7 @@ use xdtls_common::verdict::{Verdict, verdict};
 
 use super::{Front, Hello, Output, Shard, ShardEvent};
 use crate::alert;
-use crate::association::CloseCause;
+use crate::association::{Association, CloseCause};
 use crate::endpoint::Endpoint;
 use crate::keys::Role;
 use crate::moment::Moment;
@@ -33,7 +33,7 @@ impl Shard {
     /// batch before its first datagram is received; it changes nothing.
     pub fn expect(&self, datagram: &[u8]) {
         if let Ok(prefix) = Prefix::parse(&mut SliceCursor::new(datagram)) {
-            self.table.touch(prefix.receiver);
+            self.table.touch(prefix.receiver, Association::touch_to_open);
         }
     }
 
@@ -65,7 +65,7 @@ impl Shard {
                 self.receive_records(now, id, &from, &mut datagram[PREFIX_LEN..], out);
                 Ok(())
             }
-            _ => self.client_hello(front, from, prefix.sender, &datagram[PREFIX_LEN..], out),
+            _ => self.client_hello(now, front, from, prefix.sender, &datagram[PREFIX_LEN..], out),
         };
         if let Err(reason) = outcome {
             out.count(reason);
@@ -75,6 +75,7 @@ impl Shard {
     /// Answers a ClientHello, or lets the handshakes begin.
     fn client_hello(
         &mut self,
+        now: Instant,
         front: Option<&Front>,
         from: Endpoint,
         client_id: u32,
@@ -96,6 +97,9 @@ impl Shard {
         };
         if !path.may_be_answered() {
             return Err(DropReason::ReplyForbidden);
+        }
+        if hello.cookie == CookieField::Empty {
+            self.replies.pay(self.clock.moment(now), front, path.peer_address)?;
         }
         let mut cursor = SliceCursor::new(records);
         match judge(&*front.secrets, front.now_s, &path, &hello, &mut cursor) {
@@ -152,8 +156,8 @@ impl Shard {
         let association = self.table.association(id).ok_or(DropReason::Closed)?;
         association.window.check(header.sequence)?;
         let place = self.config.place_of(id);
-        let key = self.keys.open(id, place, &association.open_keys);
-        let range = open(key, header, record)?;
+        let keys = &association.open_keys;
+        let range = self.keys.open(id, place, keys, |key| open(key, header, record))?;
         let newest = association.window.is_newest(header.sequence);
         association.window.commit(header.sequence);
         let at = self.clock.moment(now);
@@ -207,7 +211,8 @@ impl Shard {
             return Ok(());
         }
         out.plaintext(id, plaintext);
-        if association.extension && association.wants_rekey(at, &self.config.rekey) {
+        let records = association.window.newest();
+        if association.extension && association.wants_rekey(at, records, &self.config.rekey) {
             self.rekey(now, id, out);
         }
         Ok(())
@@ -260,7 +265,7 @@ impl Shard {
             Some(_) => {
                 let flight = self.flights.repeat(now, id).ok_or(DropReason::StaleHandshake)?;
                 for datagram in flight? {
-                    let to = *association.paths.current();
+                    let to = association.paths.current();
                     association.paths.allow(&to, datagram.len())?;
                     let room = out.datagram(&to, datagram.len());
                     room.ok_or(DropReason::OutsideSend)?.copy_from_slice(datagram);

@@ -54,7 +54,7 @@ impl Shard {
         match association.role {
             Role::Client if has_room => {
                 association.rekey_begins();
-                let (peer, endpoint) = (association.peer, *association.paths.validated());
+                let (peer, endpoint) = (association.peer, association.paths.validated());
                 out.event(ShardEvent::Rekey(Replacement { old: id, peer, endpoint }));
             }
             Role::Client => association.rekey_later(at + ASK_EVERY),

@@ -9,7 +9,7 @@ use xdtls_common::prefix::{PREFIX_LEN, Prefix};
 use xdtls_common::record::content_type;
 
 use super::{Output, Shard};
-use crate::association::CloseCause;
+use crate::association::{Association, CloseCause};
 use crate::endpoint::{Endpoint, max_payload};
 use crate::record_plane::seal;
 
@@ -39,7 +39,7 @@ impl Shard {
     /// Makes ready for a datagram of this association that [`Shard::send`] is about to get, as
     /// [`Shard::expect`] does.
     pub fn expect_to_send(&self, id: LocalId) {
-        self.table.touch(id.value());
+        self.table.touch(id.value(), Association::touch_to_seal);
     }
 
     /// Seals one plaintext datagram and puts it into the transmit buffer, or counts why not.
@@ -84,19 +84,22 @@ impl Shard {
         out: &mut impl Output,
     ) -> Result<bool, DropReason> {
         let association = self.table.association(id).ok_or(DropReason::Closed)?;
-        if association.seal_state.is_worn() && content_type == content_type::APPLICATION_DATA {
+        let aead = association.seal_keys.aead();
+        if association.seal_state.is_worn(aead) && content_type == content_type::APPLICATION_DATA {
             self.close(now, id, CloseCause::KeysWorn, out);
             return Err(DropReason::KeyLimit);
         }
-        let overhead = association.seal_keys.aead().record_overhead();
-        let length = PREFIX_LEN + overhead + plaintext.len();
-        let to = to.unwrap_or(*association.paths.current());
+        let length = PREFIX_LEN + aead.record_overhead() + plaintext.len();
+        let to = match to {
+            Some(to) => to,
+            None => association.paths.current(),
+        };
         if length > usize::from(max_payload(self.config.path_mtu, to.remote)) {
             return Err(DropReason::TooBig);
         }
         association.paths.allow(&to, length)?;
-        let counters = association.seal_state.take()?;
-        let start = association.seal_keys.aead().plaintext_offset();
+        let counters = association.seal_state.take(aead)?;
+        let start = aead.plaintext_offset();
         let room = match plaintext {
             Plaintext::Copied(_) => out.datagram(&to, length),
             Plaintext::Held(_) => out.datagram_around(&to, length, PREFIX_LEN + start),
@@ -107,8 +110,9 @@ impl Shard {
             record[start..start + bytes.len()].copy_from_slice(bytes);
         }
         let place = self.config.place_of(id);
-        let key = self.keys.seal(id, place, &association.seal_keys);
-        seal(key, counters, content_type, record, plaintext.len());
+        self.keys.seal(id, place, &association.seal_keys, |key| {
+            seal(key, counters, content_type, record, plaintext.len())
+        });
         if content_type != content_type::APPLICATION_DATA {
             return Ok(false);
         }
@@ -117,7 +121,8 @@ impl Shard {
         association.traffic.sealed += 1;
         association.traffic.sealed_bytes += plaintext.len() as u64;
         self.timers.schedule(id, association, self.config.idle_timeout);
-        Ok(association.extension && association.wants_rekey(at, &self.config.rekey))
+        let records = association.seal_state.sealed();
+        Ok(association.extension && association.wants_rekey(at, records, &self.config.rekey))
     }
 
     /// Sends a message of our own, which is not worth more than an attempt.

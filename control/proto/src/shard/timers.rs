@@ -2,10 +2,11 @@
 //!
 //! The queue holds at most one live entry for each association. Traffic does not touch it: an entry
 //! that comes up early looks at its association and is put back with the deadline as it is by then.
-//! Entries that come up within the same [`GRAIN`] stand together, so that one of a million costs
+//! Entries that come up within the same [`Grain`] stand together, so that one of a million costs
 //! neither more time than one of few nor more memory than its id.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
 
 use xdtls_common::id::LocalId;
@@ -17,12 +18,19 @@ use crate::moment::Moment;
 /// How much later than its deadline an entry may come up.
 const GRAIN: Duration = Duration::from_millis(100);
 
+const GRAIN_NS: u64 = GRAIN.as_nanos() as u64;
+
+/// When an entry comes up: [`GRAIN`]s since the first could, and one; for 13 years.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Grain(NonZeroU32);
+
 /// The queue.
 #[derive(Default)]
 pub(crate) struct Timers {
-    /// Times are whole grains away from this one, the first that there was.
-    base: Option<Moment>,
-    queue: BTreeMap<Moment, Vec<LocalId>>,
+    /// Nanoseconds between the clock's base and the first grain, by which the first deadline that
+    /// there was is met exactly.
+    phase: Option<u64>,
+    queue: BTreeMap<Grain, Vec<LocalId>>,
 }
 
 impl Timers {
@@ -34,29 +42,33 @@ impl Timers {
         idle_timeout: Option<Duration>,
     ) {
         let Some(deadline) = association.deadline(idle_timeout) else { return };
-        // An entry comes up in time if it does so in the grain of the deadline.
-        if association.scheduled.is_none_or(|scheduled| deadline + GRAIN <= scheduled) {
-            let time = self.grain_after(deadline);
+        let time = self.grain_after(deadline);
+        if association.scheduled.is_none_or(|scheduled| time < scheduled) {
             association.scheduled = Some(time);
             self.queue.entry(time).or_default().push(id);
         }
     }
 
-    /// The first whole grain that is not before a deadline, which may well be before the base.
-    fn grain_after(&mut self, deadline: Moment) -> Moment {
-        let base = *self.base.get_or_insert(deadline);
-        let grains = |time: u128| GRAIN * u32::try_from(time).unwrap_or(u32::MAX);
-        let later = deadline.since(base).as_nanos();
-        let earlier = base.since(deadline).as_nanos();
-        base + grains(later.div_ceil(GRAIN.as_nanos())) - grains(earlier / GRAIN.as_nanos())
+    /// The first grain that is not before a deadline.
+    fn grain_after(&mut self, deadline: Moment) -> Grain {
+        let deadline = deadline.nanoseconds();
+        let phase = *self.phase.get_or_insert(deadline % GRAIN_NS);
+        let grains = deadline.saturating_sub(phase).div_ceil(GRAIN_NS);
+        Grain(NonZeroU32::MIN.saturating_add(u32::try_from(grains).unwrap_or(u32::MAX)))
+    }
+
+    fn moment(&self, Grain(number): Grain) -> Moment {
+        let phase = Duration::from_nanos(self.phase.unwrap_or_default());
+        Moment::BASE + phase + GRAIN * (number.get() - 1)
     }
 
     fn next(&self) -> Option<Moment> {
-        self.queue.first_key_value().map(|(time, _)| *time)
+        self.queue.first_key_value().map(|(time, _)| self.moment(*time))
     }
 
-    fn pop_expired(&mut self, now: Moment) -> Option<(Moment, LocalId)> {
-        let mut first = self.queue.first_entry().filter(|entry| *entry.key() <= now)?;
+    fn pop_expired(&mut self, now: Moment) -> Option<(Grain, LocalId)> {
+        self.next().filter(|time| *time <= now)?;
+        let mut first = self.queue.first_entry()?;
         let time = *first.key();
         let id = first.get_mut().pop();
         if first.get().is_empty() {
@@ -102,19 +114,20 @@ impl Shard {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::moment::Clock;
 
     #[test]
-    fn entries_come_up_within_a_grain_of_their_deadline_on_either_side_of_the_first() {
+    fn entries_come_up_within_a_grain_of_their_deadline() {
         let mut timers = Timers::default();
-        let first = Clock::default().moment(Instant::now()) + Duration::from_secs(240);
-        assert_eq!(timers.grain_after(first), first);
-        for away_ms in [1, 99, 100, 101, 500, 239_999] {
-            let away = Duration::from_millis(away_ms);
-            for deadline in [first + away, first - away] {
-                let time = timers.grain_after(deadline);
-                assert!(time >= deadline && time < deadline + GRAIN, "{away_ms} {time:?}");
-            }
+        let first = Moment::BASE + Duration::from_millis(240_030);
+        let grain = timers.grain_after(first);
+        assert_eq!(timers.moment(grain), first);
+        for after_ms in [0, 1, 29, 30, 31, 129, 130, 131, 239_999, 10 * 365 * 86_400_000] {
+            let deadline = Moment::BASE + Duration::from_millis(after_ms);
+            let grain = timers.grain_after(deadline);
+            let time = timers.moment(grain);
+            assert!(time >= deadline && time < deadline + GRAIN, "{after_ms} {time:?}");
         }
+        let never = timers.grain_after(Moment::BASE + Duration::from_nanos(u64::MAX));
+        assert!(timers.moment(never) > Moment::BASE + 4_000 * Duration::from_hours(24));
     }
 }

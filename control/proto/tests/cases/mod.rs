@@ -18,6 +18,7 @@ mod rebinding;
 mod records;
 mod rekey;
 mod rekey_refused;
+mod replies;
 mod retries;
 mod roaming;
 mod silence;

@@ -73,7 +73,7 @@ impl Sealer {
         let key = ExpandedKey::new(&self.0);
         // Far from every nonce that the engine or the shard has used.
         let nonce = sequence ^ 0x5555_5555_5555_5555;
-        let counters = SealState::after(key.aead(), sequence - 1, nonce).take().unwrap();
+        let counters = SealState::after(sequence - 1, nonce).take(key.aead()).unwrap();
         let mut record = vec![0; key.aead().record_overhead() + plaintext.len()];
         record[key.aead().plaintext_offset()..][..plaintext.len()].copy_from_slice(plaintext);
         seal(&key, counters, content_type, &mut record, plaintext.len());

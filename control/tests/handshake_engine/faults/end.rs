@@ -15,7 +15,7 @@ use xdtls_proto::endpoint::Endpoint;
 use xdtls_proto::failure::Failure;
 use xdtls_proto::handshakes::{Action, Ended, Handshakes, Start};
 use xdtls_proto::rekey::RekeyLimits;
-use xdtls_proto::shard::{Front, Output, Shard, ShardConfig, ShardEvent};
+use xdtls_proto::shard::{Front, Output, ReplyLimits, Shard, ShardConfig, ShardEvent};
 
 /// Slots of each end.
 pub(super) const CAPACITY: u32 = 64;
@@ -93,7 +93,8 @@ impl End {
 
     pub(super) fn receive(&mut self, now: Instant, packet: &Packet) {
         let secrets = Arc::new(CookieSecrets::new([[1, 2]; SECRETS]));
-        let front = Front { secrets, now_s: 1000, local_port: self.address.port() };
+        let (local_port, limits) = (self.address.port(), ReplyLimits::NONE);
+        let front = Front { secrets, now_s: 1000, local_port, limits };
         let from = Endpoint { remote: packet.from, local: Some(self.address.ip()) };
         let mut bytes = packet.bytes.clone();
         self.shard.receive(now, Some(&front), from, &mut bytes, &mut self.journal);

@@ -26,7 +26,7 @@ impl ScriptedEngine {
         let (seal, open) = pair.into_seal_and_open(self.role);
         self.ciphers = Some(Ciphers {
             seal: ExpandedKey::new(&seal),
-            state: SealState::after(suite.aead(), 0, self.first_nonce),
+            state: SealState::after(0, self.first_nonce),
             open: ExpandedKey::new(&open),
         });
     }
@@ -37,7 +37,7 @@ impl ScriptedEngine {
         let aead = ciphers.seal.aead();
         let mut record = vec![0; aead.record_overhead() + finished.len()];
         record[aead.plaintext_offset()..][..finished.len()].copy_from_slice(&finished);
-        let counters = ciphers.state.take().unwrap();
+        let counters = ciphers.state.take(aead).unwrap();
         seal(&ciphers.seal, counters, content_type::HANDSHAKE, &mut record, finished.len());
         record
     }

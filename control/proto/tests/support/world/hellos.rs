@@ -29,7 +29,7 @@ impl World {
         let now_s = FIRST_SECOND + (self.now - self.start).as_secs() as u32;
         let local_port = self.nodes[node].address.port();
         let secrets = self.secrets(self.nodes[node].secret, now_s / PERIOD_S + 1);
-        Front { secrets, now_s, local_port }
+        Front { secrets, now_s, local_port, limits: self.setup.replies }
     }
 
     /// The ring whose newest secret is that of this period. It is drawn once and kept for that long.
@@ -45,6 +45,14 @@ impl World {
             Arc::new(CookieSecrets::new(ring))
         });
         Arc::clone(ring)
+    }
+
+    /// A datagram with a ClientHello without cookie.
+    pub(crate) fn first_hello(client_id: u32) -> Vec<u8> {
+        let hello = Script::new("anybody").hello([1; 32]);
+        let prefix = Prefix { sender: client_id, receiver: 0 }.encode();
+        let message = message(CLIENT_HELLO, 0, &hello.client_body());
+        [&prefix[..], &record(HANDSHAKE, 0, 0, &message)].concat()
     }
 
     /// A datagram with a ClientHello of message number 1 and a good cookie.

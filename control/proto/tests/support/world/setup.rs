@@ -13,7 +13,7 @@ use xdtls_proto::handshakes::{Limits, Random};
 use xdtls_proto::ids::IdAllocator;
 use xdtls_proto::policy::Refusal;
 use xdtls_proto::rekey::RekeyLimits;
-use xdtls_proto::shard::{Shard, ShardConfig};
+use xdtls_proto::shard::{ReplyLimits, Shard, ShardConfig};
 
 use super::{GATEWAY, NOBODY, ROUTE, World};
 use crate::support::ancestry::Ancestry;
@@ -32,6 +32,8 @@ pub(crate) struct Setup {
     pub(crate) client_capacity: u32,
     pub(crate) shards: u32,
     pub(crate) limits: Limits,
+    /// How often the gateway answers ClientHellos without cookie.
+    pub(crate) replies: ReplyLimits,
     /// How long a client's wish lasts, where not as long as a handshake at the gateway.
     pub(crate) wish_deadline: Option<Duration>,
     pub(crate) path_mtu: u16,
@@ -63,6 +65,7 @@ impl Default for Setup {
             client_capacity: 64,
             shards: 1,
             limits,
+            replies: ReplyLimits::NONE,
             wish_deadline: None,
             path_mtu,
             idle_timeout,
