@@ -169,3 +169,6 @@ impl<I: Inside> Output for WorkerOutput<'_, I> {
         self.counters.dropped(reason);
     }
 }
+
+#[cfg(test)]
+mod tests;

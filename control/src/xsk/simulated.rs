@@ -60,19 +60,29 @@ impl SimulatedNic {
 
     /// A set and the interface that it is on.
     pub fn new(queues: u32, shards: u32, options: &XskOptions) -> Result<(XskSet, Self), XskError> {
-        let memory = memory(NO_INTERFACE.interface, (queues, shards), options)?;
+        Self::several(&[queues], shards, options)
+    }
+
+    /// A set on several interfaces with so many queues, which are counted through.
+    pub fn several(
+        queues: &[u32],
+        shards: u32,
+        options: &XskOptions,
+    ) -> Result<(XskSet, Self), XskError> {
+        let memory = memory(NO_INTERFACE.interface, (queues.iter().sum(), shards), options)?;
         Self::with_memory(memory, (queues, shards), options)
             .map_err(|error| XskError::kernel(Step::MakeRing, NO_INTERFACE, error))
     }
 
     fn with_memory(
         memory: Arc<Memory>,
-        (queues, shards): (u32, u32),
+        (queues, shards): (&[u32], u32),
         options: &XskOptions,
     ) -> io::Result<(XskSet, Self)> {
         let (mut our_queues, mut ports, mut nic_queues) = (Vec::new(), Vec::new(), Vec::new());
         let (mut spare, mut flows) = (Vec::new(), Flows::default());
-        for _ in 0..queues {
+        let queues = queues.iter().enumerate();
+        for nic in queues.flat_map(|(nic, count)| (0..*count).map(move |_| nic)) {
             let (fill, nic_fill) = Ring::pair(options.fill_ring)?;
             let (nic_completion, completion) = Ring::pair(options.completion_ring)?;
             let queue = Arc::new(Queue::new(fill, completion));
@@ -81,7 +91,7 @@ impl SimulatedNic {
             for _ in 0..shards {
                 let (nic_rx, rx) = Ring::pair(options.rx_ring)?;
                 let (tx, nic_tx) = Ring::pair(options.tx_ring)?;
-                ports.push(Port { nic: 0, queue: queue.clone(), socket: None, rx, tx });
+                ports.push(Port { nic, queue: queue.clone(), socket: None, rx, tx });
                 sockets.push(NicSocket { rx: nic_rx, tx: nic_tx });
             }
             our_queues.push(queue);
