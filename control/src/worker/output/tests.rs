@@ -19,6 +19,8 @@ const FLOW: &str = "10.7.0.1:40000";
 const BACKEND: &str = "10.7.0.2:9000";
 /// What the frame that is received consists of.
 const CAME: [u8; 300] = [0xa5; 300];
+/// Some of it.
+const PART: Range<usize> = 100..220;
 
 /// An inside with one flow, whose sockets take whatever is not for AF_XDP.
 #[derive(Default)]
@@ -183,7 +185,7 @@ impl Lab {
 #[test]
 fn plaintext_leaves_in_the_frame_that_brought_it() {
     let mut lab = Lab::new(tables());
-    lab.open(&[100..220]);
+    lab.open(&[PART]);
     assert_eq!(lab.sent(), [vec![1; 120]]);
     assert_eq!((lab.inside.by_socket.len(), lab.inside.settled), (0, 1));
     assert_eq!(Totals::of([&lab.counters], None).fast_path_inside_sent, 1);
@@ -206,7 +208,7 @@ fn a_frame_without_plaintext_comes_back() {
 #[test]
 fn without_a_way_the_socket_takes_it() {
     let mut lab = Lab::new(Tables::default());
-    lab.open(&[100..220]);
+    lab.open(&[PART]);
     assert_eq!(lab.sent(), [[0; 0]; 0]);
     assert_eq!((lab.inside.by_socket, lab.inside.settled), (vec![vec![1; 120]], 0));
 }
