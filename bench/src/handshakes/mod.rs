@@ -81,7 +81,7 @@ pub struct Round {
     pub openssl_us: f64,
     /// The same of the gateway's process.
     pub gateway_us: f64,
-    /// Handshakes a second, as many at a time as [`AT_ONCE`] says.
+    /// Handshakes a second, as many at a time as the load has.
     pub per_second: f64,
     /// How long they take then.
     pub loaded: Latency,
