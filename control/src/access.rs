@@ -12,7 +12,7 @@ use xdtls_common::access::PREFIXES_MAX;
 use xdtls_common::cookie::mapped;
 
 use crate::datapath::access_maps::AccessMaps;
-use crate::datapath::xdp::XdpError;
+use crate::datapath::xdp_program::XdpError;
 
 /// The lists, as they are written.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -6,7 +6,8 @@ use rustix::time::{ClockId, clock_gettime};
 use tracing::warn;
 use xdtls_common::cookie::{CookieSecrets, Secret};
 
-use crate::datapath::xdp::{SecretsMap, XdpError};
+use crate::datapath::xdp::SecretsMap;
+use crate::datapath::xdp_program::XdpError;
 use crate::random::random_u64;
 
 /// The ring, shared. Readers take it as it is; who renews a secret makes another ring.

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use thiserror::Error;
 
 use crate::config::ConfigErrors;
-use crate::datapath::xdp::XdpError;
+use crate::datapath::xdp_program::XdpError;
 use crate::handshake::ContextError;
 
 /// Why the program has ended.

@@ -1,13 +1,12 @@
 //! The XDP program's lists of sources.
 
-use aya::Ebpf;
 use aya::maps::lpm_trie::{Key, LpmTrie};
 use aya::maps::{Array, MapData, MapError};
 use ipnet::IpNet;
 use xdtls_common::access::{AccessValue, PrefixKey};
 use xdtls_common::cookie::mapped;
 
-use super::xdp::{XdpError, take};
+use super::xdp_program::{XdpError, XdpProgram};
 use crate::access::AccessRules;
 
 /// The program's lists, and which of them it is to look at.
@@ -19,11 +18,11 @@ pub struct AccessMaps {
 
 impl AccessMaps {
     /// Takes the maps of a program that has just been loaded.
-    pub(super) fn take(ebpf: &mut Ebpf) -> Result<Self, XdpError> {
+    pub(super) fn take(program: &mut XdpProgram) -> Result<Self, XdpError> {
         Ok(Self {
-            denied: take(ebpf, "DENIED", LpmTrie::try_from)?,
-            allowed: take(ebpf, "ALLOWED", LpmTrie::try_from)?,
-            lists: take(ebpf, "ACCESS", Array::try_from)?,
+            denied: program.map("DENIED", LpmTrie::try_from)?,
+            allowed: program.map("ALLOWED", LpmTrie::try_from)?,
+            lists: program.map("ACCESS", Array::try_from)?,
         })
     }
 

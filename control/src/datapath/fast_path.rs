@@ -125,10 +125,8 @@ async fn try_open(wanted: Wanted<'_>, name: &str) -> Result<Chosen> {
     let hellos = if answering.is_some() { hellos } else { "" };
     let steered = Steered { listen, layout: shape.layout, queues, leaves_replies, answering };
     let mut program = Program::load(&steered)?;
-    for (index, socket) in sides.shards.iter().flat_map(|shard| shard.map_entries(OUTSIDE)) {
-        program.steer_to(index, socket)?;
-    }
-    let mode = program.attach(&interface, options.xdp_mode)?;
+    let sockets = sides.shards.iter().flat_map(|shard| shard.map_entries(OUTSIDE));
+    let mode = program.xdp.steer_to(sockets, &interface, options.xdp_mode)?;
     let copies = match (zero_copy, mode) {
         (true, _) => "zero-copy: packets are written into our memory",
         (false, "native") => "copy mode, the driver has no zero-copy: one copy a packet",

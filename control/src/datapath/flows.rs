@@ -1,16 +1,13 @@
-//! The inside's XDP program: loaded, attached, and told which backend flows are open.
+//! The inside's XDP program: told which backend flows are open.
 
-use std::os::fd::{AsRawFd, BorrowedFd};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use aya::maps::{HashMap, MapData, MapError, XskMap};
-use aya::{Ebpf, EbpfLoader};
+use aya::EbpfLoader;
+use aya::maps::{HashMap, MapData, MapError};
 use tracing::debug;
 use xdtls_common::flow::{FlowKey, InsideValue};
 
-use super::interface::Interface;
-use super::options::XdpMode;
-use super::xdp::{XdpError, attach, not_permitted_or, program, refused, take};
+use super::xdp_program::{XdpError, XdpProgram};
 
 #[cfg(xdp_object)]
 static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("XDTLS_INSIDE_OBJECT"));
@@ -35,44 +32,22 @@ pub struct Room {
 
 /// The program, loaded; it detaches when this is dropped, or when the process ends in any way.
 pub struct FlowProgram {
-    ebpf: Ebpf,
-    sockets: XskMap<MapData>,
+    pub(super) xdp: XdpProgram,
     flows: Arc<OpenFlows>,
 }
 
 impl FlowProgram {
     /// Loads the program; it steers nothing before it is attached.
     pub fn load(room: Room) -> Result<Self, XdpError> {
-        if OBJECT.is_empty() {
-            return Err(XdpError::NoObject);
-        }
         let config = InsideValue::new(room.shards, room.frame_max);
-        let mut ebpf = EbpfLoader::new()
+        let mut loader = EbpfLoader::new();
+        loader
             .override_global("CONFIG", bytemuck::bytes_of(&config), true)
             .map_max_entries("FLOWS", room.flows)
-            .map_max_entries("SOCKETS", room.queues * room.shards)
-            .load(OBJECT)
-            .map_err(not_permitted_or)?;
-        program(&mut ebpf, PROGRAM)?.load().map_err(refused)?;
-        let sockets = take(&mut ebpf, "SOCKETS", XskMap::try_from)?;
-        let flows = OpenFlows(Mutex::new(take(&mut ebpf, "FLOWS", HashMap::try_from)?));
-        Ok(Self { ebpf, sockets, flows: Arc::new(flows) })
-    }
-
-    /// Gives a worker's AF_XDP socket to the program.
-    pub fn steer_to(&mut self, index: u32, socket: BorrowedFd<'_>) -> Result<(), XdpError> {
-        self.sockets
-            .set(index, socket.as_raw_fd(), 0)
-            .map_err(|error| XdpError::Map("SOCKETS", error))
-    }
-
-    /// Attaches the program and says in which mode it runs.
-    pub fn attach(
-        &mut self,
-        interface: &Interface,
-        mode: XdpMode,
-    ) -> Result<&'static str, XdpError> {
-        attach(&mut self.ebpf, PROGRAM, interface, mode)
+            .map_max_entries("SOCKETS", room.queues * room.shards);
+        let mut xdp = XdpProgram::load(&mut loader, OBJECT, PROGRAM)?;
+        let flows = OpenFlows(Mutex::new(xdp.map("FLOWS", HashMap::try_from)?));
+        Ok(Self { xdp, flows: Arc::new(flows) })
     }
 
     /// Where flows are made known.

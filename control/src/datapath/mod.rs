@@ -14,3 +14,4 @@ pub mod sides;
 pub mod socket;
 pub mod trace_maps;
 pub mod xdp;
+pub mod xdp_program;

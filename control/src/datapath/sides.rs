@@ -114,10 +114,8 @@ async fn both(
     let (queues, flows) = (interface.queues, wanted.flows);
     let room = Room { queues, shards, flows, frame_max: chunk.capacity() as u32 };
     let mut program = FlowProgram::load(room)?;
-    for (index, socket) in sides.shards.iter().flat_map(|shard| shard.map_entries(INSIDE)) {
-        program.steer_to(index, socket)?;
-    }
-    let mode = program.attach(&interface, options.xdp_mode)?;
+    let sockets = sides.shards.iter().flat_map(|shard| shard.map_entries(INSIDE));
+    let mode = program.xdp.steer_to(sockets, &interface, options.xdp_mode)?;
     let copies = if sides.zero_copy { "zero-copy" } else { "copy mode" };
     sides.inside_words = Some(format!(
         "what backends send comes in by XDP {mode} on {}, {queues} receive queues, {copies}",

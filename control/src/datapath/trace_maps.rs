@@ -1,10 +1,9 @@
 //! What the XDP program tells of packets that are watched.
 
-use aya::Ebpf;
 use aya::maps::{Array, MapData, PerCpuArray, RingBuf};
 use xdtls_common::trace::{TraceEvent, TraceFilter};
 
-use super::xdp::{XdpError, take};
+use super::xdp_program::{XdpError, XdpProgram};
 
 /// The program's filter, and the ring that it writes events to. The ring's memory is mapped here,
 /// while that is still permitted.
@@ -17,11 +16,11 @@ pub struct TraceMaps {
 
 impl TraceMaps {
     /// Takes the maps of a program that has just been loaded.
-    pub(super) fn take(ebpf: &mut Ebpf) -> Result<Self, XdpError> {
+    pub(super) fn take(program: &mut XdpProgram) -> Result<Self, XdpError> {
         Ok(Self {
-            filter: take(ebpf, "TRACE_FILTER", Array::try_from)?,
-            events: take(ebpf, "TRACE_EVENTS", RingBuf::try_from)?,
-            lost: take(ebpf, "TRACE_LOST", PerCpuArray::try_from)?,
+            filter: program.map("TRACE_FILTER", Array::try_from)?,
+            events: program.map("TRACE_EVENTS", RingBuf::try_from)?,
+            lost: program.map("TRACE_LOST", PerCpuArray::try_from)?,
             lost_before: 0,
         })
     }

@@ -1,17 +1,12 @@
-//! The outside's XDP program: loaded, told what to steer, attached, and read.
+//! The outside's XDP program: told what to steer, and read.
 
 use std::net::SocketAddr;
-use std::os::fd::AsRawFd;
-use std::os::fd::BorrowedFd;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use aya::maps::{Array, MapData, MapError, PerCpuArray, XskMap};
-use aya::programs::{ProgramError, Xdp, xdp};
-use aya::{Ebpf, EbpfError, EbpfLoader};
-use thiserror::Error;
+use aya::EbpfLoader;
+use aya::maps::{Array, MapData, MapError, PerCpuArray};
 use tracing::debug;
 use xdtls_common::DropReason;
-use xdtls_common::access::PREFIXES_MAX;
 use xdtls_common::cookie::Secret;
 use xdtls_common::front::{FrontLimits, FrontValue};
 use xdtls_common::id::{IdLayout, LocalId};
@@ -21,8 +16,8 @@ use xdtls_common::verdict::{Entry, Phase};
 
 use super::access_maps::AccessMaps;
 use super::interface::Interface;
-use super::options::XdpMode;
 use super::trace_maps::TraceMaps;
+use super::xdp_program::{XdpError, XdpProgram};
 use crate::access::AccessList;
 use crate::cookies::SharedSecrets;
 
@@ -33,56 +28,6 @@ static OBJECT: &[u8] = &[];
 
 /// The program's name in the object.
 const PROGRAM: &str = "xdtls";
-
-/// Why XDP cannot be had.
-#[derive(Debug, Error)]
-pub enum XdpError {
-    /// The program was built by plain cargo.
-    #[error("this xdtls carries no XDP program: build it with `cargo xtask build`")]
-    NoObject,
-    /// The kernel forbids it.
-    #[error("the kernel does not permit XDP: {gate}")]
-    NotPermitted {
-        /// What is missing.
-        gate: String,
-    },
-    /// Another program is attached.
-    #[error(
-        "{interface} has an XDP program already (id {id}): detach it, for instance with \
-         `ip link set dev {interface} xdp off`, or choose another interface"
-    )]
-    Occupied {
-        /// The interface.
-        interface: String,
-        /// The kernel's id of the program.
-        id: u32,
-    },
-    /// The driver runs no XDP programs and native mode is required.
-    #[error("{interface}: the driver cannot run XDP in {mode} mode: {source}")]
-    Mode {
-        /// The interface.
-        interface: String,
-        /// The mode that was tried last.
-        mode: &'static str,
-        /// What the kernel said.
-        source: ProgramError,
-    },
-    /// The object does not load.
-    #[error("the XDP program does not load")]
-    Load(#[from] EbpfError),
-    /// The verifier, or another step of loading, refuses.
-    #[error("the XDP program does not load")]
-    Program(#[from] ProgramError),
-    /// A map is not what it should be.
-    #[error("the XDP program's map {0} cannot be used: {1}")]
-    Map(&'static str, MapError),
-    /// The lists of sources are too long.
-    #[error("{0} prefixes are more than the {max} that a list may have", max = PREFIXES_MAX)]
-    TooManyPrefixes(usize),
-    /// The object lacks a part.
-    #[error("the XDP object has no {0}")]
-    Missing(&'static str),
-}
 
 /// What the program is to steer.
 #[derive(Clone)]
@@ -112,8 +57,7 @@ pub struct Answering {
 
 /// The program, loaded; it detaches when this is dropped, or when the process ends in any way.
 pub struct Program {
-    ebpf: Ebpf,
-    sockets: XskMap<MapData>,
+    pub(super) xdp: XdpProgram,
     associations: Arc<Associations>,
     counters: Arc<XdpCounters>,
     trace: Option<TraceMaps>,
@@ -133,56 +77,35 @@ impl Program {
 
     /// Loads the program; it steers nothing before it is attached.
     pub fn load(steered: &Steered) -> Result<Self, XdpError> {
-        if OBJECT.is_empty() {
-            return Err(XdpError::NoObject);
-        }
         let (config, front) = globals(steered);
         let slots = 1 << steered.layout.slot_bits();
-        let mut ebpf = EbpfLoader::new()
+        let mut loader = EbpfLoader::new();
+        loader
             .override_global("CONFIG", bytemuck::bytes_of(&config), true)
             .override_global("FRONT", bytemuck::bytes_of(&front), true)
             .map_max_entries("TAGS", blocks(slots))
             .map_max_entries("ASSOCIATIONS", slots)
-            .map_max_entries("SOCKETS", steered.queues * steered.layout.shards())
-            .load(OBJECT)
-            .map_err(not_permitted_or)?;
-        program(&mut ebpf, PROGRAM)?.load().map_err(refused)?;
-        let sockets = take(&mut ebpf, "SOCKETS", XskMap::try_from)?;
-        let secrets = SecretsMap(take(&mut ebpf, "COOKIE_SECRETS", Array::try_from)?);
+            .map_max_entries("SOCKETS", steered.queues * steered.layout.shards());
+        let mut xdp = XdpProgram::load(&mut loader, OBJECT, PROGRAM)?;
+        let secrets = SecretsMap(xdp.map("COOKIE_SECRETS", Array::try_from)?);
         if let Some(answering) = &steered.answering {
             answering.secrets.mirror_to(secrets)?;
-            answering.access.mirror_to(AccessMaps::take(&mut ebpf)?)?;
+            answering.access.mirror_to(AccessMaps::take(&mut xdp)?)?;
         }
         let associations = Associations {
             layout: steered.layout,
             maps: Mutex::new(AssociationMaps {
-                tags: take(&mut ebpf, "TAGS", Array::try_from)?,
-                associations: take(&mut ebpf, "ASSOCIATIONS", Array::try_from)?,
+                tags: xdp.map("TAGS", Array::try_from)?,
+                associations: xdp.map("ASSOCIATIONS", Array::try_from)?,
             }),
         };
         let counters = XdpCounters {
-            drops: take(&mut ebpf, "DROPS", PerCpuArray::try_from)?,
-            outcomes: take(&mut ebpf, "OUTCOMES", PerCpuArray::try_from)?,
+            drops: xdp.map("DROPS", PerCpuArray::try_from)?,
+            outcomes: xdp.map("OUTCOMES", PerCpuArray::try_from)?,
         };
         let (associations, counters) = (Arc::new(associations), Arc::new(counters));
-        let trace = Some(TraceMaps::take(&mut ebpf)?);
-        Ok(Self { ebpf, sockets, associations, counters, trace })
-    }
-
-    /// Gives a worker's AF_XDP socket to the program.
-    pub fn steer_to(&mut self, index: u32, socket: BorrowedFd<'_>) -> Result<(), XdpError> {
-        self.sockets
-            .set(index, socket.as_raw_fd(), 0)
-            .map_err(|error| XdpError::Map("SOCKETS", error))
-    }
-
-    /// Attaches the program and says in which mode it runs.
-    pub fn attach(
-        &mut self,
-        interface: &Interface,
-        mode: XdpMode,
-    ) -> Result<&'static str, XdpError> {
-        attach(&mut self.ebpf, PROGRAM, interface, mode)
+        let trace = Some(TraceMaps::take(&mut xdp)?);
+        Ok(Self { xdp, associations, counters, trace })
     }
 
     /// Where associations are made known.
@@ -212,67 +135,6 @@ fn globals(steered: &Steered) -> (ConfigValue, FrontValue) {
             (config.answering_hellos(), front)
         }
         None => (config, FrontValue::UNSET),
-    }
-}
-
-pub(super) fn program<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut Xdp, XdpError> {
-    Ok(ebpf.program_mut(name).ok_or(XdpError::Missing("program"))?.try_into()?)
-}
-
-/// Attaches a program and says in which mode it runs.
-pub(super) fn attach(
-    ebpf: &mut Ebpf,
-    name: &str,
-    interface: &Interface,
-    mode: XdpMode,
-) -> Result<&'static str, XdpError> {
-    let modes: &[_] = match mode {
-        XdpMode::Native => &[(xdp::XdpMode::Driver, "native")],
-        XdpMode::Generic => &[(xdp::XdpMode::Skb, "generic")],
-        XdpMode::Auto => &[(xdp::XdpMode::Driver, "native"), (xdp::XdpMode::Skb, "generic")],
-    };
-    let program = program(ebpf, name)?;
-    let mut refused = None;
-    for (kernel_mode, name) in modes {
-        match program.attach_to_if_index(interface.index, *kernel_mode) {
-            Ok(_) => return Ok(name),
-            Err(source) => {
-                debug!(%source, "cannot attach in {name} mode");
-                let interface = interface.name.clone();
-                refused = Some(XdpError::Mode { interface, mode: name, source });
-            }
-        }
-    }
-    Err(refused.unwrap_or(XdpError::Missing("mode")))
-}
-
-pub(super) fn take<T>(
-    ebpf: &mut Ebpf,
-    name: &'static str,
-    convert: impl FnOnce(aya::maps::Map) -> Result<T, MapError>,
-) -> Result<T, XdpError> {
-    let map = ebpf.take_map(name).ok_or(XdpError::Missing(name))?;
-    convert(map).map_err(|error| XdpError::Map(name, error))
-}
-
-/// Names the gate that is closed where the kernel only says EPERM.
-pub(super) fn not_permitted_or(error: EbpfError) -> XdpError {
-    let mut causes = std::iter::successors(Some(&error as &dyn std::error::Error), |e| e.source());
-    let forbidden = |text: String| {
-        text.contains("Operation not permitted") || text.contains("Permission denied")
-    };
-    if causes.any(|cause| forbidden(cause.to_string())) {
-        return XdpError::NotPermitted { gate: super::gate::closed() };
-    }
-    XdpError::Load(error)
-}
-
-/// The verifier refuses with the same code what is wrong and what is forbidden: only a capability
-/// that is missing tells which.
-pub(super) fn refused(error: ProgramError) -> XdpError {
-    match super::gate::missing() {
-        Some(gate) => XdpError::NotPermitted { gate },
-        None => XdpError::Program(error),
     }
 }
 

@@ -10,7 +10,8 @@ use xdtls_common::id::IdLayout;
 
 use super::{ethtool, netdev};
 use crate::datapath::interface::Interface;
-use crate::datapath::xdp::{Program, Steered, XdpError};
+use crate::datapath::xdp::{Program, Steered};
+use crate::datapath::xdp_program::XdpError;
 use crate::privileges::KernelVersion;
 use crate::sys;
 

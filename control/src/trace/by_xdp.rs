@@ -8,7 +8,7 @@ use xdtls_common::trace::{Fate, TraceEvent, TraceFilter};
 
 use super::Event;
 use crate::datapath::trace_maps::TraceMaps;
-use crate::datapath::xdp::XdpError;
+use crate::datapath::xdp_program::XdpError;
 
 /// The program's maps, and when the trace began by its clock.
 pub(super) struct ByXdp {
