@@ -8,12 +8,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
-use rustix::thread::{CpuSet, sched_setaffinity};
 use serde::{Deserialize, Serialize};
 use xdtls_bench_plan::IDENTITIES_MAX;
 use xdtls_bench_plan::reply::Watched;
 use xdtls_netlab::capture;
 
+use crate::cores::pin;
 use crate::generator::{Generator, Replies, Sent};
 use crate::interrupt::Interrupt;
 use crate::kind::{self, Kind, Route, Script, Shape};
@@ -123,9 +123,7 @@ pub struct Report {
 pub fn run(options: &Options) -> Result<()> {
     let interrupt = Interrupt::register()?;
     if let Some(cpu) = options.cpu {
-        let mut cpus = CpuSet::new();
-        cpus.set(cpu);
-        sched_setaffinity(None, &cpus).with_context(|| format!("there is no CPU {cpu}"))?;
+        pin(cpu)?;
     }
     let route = route(options)?;
     let shape = Shape {

@@ -3,6 +3,8 @@
 
 pub mod associations;
 pub mod bound;
+mod client;
+mod cores;
 mod echo;
 pub mod experiment;
 pub mod flood;

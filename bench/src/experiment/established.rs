@@ -6,6 +6,7 @@ use serde_json::Value;
 use xdtls_netlab::{Process, program};
 
 use super::{Bench, end};
+use crate::client;
 use crate::lab::{GATEWAY, PATIENCE};
 use crate::numbers::ratio;
 
@@ -99,15 +100,6 @@ impl Established {
 }
 
 fn start_client(bench: &Bench) -> Result<Process> {
-    let mut command = bench.lab.world.command(program("xdtls")?);
-    command.args(["connect", "--gateway", GATEWAY, "--server-name", "gateway"]);
-    command.args(["--listen", LOCAL, "--datapath", "socket"]).env("NO_COLOR", "1");
-    for (option, file) in
-        [("--certificate", "client.pem"), ("--key", "client.key"), ("--ca", "ca.pem")]
-    {
-        command.arg(option).arg(bench.lab.file(file));
-    }
-    let client = Process::spawn("xdtls connect", command)?;
-    client.wait_for_line("ready", PATIENCE)?;
-    Ok(client)
+    let command = bench.lab.world.command(program("xdtls")?);
+    client::start(command, (GATEWAY, LOCAL), |name| bench.lab.file(name))
 }

@@ -15,10 +15,9 @@ use anyhow::{Context, Result, anyhow, ensure};
 use quinn_udp::{BATCH_SIZE, RecvMeta, Transmit, UdpSockRef, UdpSocketState};
 use rustix::event::{Timespec, epoll};
 use rustix::net::sockopt;
-use rustix::thread::{CpuSet, sched_setaffinity};
 use xdtls_netlab::Netns;
 
-use super::CLIENT_CPU;
+use crate::cores::{CLIENT_CPU, pin};
 
 /// The trial whose datagrams only show where a flow comes from.
 const HELLO: u32 = 0;
@@ -363,11 +362,4 @@ fn take(port: &Port, buffers: &mut [Vec<u8>], shared: &Shared) {
     if counted > 0 {
         shared.received.fetch_add(counted, Ordering::Relaxed);
     }
-}
-
-/// Keeps the thread that calls to one CPU.
-pub(crate) fn pin(cpu: usize) -> Result<()> {
-    let mut cpus = CpuSet::new();
-    cpus.set(cpu);
-    sched_setaffinity(None, &cpus).with_context(|| format!("there is no CPU {cpu}"))
 }

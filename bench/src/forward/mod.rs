@@ -18,23 +18,18 @@ mod tunnels;
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Result, ensure};
 use clap::Args;
 use serde::Serialize;
 
+use crate::cores;
 use crate::interrupt::Interrupt;
 use crate::numbers::percentile;
 use crate::outcome;
-use crate::report::Machine;
-pub(crate) use load::pin;
 use load::{Load, Way};
 use search::{Traffic, highest};
 use stage::Stage;
 use tunnels::{BACKEND, Running, Tunnel};
-
-/// The CPU of the gateway, and the one of all else.
-const GATEWAY_CPU: usize = 1;
-const CLIENT_CPU: usize = 0;
 
 /// Payloads in bytes. The last is the one of the figures.
 const SIZES: [usize; 3] = [64, 256, 1200];
@@ -143,12 +138,7 @@ pub struct Forwarded {
 /// Measures and reports.
 pub fn run(options: &Options) -> Result<()> {
     let (begin, interrupt) = (Instant::now(), Interrupt::register()?);
-    if let Some(reason) = xdtls_netlab::missing() {
-        bail!("network namespaces cannot be made here: {reason}");
-    }
-    ensure!(Machine::this().cores >= 2, "the gateway needs a core of its own; there is one here");
-    xdtls_netlab::sweep()?;
-    pin(CLIENT_CPU)?;
+    cores::divide()?;
     let stage = Stage::new()?;
     let mut forwarded = Forwarded { loss_max: LOSS_MAX, ..Forwarded::default() };
     for tunnel in Tunnel::all() {

@@ -16,11 +16,10 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use tempfile::TempDir;
-use xdtls::dev_certs;
 use xdtls_netlab::{Netns, Veth, capture};
 
-use super::{CLIENT_CPU, GATEWAY_CPU};
+use crate::cores::{CLIENT_CPU, GATEWAY_CPU};
+use crate::openssl_pair::Credentials;
 use crate::process_cost::cpu_time;
 
 /// Interfaces by namespace, with the CPU that receives for them.
@@ -40,7 +39,7 @@ pub(super) struct Stage {
     pub(super) client: Netns,
     pub(super) gateway: Netns,
     pub(super) backend: Netns,
-    folder: TempDir,
+    credentials: Credentials,
     /// The threads that receive for the gateway's interfaces.
     receivers: RefCell<Vec<u32>>,
 }
@@ -54,17 +53,9 @@ impl Stage {
         gateway.run("sysctl", &["-qw", "net.ipv4.ip_forward=1"])?;
         backend.ip(&["route", "add", "10.8.0.0/24", "via", "10.9.1.1"])?;
         backend.ip(&["route", "add", "10.9.0.0/24", "via", "10.9.1.1"])?;
-        let folder = tempfile::Builder::new().prefix("xdtls-bench-").tempdir()?;
-        dev_certs::write(&dev_certs::Options {
-            out: folder.path().to_owned(),
-            names: Vec::new(),
-            peers: Vec::new(),
-            days: 1,
-            key_type: dev_certs::KeyType::Ecdsa,
-            force: false,
-        })?;
+        let credentials = Credentials::new()?;
         let receivers = RefCell::default();
-        let stage = Self { client, gateway, backend, folder, receivers };
+        let stage = Self { client, gateway, backend, credentials, receivers };
         for (interface, _) in INTERFACES {
             let arguments = [&["-K", interface][..], &OFFLOADS, &["gro", "on"]].concat();
             stage.of(interface).run("ethtool", &arguments)?;
@@ -77,7 +68,7 @@ impl Stage {
 
     /// A file of the stage.
     pub(super) fn file(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
+        self.credentials.file(name)
     }
 
     fn of(&self, interface: &str) -> &Netns {

@@ -16,6 +16,7 @@ use xdtls_proto::suite::Aead;
 use super::load::Way;
 use super::stage::Stage;
 use super::{ocserv, peers};
+use crate::client;
 
 /// How long anything may take to start.
 pub(super) const PATIENCE: Duration = Duration::from_secs(20);
@@ -253,16 +254,8 @@ fn xdtls(stage: &Stage, datapath: &str) -> Result<Running> {
     gateway.args(["gateway", "--config"]).arg(&file).env("NO_COLOR", "1");
     let gateway = Process::spawn("xdtls gateway", gateway)?;
     gateway.wait_for_line("ready", PATIENCE)?;
-    let mut client = stage.in_client(program("xdtls")?);
-    client.args(["connect", "--gateway", "10.9.0.1:4433", "--server-name", "gateway"]);
-    client.args(["--listen", LOCAL, "--datapath", "socket"]).env("NO_COLOR", "1");
-    for (option, name) in
-        [("--certificate", "client.pem"), ("--key", "client.key"), ("--ca", "ca.pem")]
-    {
-        client.arg(option).arg(stage.file(name));
-    }
-    let client = Process::spawn("xdtls connect", client)?;
-    client.wait_for_line("ready", PATIENCE)?;
+    let client = stage.in_client(program("xdtls")?);
+    let client = client::start(client, ("10.9.0.1:4433", LOCAL), |name| stage.file(name))?;
     Running::local(vec![client, gateway])
 }
 

@@ -12,7 +12,8 @@ use serde::Serialize;
 use serde_json::Value;
 use xdtls_netlab::{Netns, Process, program};
 
-use super::{CLIENT_CPU, GATEWAY_CPU};
+use crate::client;
+use crate::cores::{CLIENT_CPU, GATEWAY_CPU};
 use crate::openssl_pair::Credentials;
 use crate::process_cost::cpu_time;
 
@@ -75,16 +76,8 @@ impl Gateway {
         gateway.args(["gateway", "--config"]).arg(&file).env("NO_COLOR", "1");
         let gateway = Process::spawn("xdtls gateway", gateway)?;
         gateway.wait_for_line("ready", PATIENCE)?;
-        let mut client = on(&netns, CLIENT_CPU, "xdtls")?;
-        client.args(["connect", "--gateway", GATEWAY, "--server-name", "gateway"]);
-        client.args(["--listen", LOCAL, "--datapath", "socket"]).env("NO_COLOR", "1");
-        for (option, name) in
-            [("--certificate", "client.pem"), ("--key", "client.key"), ("--ca", "ca.pem")]
-        {
-            client.arg(option).arg(credentials.file(name));
-        }
-        let client = Process::spawn("xdtls connect", client)?;
-        client.wait_for_line("ready", PATIENCE)?;
+        let client = on(&netns, CLIENT_CPU, "xdtls")?;
+        let client = client::start(client, (GATEWAY, LOCAL), |name| credentials.file(name))?;
         Ok(Self { netns, client, backend, gateway })
     }
 

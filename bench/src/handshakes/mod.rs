@@ -18,22 +18,17 @@ mod report;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, anyhow, bail, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use rustix::process::setpriority_process;
 use serde::Serialize;
 use xdtls::handshake::{Identity, OpensslConnector, read_file};
 
-use crate::forward::pin;
+use crate::cores;
 use crate::interrupt::Interrupt;
 use crate::openssl_pair::Credentials;
 use crate::outcome::{self, Options};
-use crate::report::Machine;
 use clients::{Clients, Done, Offer};
 use gateway::{Echoes, Gateway};
-
-/// The CPU of the gateway, and the one of all else.
-const GATEWAY_CPU: usize = 1;
-const CLIENT_CPU: usize = 0;
 
 /// Handshakes under way at a time under load.
 const AT_ONCE: usize = 32;
@@ -111,12 +106,7 @@ pub struct Handshaken {
 /// Measures and reports.
 pub fn run(options: &Options) -> Result<()> {
     let (begin, interrupt) = (Instant::now(), Interrupt::register()?);
-    if let Some(reason) = xdtls_netlab::missing() {
-        bail!("network namespaces cannot be made here: {reason}");
-    }
-    ensure!(Machine::this().cores >= 2, "the gateway needs a core of its own; there is one here");
-    xdtls_netlab::sweep()?;
-    pin(CLIENT_CPU)?;
+    cores::divide()?;
     let extent = if options.quick { QUICK } else { WHOLE };
     let credentials = Credentials::new()?;
     let [_, context] = credentials.contexts(SUITE)?;

@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, anyhow};
 use serde::Serialize;
 
-use crate::forward::pin;
+use crate::cores::pin;
 use crate::interrupt::Interrupt;
 use crate::outcome::{self, Options};
 use crate::report::Machine;

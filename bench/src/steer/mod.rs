@@ -16,7 +16,7 @@ use std::time::Instant;
 use anyhow::Result;
 use serde::Serialize;
 
-use crate::forward::pin;
+use crate::cores::pin;
 use crate::interrupt::Interrupt;
 use crate::numbers::median;
 use crate::outcome::{self, Options};
