@@ -235,9 +235,9 @@ impl<I: Inside> Worker<I> {
                 let way = Way { now, front: front.as_ref(), watch: watch.as_ref(), name: "AF_XDP" };
                 for (RxPacket { mut frame, .. }, came) in packets.drain(..).zip(came.drain(..)) {
                     match came {
-                        Came::FromPeer => {
+                        Came::FromPeer(headers) => {
                             out.take_in_hand(&frame);
-                            way.receive_frame(shard, frame.bytes_mut(), out);
+                            way.receive_frame(shard, &headers, frame.bytes_mut(), out);
                             out.let_go(frame);
                         }
                         Came::FromBackend(id, place) => {

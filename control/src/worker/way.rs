@@ -6,7 +6,7 @@ use std::time::Instant;
 use xdtls_common::DropReason;
 use xdtls_common::cursor::SliceCursor;
 use xdtls_common::flow::FlowKey;
-use xdtls_common::frame::{self, Place};
+use xdtls_common::frame::{self, FrameHeaders, Place};
 use xdtls_common::id::LocalId;
 use xdtls_proto::endpoint::Endpoint;
 use xdtls_proto::shard::{Front, Output, Shard};
@@ -31,7 +31,7 @@ pub(super) struct Way<'a> {
 /// What a frame that was received turns out to be.
 pub(super) enum Came {
     /// It is the peer's.
-    FromPeer,
+    FromPeer(FrameHeaders),
     /// It is a datagram of a backend.
     FromBackend(LocalId, Place),
     /// It goes no further.
@@ -60,7 +60,7 @@ impl Came {
             }
             Ok((headers, _)) => {
                 shard.expect(&frame.bytes()[headers.payload_at..]);
-                Self::FromPeer
+                Self::FromPeer(headers)
             }
             // The XDP program has parsed it with the same code: the frame was changed since.
             Err(_) => Self::Nowhere(DropReason::TooShort),
@@ -91,16 +91,16 @@ impl Way<'_> {
     }
 
     /// Lets the shard open the records of a datagram in the frame that it came in.
-    pub(super) fn receive_frame(&self, shard: &mut Shard, bytes: &mut [u8], out: &mut impl Output) {
-        match frame::parse(SliceCursor::new(bytes)) {
-            Ok((headers, _)) => {
-                let end = headers.payload_at + headers.payload_len;
-                let local = Some(headers.destination.ip());
-                let from = Endpoint { remote: headers.source, local };
-                self.receive(shard, from, &mut bytes[headers.payload_at..end], out);
-            }
-            Err(_) => out.count(DropReason::TooShort),
-        }
+    pub(super) fn receive_frame(
+        &self,
+        shard: &mut Shard,
+        headers: &FrameHeaders,
+        bytes: &mut [u8],
+        out: &mut impl Output,
+    ) {
+        let end = headers.payload_at + headers.payload_len;
+        let from = Endpoint { remote: headers.source, local: Some(headers.destination.ip()) };
+        self.receive(shard, from, &mut bytes[headers.payload_at..end], out);
     }
 
     /// Lets the shard seal a backend's datagram in the frame that it came in. Nobody has looked at its
