@@ -77,9 +77,7 @@ fn shard(suite: CipherSuite, size: usize, count: usize) -> Result<()> {
         wire.clear();
         ends.near.send(now, ends.client, &plaintext, &mut wire);
         let datagram = wire.datagrams().first_mut().context("nothing was sealed")?;
-        let mut ahead = ends.far.look_ahead();
-        ahead.to_open(datagram);
-        ahead.read();
+        ends.far.look_ahead(|ahead| ahead.to_open(datagram));
         ends.far.receive(now, None, ENDPOINT, datagram, &mut opened);
     }
     ensure!(opened.plaintexts == count as u64, "{:?}", opened.dropped);

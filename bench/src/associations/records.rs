@@ -128,9 +128,7 @@ fn open(
     }
     let before = all.wire.plaintexts;
     let begin = Instant::now();
-    let mut ahead = all.shard.look_ahead();
-    datagrams.iter().for_each(|datagram| ahead.to_open(datagram));
-    ahead.read();
+    all.shard.look_ahead(|ahead| datagrams.iter().for_each(|datagram| ahead.to_open(datagram)));
     for datagram in &mut datagrams {
         all.shard.receive(now, None, ENDPOINT, datagram, &mut all.wire);
     }
@@ -145,9 +143,7 @@ fn seal(all: &mut Population, now: Instant, numbers: &[usize], size: usize) -> R
     let ids: Vec<LocalId> = numbers.iter().map(|number| all.ids[*number]).collect();
     all.wire.clear();
     let begin = Instant::now();
-    let mut ahead = all.shard.look_ahead();
-    ids.iter().for_each(|id| ahead.to_seal(*id));
-    ahead.read();
+    all.shard.look_ahead(|ahead| ids.iter().for_each(|id| ahead.to_seal(*id)));
     for id in &ids {
         all.shard.send(now, *id, &plaintext, &mut all.wire);
     }

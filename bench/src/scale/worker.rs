@@ -95,15 +95,15 @@ impl Worker {
         drawn.clear();
         drawn.extend((0..BATCH).map(|_| draw.below(from.ids.len())));
         sealed.clear();
-        let mut ahead = from.shard.look_ahead();
-        drawn.iter().for_each(|slot| ahead.to_seal(from.ids[*slot]));
-        ahead.read();
+        from.shard.look_ahead(|ahead| {
+            drawn.iter().for_each(|slot| ahead.to_seal(from.ids[*slot]));
+        });
         for slot in &*drawn {
             from.shard.send(*now, from.ids[*slot], plaintext, sealed);
         }
-        let mut ahead = to.shard.look_ahead();
-        sealed.datagrams().iter().for_each(|datagram| ahead.to_open(datagram));
-        ahead.read();
+        to.shard.look_ahead(|ahead| {
+            sealed.datagrams().iter().for_each(|datagram| ahead.to_open(datagram));
+        });
         for datagram in sealed.datagrams() {
             to.shard.receive(*now, None, ENDPOINT, datagram, opened);
         }

@@ -133,11 +133,8 @@ impl<I: Inside> Worker<I> {
             let mut stop = false;
             self.outside.begin_round();
             let tokens = ready.iter().map(|event| event.data.u64());
-            let mut ahead = self.parts.shard.look_ahead();
-            for id in tokens.filter_map(|token| self.parts.inside.association_at(token)) {
-                ahead.to_seal(id);
-            }
-            ahead.read();
+            let ids = tokens.filter_map(|token| self.parts.inside.association_at(token));
+            self.parts.shard.look_ahead(|ahead| ids.for_each(|id| ahead.to_seal(id)));
             for event in &*ready {
                 match event.data.u64() {
                     OUTSIDE => self.receive_outside(now, &mut stop),
@@ -211,9 +208,7 @@ impl<I: Inside> Worker<I> {
         let (front, watch) = (self.front(), self.parts.trace.watch());
         let access = self.parts.access.clone();
         self.with_output(now, |shard, batch, out| {
-            let mut ahead = shard.look_ahead();
-            batch.for_each(|datagram| ahead.to_open(datagram.payload));
-            ahead.read();
+            shard.look_ahead(|ahead| batch.for_each(|datagram| ahead.to_open(datagram.payload)));
             batch.for_each(|datagram| {
                 trace!(from = %datagram.from, length = datagram.payload.len(), "outside");
                 if !access.admits(datagram.from.ip()) {
@@ -234,10 +229,10 @@ impl<I: Inside> Worker<I> {
             let mut came = std::mem::take(&mut self.came);
             let (front, watch) = (self.front(), self.parts.trace.watch());
             self.with_output(now, |shard, _, out| {
-                let mut ahead = shard.look_ahead();
-                let found = |packet| Came::find(now, packet, &mut ahead, out.inside);
-                came.extend(packets.iter().map(found));
-                ahead.read();
+                shard.look_ahead(|ahead| {
+                    let found = |packet| Came::find(now, packet, ahead, out.inside);
+                    came.extend(packets.iter().map(found));
+                });
                 let way = Way { now, front: front.as_ref(), watch: watch.as_ref(), name: "AF_XDP" };
                 for (RxPacket { mut frame, .. }, came) in packets.drain(..).zip(came.drain(..)) {
                     match came {

@@ -24,18 +24,19 @@ enum Need {
     ToSeal,
 }
 
-/// Associations that are about to be needed. Whoever has a batch at hand adds all of it and calls
-/// [`Ahead::read`] before the first of it is received or sent. It changes nothing but how long that takes.
-#[must_use = "nothing is read before `read` is called"]
+/// Associations that are about to be needed.
 pub struct Ahead<'a> {
     table: &'a Table,
     cells: ArrayVec<(&'a Cell, Need), TOGETHER>,
 }
 
 impl Shard {
-    /// Nothing is needed yet.
-    pub fn look_ahead(&self) -> Ahead<'_> {
-        Ahead { table: &self.table, cells: ArrayVec::new() }
+    /// Makes ready for a batch. Whoever has one at hand names all of it before the first of it is received
+    /// or sent; that changes nothing but how long it takes.
+    pub fn look_ahead(&self, name: impl FnOnce(&mut Ahead<'_>)) {
+        let mut ahead = Ahead { table: &self.table, cells: ArrayVec::new() };
+        name(&mut ahead);
+        ahead.read();
     }
 }
 
@@ -52,23 +53,19 @@ impl Ahead<'_> {
         self.add(id.value(), Need::ToSeal);
     }
 
-    /// Reads what all of them need.
-    pub fn read(mut self) {
-        self.read_together();
-    }
-
     fn add(&mut self, id: u32, need: Need) {
         if self.cells.is_full() {
-            self.read_together();
+            self.read();
         }
         if let Some(cell) = self.table.cell(id) {
             self.cells.push((cell, need));
         }
     }
 
-    fn read_together(&mut self) {
+    /// Reads what all of them need.
+    fn read(&mut self) {
         let mut read = 0;
-        for (cell, need) in self.cells.drain(..) {
+        for (cell, need) in &self.cells {
             if let Cell::Established(association) = cell {
                 read ^= match need {
                     Need::ToOpen => association.touch_to_open(),
@@ -77,5 +74,6 @@ impl Ahead<'_> {
             }
         }
         black_box(read);
+        self.cells.clear();
     }
 }
