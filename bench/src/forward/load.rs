@@ -115,6 +115,9 @@ pub(super) struct Load {
 pub(super) struct Trial {
     pub(super) sent: u64,
     pub(super) received: u64,
+    /// How long datagrams were sent.
+    pub(super) sending: f64,
+    /// How long it took until the last has arrived.
     pub(super) seconds: f64,
 }
 
@@ -230,7 +233,8 @@ impl Load {
         let last = Duration::from_nanos(self.shared.last_ns.load(Ordering::SeqCst));
         let until_last = (self.shared.begin + last).saturating_duration_since(begin);
         let seconds = sending.max(until_last).as_secs_f64();
-        Trial { sent, received: self.shared.received.load(Ordering::SeqCst), seconds }
+        let sending = sending.as_secs_f64();
+        Trial { sent, received: self.shared.received.load(Ordering::SeqCst), sending, seconds }
     }
 
     fn settle(&self) {

@@ -69,7 +69,7 @@ pub struct Window {
     pub sent: u64,
     /// Those that arrived.
     pub received: u64,
-    /// How long they were sent.
+    /// From the first that was sent to the last that arrived.
     pub seconds: f64,
     /// Arrived a second; 0 if no rate was low enough.
     pub rate: f64,

@@ -5,6 +5,7 @@
 //! forwards between its own turns.
 
 use std::net::{SocketAddr, UdpSocket};
+use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -61,20 +62,23 @@ impl Probe {
     }
 }
 
-/// Takes turns with datagrams of `size` bytes, at first past the tunnel if there is a way.
+/// Takes turns with datagrams of `size` bytes, first past the tunnel if there is a way, then through it.
 pub(super) fn measure(tunnel: &Probe, plain: Option<&Probe>, size: usize) -> Result<RoundTrips> {
     let (datagram, mut buffer) = (load::echo_request(size), vec![0; 1 << 16]);
     let (begin, mut through, mut past) = (Instant::now(), Vec::new(), Vec::new());
-    for _ in 0..TURNS {
-        for (probe, times) in
-            plain.map(|plain| (plain, &mut past)).into_iter().chain([(tunnel, &mut through)])
-        {
-            for _ in 0..ROUND_TRIPS {
-                ensure!(begin.elapsed() < TIME_MAX, "only {} round trips", times.len());
-                times.extend(probe.round_trip(&datagram, &mut buffer)?);
-                thread::sleep(PAUSE);
-            }
+    let mut turn = |probe: &Probe, times: &mut Vec<f64>| {
+        for _ in 0..ROUND_TRIPS {
+            ensure!(begin.elapsed() < TIME_MAX, "only {} round trips", times.len());
+            times.extend(probe.round_trip(&datagram, &mut buffer)?);
+            thread::sleep(PAUSE);
         }
+        Ok(())
+    };
+    for _ in 0..TURNS {
+        if let Some(plain) = plain {
+            turn(plain, &mut past)?;
+        }
+        turn(tunnel, &mut through)?;
     }
     ensure!(!through.is_empty(), "no round trip has ended");
     for times in [&mut through, &mut past] {
@@ -91,7 +95,7 @@ pub(super) struct Awake {
 
 impl Awake {
     pub(super) fn new(stage: &Stage) -> Result<Self> {
-        let program = |mut command: std::process::Command| {
+        let program = |mut command: Command| {
             command.args(["--idle", "0", "sh", "-c", "while :; do :; done"]);
             Process::spawn("a program that idles", command)
         };

@@ -34,11 +34,11 @@ const COARSE: Steps = Steps { factor: 1.4, most: 20, halvings: 4 };
 /// From the rate of an earlier round.
 const FINE: Steps = Steps { factor: 1.15, most: 20, halvings: 2 };
 
-/// How long each trial takes, and after how many bad ones a rate has failed. One that loses more than
-/// a moment's trouble can is not repeated.
+/// How long each trial takes, and after how many bad ones a rate has failed.
 pub(super) const TRIAL: Duration = Duration::from_millis(150);
 const TRIES: usize = 3;
 
+/// What loses more than this has failed at once: no moment's trouble costs so much.
 const GROSS: f64 = 0.1;
 
 /// How long the trial takes that counts, how often a lower rate is tried if it loses too much, and
@@ -82,7 +82,7 @@ pub(super) fn overload(
     let trial = load.trial(way, size, flat_out, TRIAL);
     let mut lost = stage.lost()?;
     for (place, count) in &mut lost {
-        *count -= before.get(place).copied().unwrap_or(0);
+        *count = count.saturating_sub(before.get(place).copied().unwrap_or(0));
     }
     lost.retain(|_, count| *count > 0);
     Ok((trial.rate(), lost))
@@ -167,9 +167,9 @@ fn is_good(trial: Trial) -> bool {
     trial.received > 0 && trial.loss() <= LOSS_MAX
 }
 
-/// Datagrams a second that were sent.
+/// Datagrams a second that were sent, for as long as any were.
 fn offered(trial: Trial) -> f64 {
-    trial.sent as f64 / trial.seconds
+    trial.sent as f64 / trial.sending
 }
 
 #[cfg(test)]
@@ -178,7 +178,12 @@ mod tests {
 
     /// A tunnel that carries so much.
     fn carries(most: f64) -> impl FnMut(f64) -> Trial {
-        move |rate| Trial { sent: rate as u64, received: rate.min(most) as u64, seconds: 1.0 }
+        move |rate| Trial {
+            sent: rate as u64,
+            received: rate.min(most) as u64,
+            sending: 1.0,
+            seconds: 1.0,
+        }
     }
 
     #[test]
@@ -207,14 +212,14 @@ mod tests {
     fn a_sender_that_cannot_send_more_ends_the_search() {
         let mut trial = |rate: f64| {
             let sent = rate.min(250_000.0) as u64;
-            Trial { sent, received: sent, seconds: 1.0 }
+            Trial { sent, received: sent, sending: 1.0, seconds: 1.0 }
         };
         assert_eq!(search(200_000.0, COARSE, &mut trial), 250_000.0);
     }
 
     #[test]
     fn what_carries_nothing_ends_the_search_too() {
-        let mut trial = |rate| Trial { sent: rate as u64, received: 0, seconds: 1.0 };
+        let mut trial = |rate| Trial { sent: rate as u64, received: 0, sending: 1.0, seconds: 1.0 };
         assert!(search(200_000.0, COARSE, &mut trial) < LEAST);
     }
 }

@@ -124,7 +124,7 @@ impl Stage {
     }
 
     /// Frames and datagrams that the kernel has dropped so far, by where: in the queue before each
-    /// interface, in the ring behind it, by XDP because an AF_XDP socket had no room, and at sockets of
+    /// interface, in the ring behind it, after XDP because an AF_XDP socket had no room, and at sockets of
     /// each namespace whose buffers were full.
     pub(super) fn lost(&self) -> Result<BTreeMap<String, u64>> {
         let mut lost = BTreeMap::new();
