@@ -22,6 +22,7 @@ use serde::{Deserialize, Serialize};
 use xdtls_netlab::capture;
 
 use crate::interrupt::Interrupt;
+use crate::numbers::median;
 use crate::openssl_pair::{Credentials, Pair};
 use crate::outcome::{self, Options};
 use crate::process_cost::memory;
@@ -34,6 +35,10 @@ pub use records::{Cost, RecordCosts};
 /// How many associations are measured.
 const COUNTS: [u32; 4] = [1, 1_000, 100_000, 1_000_000];
 const COUNTS_QUICK: [u32; 3] = [1, 1_000, 10_000];
+
+/// How often each number of associations is measured: how fast memory is differs from process to
+/// process, with the pages that each gets.
+const ROUNDS: usize = 3;
 
 /// Pairs of OpenSSL objects.
 const PAIRS: usize = 1_000;
@@ -59,8 +64,19 @@ pub struct Objects {
 /// All of it.
 #[derive(Debug, Serialize)]
 pub struct Associations {
-    populations: Vec<Measured>,
+    populations: Vec<Rounds>,
     openssl: Objects,
+}
+
+/// One number of associations, measured several times.
+#[derive(Debug, Serialize)]
+pub struct Rounds(Vec<Measured>);
+
+impl Rounds {
+    /// The median of what is looked at.
+    fn median(&self, of: impl Fn(&Measured) -> f64) -> f64 {
+        median(self.0.iter().map(of))
+    }
 }
 
 /// What one number of associations costs.
@@ -95,12 +111,17 @@ pub struct Measured {
 /// Measures and reports.
 pub fn run(options: &Options) -> Result<()> {
     let (begin, interrupt) = (Instant::now(), Interrupt::register()?);
-    let counts = if options.quick { &COUNTS_QUICK[..] } else { &COUNTS };
+    let (counts, rounds) =
+        if options.quick { (&COUNTS_QUICK[..], 1) } else { (&COUNTS[..], ROUNDS) };
     let mut populations = Vec::new();
     for count in counts {
-        interrupt.check()?;
-        eprintln!("bench: {count} associations");
-        populations.push(in_a_process(*count)?);
+        let mut measured = Vec::new();
+        for round in 1..=rounds {
+            interrupt.check()?;
+            eprintln!("bench: {count} associations, round {round} of {rounds}");
+            measured.push(in_a_process(*count)?);
+        }
+        populations.push(Rounds(measured));
     }
     eprintln!("bench: OpenSSL objects");
     let openssl = Objects::measure(if options.quick { PAIRS_QUICK } else { PAIRS })?;

@@ -128,9 +128,9 @@ fn open(
     }
     let before = all.wire.plaintexts;
     let begin = Instant::now();
-    for datagram in &datagrams {
-        all.shard.expect(datagram);
-    }
+    let mut ahead = all.shard.look_ahead();
+    datagrams.iter().for_each(|datagram| ahead.to_open(datagram));
+    ahead.read();
     for datagram in &mut datagrams {
         all.shard.receive(now, None, ENDPOINT, datagram, &mut all.wire);
     }
@@ -145,9 +145,9 @@ fn seal(all: &mut Population, now: Instant, numbers: &[usize], size: usize) -> R
     let ids: Vec<LocalId> = numbers.iter().map(|number| all.ids[*number]).collect();
     all.wire.clear();
     let begin = Instant::now();
-    for id in &ids {
-        all.shard.expect_to_send(*id);
-    }
+    let mut ahead = all.shard.look_ahead();
+    ids.iter().for_each(|id| ahead.to_seal(*id));
+    ahead.read();
     for id in &ids {
         all.shard.send(now, *id, &plaintext, &mut all.wire);
     }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::{Associations, Cost, Measured};
+use super::{Associations, Cost, Measured, RecordCosts};
 use crate::outcome::{Aim, Figure, Outcome, show};
 use crate::plot::{self, Scale};
 
@@ -17,12 +17,8 @@ const RANDOM_MAX: f64 = 2.0;
 
 impl Associations {
     /// The figures are those of the largest number.
-    fn largest(&self) -> Option<&Measured> {
-        self.populations.last()
-    }
-
     fn of_largest(&self, figure: impl Fn(&Measured) -> f64) -> f64 {
-        self.largest().map_or(f64::NAN, figure)
+        self.populations.last().map_or(f64::NAN, |rounds| rounds.median(figure))
     }
 }
 
@@ -62,21 +58,33 @@ impl Outcome for Associations {
              opened/s | closed/s | timer, ns |\n|---|---|---|---|---|---|---|---|---|\n",
         );
         for it in &self.populations {
-            let [process, kernel] = it.bytes_of_flow;
-            let numbers = [it.bytes_fresh, it.bytes_idle, it.bytes_of_maps, process, kernel];
-            let numbers = numbers.map(|number| format!("{number:.0}")).join(" | ");
-            let rates = [it.opened_per_second, it.closed_per_second, it.timer_ns];
-            let rates = rates.map(show).join(" | ");
+            let whole: [fn(&Measured) -> f64; 6] = [
+                |it| f64::from(it.associations),
+                |it| it.bytes_fresh,
+                |it| it.bytes_idle,
+                |it| it.bytes_of_maps,
+                |it| it.bytes_of_flow[0],
+                |it| it.bytes_of_flow[1],
+            ];
+            let whole = whole.map(|of| format!("{:.0}", it.median(of))).join(" | ");
+            let rates: [fn(&Measured) -> f64; 3] =
+                [|it| it.opened_per_second, |it| it.closed_per_second, |it| it.timer_ns];
+            let rates = rates.map(|of| show(it.median(of))).join(" | ");
             // Writing to a string cannot fail.
-            let _ = writeln!(text, "| {} | {numbers} | {rates} |", it.associations);
+            let _ = writeln!(text, "| {whole} | {rates} |");
         }
         text += "\nNanoseconds a record, for one association and at random:\n\n\
                  | associations | open 64 | seal 64 | open 1400 | seal 1400 |\n|---|---|---|---|---|\n";
         for it in &self.populations {
-            let records = &it.records;
-            let costs = [records.open_64, records.seal_64, records.open_1400, records.seal_1400];
-            let costs = costs.map(|Cost { hot, random }| format!("{hot:.0}, {random:.0}"));
-            let _ = writeln!(text, "| {} | {} |", it.associations, costs.join(" | "));
+            let costs: [fn(&RecordCosts) -> Cost; 4] =
+                [|it| it.open_64, |it| it.seal_64, |it| it.open_1400, |it| it.seal_1400];
+            let costs = costs.map(|of| {
+                let hot = it.median(|it| of(&it.records).hot);
+                let random = it.median(|it| of(&it.records).random);
+                format!("{hot:.0}, {random:.0}")
+            });
+            let associations = it.median(|it| f64::from(it.associations));
+            let _ = writeln!(text, "| {associations} | {} |", costs.join(" | "));
         }
         text
     }
@@ -92,7 +100,7 @@ impl Outcome for Associations {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Judging, Objects, RecordCosts};
+    use super::super::{Judging, Objects, Rounds};
     use super::*;
 
     #[test]
@@ -115,7 +123,9 @@ mod tests {
             },
         };
         let openssl = Objects { objects: 2, bytes_per_object: 78_000.0 };
-        let populations = vec![measured(1, 90_000.0), measured(1_000, 500.0)];
+        let few = Rounds(vec![measured(1, 90_000.0)]);
+        let many = Rounds([510.0, 420.0, 500.0].map(|bytes| measured(1_000, bytes)).into());
+        let populations = vec![few, many];
         let figures = Associations { populations, openssl }.figures();
         let value = |name: &str| figures.iter().find(|figure| figure.name == name).unwrap().value;
         assert_eq!(value("bytes_per_idle_association"), 500.0);

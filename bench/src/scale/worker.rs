@@ -95,15 +95,15 @@ impl Worker {
         drawn.clear();
         drawn.extend((0..BATCH).map(|_| draw.below(from.ids.len())));
         sealed.clear();
-        for slot in &*drawn {
-            from.shard.expect_to_send(from.ids[*slot]);
-        }
+        let mut ahead = from.shard.look_ahead();
+        drawn.iter().for_each(|slot| ahead.to_seal(from.ids[*slot]));
+        ahead.read();
         for slot in &*drawn {
             from.shard.send(*now, from.ids[*slot], plaintext, sealed);
         }
-        for datagram in sealed.datagrams() {
-            to.shard.expect(datagram);
-        }
+        let mut ahead = to.shard.look_ahead();
+        sealed.datagrams().iter().for_each(|datagram| ahead.to_open(datagram));
+        ahead.read();
         for datagram in sealed.datagrams() {
             to.shard.receive(*now, None, ENDPOINT, datagram, opened);
         }

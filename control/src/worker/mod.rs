@@ -133,9 +133,11 @@ impl<I: Inside> Worker<I> {
             let mut stop = false;
             self.outside.begin_round();
             let tokens = ready.iter().map(|event| event.data.u64());
+            let mut ahead = self.parts.shard.look_ahead();
             for id in tokens.filter_map(|token| self.parts.inside.association_at(token)) {
-                self.parts.shard.expect_to_send(id);
+                ahead.to_seal(id);
             }
+            ahead.read();
             for event in &*ready {
                 match event.data.u64() {
                     OUTSIDE => self.receive_outside(now, &mut stop),
@@ -209,7 +211,9 @@ impl<I: Inside> Worker<I> {
         let (front, watch) = (self.front(), self.parts.trace.watch());
         let access = self.parts.access.clone();
         self.with_output(now, |shard, batch, out| {
-            batch.for_each(|datagram| shard.expect(datagram.payload));
+            let mut ahead = shard.look_ahead();
+            batch.for_each(|datagram| ahead.to_open(datagram.payload));
+            ahead.read();
             batch.for_each(|datagram| {
                 trace!(from = %datagram.from, length = datagram.payload.len(), "outside");
                 if !access.admits(datagram.from.ip()) {
@@ -230,8 +234,10 @@ impl<I: Inside> Worker<I> {
             let mut came = std::mem::take(&mut self.came);
             let (front, watch) = (self.front(), self.parts.trace.watch());
             self.with_output(now, |shard, _, out| {
-                let found = |packet| Came::find(now, packet, shard, out.inside);
+                let mut ahead = shard.look_ahead();
+                let found = |packet| Came::find(now, packet, &mut ahead, out.inside);
                 came.extend(packets.iter().map(found));
+                ahead.read();
                 let way = Way { now, front: front.as_ref(), watch: watch.as_ref(), name: "AF_XDP" };
                 for (RxPacket { mut frame, .. }, came) in packets.drain(..).zip(came.drain(..)) {
                     match came {

@@ -9,7 +9,7 @@ use xdtls_common::flow::FlowKey;
 use xdtls_common::frame::{self, FrameHeaders, Place};
 use xdtls_common::id::LocalId;
 use xdtls_proto::endpoint::Endpoint;
-use xdtls_proto::shard::{Front, Output, Shard};
+use xdtls_proto::shard::{Ahead, Front, Output, Shard};
 
 use super::output::WorkerOutput;
 use crate::datapath::sides::INSIDE;
@@ -39,11 +39,11 @@ pub(super) enum Came {
 }
 
 impl Came {
-    /// Finds out, and makes the shard ready for it.
+    /// Finds out, and says which association it will need.
     pub(super) fn find(
         now: Instant,
         RxPacket { nic, frame, .. }: &RxPacket,
-        shard: &Shard,
+        ahead: &mut Ahead<'_>,
         inside: &mut impl Inside,
     ) -> Self {
         let parsed = frame::parse(SliceCursor::new(frame.bytes()));
@@ -52,14 +52,14 @@ impl Came {
                 let flow = FlowKey::new(headers.destination, headers.source);
                 match inside.owner_of(now, &flow) {
                     Some(id) => {
-                        shard.expect_to_send(id);
+                        ahead.to_seal(id);
                         Self::FromBackend(id, headers.place())
                     }
                     None => Self::Nowhere(DropReason::FlowClosed),
                 }
             }
             Ok((headers, _)) => {
-                shard.expect(&frame.bytes()[headers.payload_at..]);
+                ahead.to_open(&frame.bytes()[headers.payload_at..]);
                 Self::FromPeer(headers)
             }
             // The XDP program has parsed it with the same code: the frame was changed since.

@@ -5,6 +5,7 @@
 //! [`Shard::send`] → room in the transmit buffer → sealed in place there. The shard does no I/O: a
 //! worker hands it slices, the time, and an [`Output`].
 
+mod ahead;
 mod final_flights;
 mod lineage;
 mod look;
@@ -33,6 +34,7 @@ use crate::key_cache::KeyCache;
 use crate::moment::Clock;
 use crate::paths::PathChange;
 use crate::rekey::RekeyLimits;
+pub use ahead::Ahead;
 use final_flights::FinalFlights;
 use lineage::Lineage;
 pub use lineage::PREDECESSORS_MAX;

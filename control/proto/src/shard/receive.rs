@@ -15,7 +15,7 @@ use xdtls_common::verdict::{Verdict, verdict};
 
 use super::{Front, Hello, Output, Shard, ShardEvent};
 use crate::alert;
-use crate::association::{Association, CloseCause};
+use crate::association::CloseCause;
 use crate::endpoint::Endpoint;
 use crate::keys::Role;
 use crate::moment::Moment;
@@ -29,14 +29,6 @@ const CLIENT_HELLO: u8 = 1;
 const WARN_EVERY: Duration = Duration::from_secs(1);
 
 impl Shard {
-    /// Makes ready for a datagram that [`Shard::receive`] is about to get. Worth doing for a whole
-    /// batch before its first datagram is received; it changes nothing.
-    pub fn expect(&self, datagram: &[u8]) {
-        if let Ok(prefix) = Prefix::parse(&mut SliceCursor::new(datagram)) {
-            self.table.touch(prefix.receiver, Association::touch_to_open);
-        }
-    }
-
     /// Takes one datagram as it came. `front` is `None` where nobody may open associations.
     pub fn receive(
         &mut self,

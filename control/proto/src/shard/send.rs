@@ -9,7 +9,7 @@ use xdtls_common::prefix::{PREFIX_LEN, Prefix};
 use xdtls_common::record::content_type;
 
 use super::{Output, Shard};
-use crate::association::{Association, CloseCause};
+use crate::association::CloseCause;
 use crate::endpoint::{Endpoint, max_payload};
 use crate::record_plane::seal;
 
@@ -36,12 +36,6 @@ impl Plaintext<'_> {
 }
 
 impl Shard {
-    /// Makes ready for a datagram of this association that [`Shard::send`] is about to get, as
-    /// [`Shard::expect`] does.
-    pub fn expect_to_send(&self, id: LocalId) {
-        self.table.touch(id.value(), Association::touch_to_seal);
-    }
-
     /// Seals one plaintext datagram and puts it into the transmit buffer, or counts why not.
     pub fn send(&mut self, now: Instant, id: LocalId, plaintext: &[u8], out: &mut impl Output) {
         self.send_data(now, id, Plaintext::Copied(plaintext), out);

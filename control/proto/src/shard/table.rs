@@ -5,7 +5,6 @@
 //! Address space for all chunks is reserved at once, so that they stand one behind the other and
 //! can be in huge pages; memory it becomes chunk by chunk.
 
-use std::hint::black_box;
 use std::ops::Range;
 
 use xdtls_common::id::{IdLayout, LocalId, PeerId};
@@ -20,7 +19,7 @@ const CHUNK: usize = 256;
 const NOWHERE: u32 = u32::MAX;
 
 #[expect(clippy::large_enum_variant, reason = "nearly all cells in use are established")]
-enum Cell {
+pub(super) enum Cell {
     Free,
     /// Datagrams for this id go to the handshakes. The peer is unknown while we are opening.
     Reserved(LocalId, Option<PeerId>),
@@ -62,7 +61,8 @@ impl Table {
         (self.layout.slot_of(id) / self.layout.shards()) as usize
     }
 
-    fn cell(&self, id: u32) -> Option<&Cell> {
+    /// The cell of this id's slot, whosever it is.
+    pub(super) fn cell(&self, id: u32) -> Option<&Cell> {
         let index = self.index(id);
         let place = *self.places.get(index / CHUNK)?;
         self.chunks.get(place as usize)?.get(index % CHUNK)
@@ -76,15 +76,6 @@ impl Table {
 
     fn cells_mut(&mut self) -> impl Iterator<Item = &mut Cell> {
         self.chunks.iter_mut().flatten()
-    }
-
-    /// Reads what a record for this id will need. Whoever has many datagrams at hand does this for
-    /// all of them first: reads do not wait for each other, whereas sealing and opening would wait
-    /// for each read in turn.
-    pub(crate) fn touch(&self, id: u32, touch: impl FnOnce(&Association) -> u64) {
-        if let Some(Cell::Established(association)) = self.cell(id) {
-            black_box(touch(association));
-        }
     }
 
     /// What the verdict needs to know of an id on the wire.
