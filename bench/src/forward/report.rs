@@ -56,7 +56,8 @@ impl Forwarded {
                 let of = |number: fn(&RoundTrips) -> f64| show(median(trips.iter().map(number)));
                 format!("{} | {}", of(|it| it.p50), of(|it| it.p99))
             });
-            let plain = show(median(carried.idle.iter().map(|it| it.plain_p50)));
+            let plain = median(carried.idle.iter().map(|it| it.plain_p50));
+            let plain = show(if plain > 0.0 { plain } else { f64::NAN });
             let added = show(self.added_rtt(name));
             // Writing to a string cannot fail.
             let _ = writeln!(text, "| {name} | {idle} | {plain} | {added} | {half_load} |");
