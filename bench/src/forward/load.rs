@@ -15,8 +15,10 @@ use anyhow::{Context, Result, anyhow, ensure};
 use quinn_udp::{BATCH_SIZE, RecvMeta, Transmit, UdpSockRef, UdpSocketState};
 use rustix::event::{Timespec, epoll};
 use rustix::net::sockopt;
-use xdtls_netlab::Netns;
 
+use super::round_trips::{self, Probe, RoundTrips};
+use super::stage::{BACKEND_BESIDE, CLIENT_BESIDE, Stage};
+use super::tunnels::BACKEND;
 use crate::cores::{CLIENT_CPU, pin};
 
 /// The trial whose datagrams only show where a flow comes from.
@@ -35,7 +37,7 @@ const TICK: Duration = Duration::from_micros(250);
 const LATE: Duration = Duration::from_millis(2);
 
 /// A trial is over when nothing has come for so long.
-const QUIET: Duration = Duration::from_millis(100);
+const QUIET: Duration = Duration::from_millis(40);
 
 /// How long all flows may take to get through for the first time.
 const OPENING: Duration = Duration::from_secs(30);
@@ -53,6 +55,13 @@ pub(super) enum Way {
     Up,
     /// From the backend to the client.
     Down,
+}
+
+/// Where the client's programs send from, and what to.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ends {
+    pub(super) near: SocketAddr,
+    pub(super) target: SocketAddr,
 }
 
 /// One socket.
@@ -81,7 +90,9 @@ impl Port {
 struct Shared {
     trial: AtomicU32,
     received: AtomicU64,
-    hellos: AtomicU64,
+    /// When something was received last, in nanoseconds since `begin`.
+    last_ns: AtomicU64,
+    begin: Instant,
     /// Where the backend's end has heard each flow from.
     flows: Mutex<Vec<Option<SocketAddr>>>,
     stop: AtomicBool,
@@ -93,7 +104,8 @@ pub(super) struct Load {
     far: Arc<Vec<Port>>,
     shared: Arc<Shared>,
     threads: Vec<JoinHandle<Result<()>>>,
-    probe: UdpSocket,
+    /// Through the tunnel, and past it.
+    probes: Arc<[Probe; 2]>,
     target: SocketAddr,
     next_trial: u32,
 }
@@ -103,6 +115,9 @@ pub(super) struct Load {
 pub(super) struct Trial {
     pub(super) sent: u64,
     pub(super) received: u64,
+    /// How long datagrams were sent.
+    pub(super) sending: f64,
+    /// How long it took until the last has arrived.
     pub(super) seconds: f64,
 }
 
@@ -120,32 +135,35 @@ impl Trial {
 impl Load {
     /// Opens `flows` flows from the client to `target` and waits until all get through.
     pub(super) fn open(
-        client: &Netns,
-        near_address: SocketAddr,
-        target: SocketAddr,
-        backend: &Netns,
-        far_address: SocketAddr,
+        stage: &Stage,
+        Ends { near: near_address, target }: Ends,
         flows: usize,
     ) -> Result<Self> {
+        let (client, backend) = (&stage.client, &stage.backend);
         let near: Result<Vec<_>> =
             (0..flows).map(|_| Port::new(client.bind_udp(near_address)?)).collect();
-        let far = Port::new(backend.bind_udp(far_address)?)?;
+        let far =
+            [BACKEND, BACKEND_BESIDE].map(|address| Port::new(backend.bind_udp(address.parse()?)?));
         let shared = Arc::new(Shared {
             trial: AtomicU32::new(HELLO),
             received: AtomicU64::new(0),
-            hellos: AtomicU64::new(0),
+            last_ns: AtomicU64::new(0),
+            begin: Instant::now(),
             flows: Mutex::new(vec![None; flows]),
             stop: AtomicBool::new(false),
         });
-        let probe = client.bind_udp(near_address)?;
-        probe.set_read_timeout(Some(Duration::from_secs(1)))?;
-        let (near, far) = (Arc::new(near?), Arc::new(vec![far]));
+        let probes = Arc::new([
+            Probe::new(client.bind_udp(near_address)?, target)?,
+            Probe::new(client.bind_udp(CLIENT_BESIDE.parse()?)?, BACKEND_BESIDE.parse()?)?,
+        ]);
+        let far: Result<Vec<_>> = far.into_iter().collect();
+        let (near, far) = (Arc::new(near?), Arc::new(far?));
         let receive = |ports: &Arc<Vec<Port>>| {
             let (ports, shared) = (Arc::clone(ports), Arc::clone(&shared));
             thread::spawn(move || receive(&ports, &shared))
         };
         let threads = vec![receive(&near), receive(&far)];
-        let mut load = Self { near, far, shared, threads, probe, target, next_trial: 1 };
+        let mut load = Self { near, far, shared, threads, probes, target, next_trial: 1 };
         load.say_hello()?;
         Ok(load)
     }
@@ -209,9 +227,14 @@ impl Load {
                 behind -= run;
             }
         }
-        let seconds = begin.elapsed().as_secs_f64();
+        let sending = begin.elapsed();
         self.settle();
-        Trial { sent, received: self.shared.received.load(Ordering::SeqCst), seconds }
+        // What buffers held when the last one was sent has taken time, too.
+        let last = Duration::from_nanos(self.shared.last_ns.load(Ordering::SeqCst));
+        let until_last = (self.shared.begin + last).saturating_duration_since(begin);
+        let seconds = sending.max(until_last).as_secs_f64();
+        let sending = sending.as_secs_f64();
+        Trial { sent, received: self.shared.received.load(Ordering::SeqCst), sending, seconds }
     }
 
     fn settle(&self) {
@@ -226,49 +249,25 @@ impl Load {
         }
     }
 
-    /// The same while other datagrams go up at this rate.
-    pub(super) fn round_trips_under(
+    /// Round trips while nothing else goes, or while datagrams go up at a rate.
+    pub(super) fn round_trips(
         &mut self,
         size: usize,
-        count: usize,
-        rate: f64,
-    ) -> Result<Vec<f64>> {
-        let probe = self.probe.try_clone()?;
-        let target = self.target;
-        let trips = thread::spawn(move || round_trips(&probe, target, size, count));
-        while !trips.is_finished() {
+        rate: Option<f64>,
+        beside: bool,
+    ) -> Result<RoundTrips> {
+        let probes = Arc::clone(&self.probes);
+        let trips = thread::spawn(move || {
+            let [tunnel, plain] = &*probes;
+            round_trips::measure(tunnel, beside.then_some(plain), size)
+        });
+        while let Some(rate) = rate
+            && !trips.is_finished()
+        {
             self.trial(Way::Up, size, rate, TICK * 400);
         }
         trips.join().map_err(|_| anyhow!("a thread has panicked"))?
     }
-
-    /// Round trips of single datagrams of `size` bytes, one after the other; sorted, in
-    /// microseconds. Their flow is one of its own.
-    pub(super) fn round_trips(&self, size: usize, count: usize) -> Result<Vec<f64>> {
-        round_trips(&self.probe, self.target, size, count)
-    }
-}
-
-fn round_trips(
-    probe: &UdpSocket,
-    target: SocketAddr,
-    size: usize,
-    count: usize,
-) -> Result<Vec<f64>> {
-    let datagram = contents(ECHO, 0, size, 1);
-    let (mut buffer, mut times) = (vec![0; MERGED_LEN], Vec::new());
-    let begin = Instant::now();
-    while times.len() < count {
-        ensure!(begin.elapsed() < OPENING, "only {} round trips of {count}", times.len());
-        let sent = Instant::now();
-        probe.send_to(&datagram, target)?;
-        if probe.recv(&mut buffer).is_ok() {
-            times.push(sent.elapsed().as_nanos() as f64 / 1e3);
-        }
-        thread::sleep(TICK);
-    }
-    times.sort_by(f64::total_cmp);
-    Ok(times)
 }
 
 impl Drop for Load {
@@ -287,6 +286,11 @@ fn header(trial: u32, flow: u32) -> [u8; HEADER] {
     header[..4].copy_from_slice(&trial.to_be_bytes());
     header[4..].copy_from_slice(&flow.to_be_bytes());
     header
+}
+
+/// A datagram that the backend sends back.
+pub(super) fn echo_request(size: usize) -> Vec<u8> {
+    contents(ECHO, 0, size, 1)
 }
 
 fn contents(trial: u32, flow: u32, size: usize, run: usize) -> Vec<u8> {
@@ -348,7 +352,6 @@ fn take(port: &Port, buffers: &mut [Vec<u8>], shared: &Shared) {
                     let mut flows = shared.flows.lock().unwrap_or_else(PoisonError::into_inner);
                     if let Some(known) = flows.get_mut(flow) {
                         *known = Some(meta.addr);
-                        shared.hellos.fetch_add(1, Ordering::Relaxed);
                     }
                 }
                 ECHO => {
@@ -360,6 +363,8 @@ fn take(port: &Port, buffers: &mut [Vec<u8>], shared: &Shared) {
         }
     }
     if counted > 0 {
+        let since = shared.begin.elapsed().as_nanos() as u64;
+        shared.last_ns.store(since, Ordering::Relaxed);
         shared.received.fetch_add(counted, Ordering::Relaxed);
     }
 }

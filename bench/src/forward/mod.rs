@@ -11,6 +11,7 @@ mod ocserv;
 mod peers;
 mod profile;
 mod report;
+mod round_trips;
 mod search;
 mod stage;
 mod tunnels;
@@ -24,12 +25,12 @@ use serde::Serialize;
 
 use crate::cores;
 use crate::interrupt::Interrupt;
-use crate::numbers::percentile;
 use crate::outcome;
 use load::{Load, Way};
-use search::{Traffic, highest};
+use round_trips::{Awake, RoundTrips};
+use search::{Start, Traffic, highest};
 use stage::Stage;
-use tunnels::{BACKEND, Running, Tunnel};
+use tunnels::{Running, Tunnel};
 
 /// Payloads in bytes. The last is the one of the figures.
 const SIZES: [usize; 3] = [64, 256, 1200];
@@ -40,9 +41,6 @@ const FLOWS: [usize; 2] = [1, 1_000];
 
 /// The most that may be lost.
 const LOSS_MAX: f64 = 0.001;
-
-/// Round trips to take.
-const ROUND_TRIPS: usize = 1_000;
 
 /// What can be said to this measurement.
 #[derive(Args, Clone, Debug)]
@@ -71,7 +69,7 @@ pub struct Window {
     pub sent: u64,
     /// Those that arrived.
     pub received: u64,
-    /// How long they were sent.
+    /// From the first that was sent to the last that arrived.
     pub seconds: f64,
     /// Arrived a second; 0 if no rate was low enough.
     pub rate: f64,
@@ -90,21 +88,6 @@ pub struct Share {
     pub function: String,
     /// Its share of what all of the gateway's threads spend, in hundredths.
     pub percent: f64,
-}
-
-/// Round trips of a datagram of 1200 bytes, in microseconds.
-#[derive(Clone, Copy, Debug, Default, Serialize)]
-pub struct RoundTrips {
-    /// Half are quicker.
-    pub p50: f64,
-    /// 99 of 100 are quicker.
-    pub p99: f64,
-}
-
-impl RoundTrips {
-    fn of(sorted: &[f64]) -> Self {
-        Self { p50: percentile(sorted, 0.5), p99: percentile(sorted, 0.99) }
-    }
 }
 
 /// One tunnel.
@@ -194,8 +177,7 @@ impl Carried {
         flows: usize,
         options: &Options,
     ) -> Result<()> {
-        let (near, far) = (running.near, BACKEND.parse()?);
-        let mut load = Load::open(&stage.client, near, running.target, &stage.backend, far, flows)?;
+        let mut load = Load::open(stage, running.ends, flows)?;
         for (name, way) in [("up", Way::Up), ("down", Way::Down)] {
             for size in SIZES.into_iter().filter(|_| tunnel.carries(way)) {
                 let kind = format!("{flows}_{name}_{size}");
@@ -208,19 +190,23 @@ impl Carried {
                 let windows = self.windows.entry(kind.clone()).or_default();
                 let size_on_way = size + tunnel.padding();
                 let traffic = Traffic { way, size: size_on_way, flat_out: tunnel.flat_out() };
-                let known = windows.iter().map(|window| window.rate).fold(0.0, f64::max);
-                if known == 0.0 {
-                    let lost = search::overload(&mut load, traffic, stage)?;
-                    self.overload.insert(kind.clone(), lost);
-                }
+                let known = windows.last().map(|window| window.rate).filter(|rate| *rate > 0.0);
+                let start = match known {
+                    Some(rate) => Start::Known(rate),
+                    None => {
+                        let (rate, lost) = search::overload(&mut load, traffic, stage)?;
+                        self.overload.insert(kind.clone(), lost);
+                        Start::Overload(rate)
+                    }
+                };
                 let gateway = [running.gateway()?, stage.receivers()].concat();
-                let window = highest(&mut load, traffic, known, &gateway)?;
+                let window = highest(&mut load, traffic, start, &gateway)?;
                 windows.push(window);
                 tunnel.verify(stage, || {
                     load.trial(way, size, window.rate, search::TRIAL);
                 })?;
                 let watched = options.profile && tunnel == Tunnel::Xdtls && size == SIZE;
-                if watched && flows == 1 && known == 0.0 {
+                if watched && flows == 1 && known.is_none() {
                     let shares = profile::watch(&gateway, || {
                         load.trial(way, size, window.rate, profile::TIME);
                     })?;
@@ -229,11 +215,12 @@ impl Carried {
             }
         }
         if flows == 1 {
-            let size = SIZE + tunnel.padding();
-            self.idle.push(RoundTrips::of(&load.round_trips(size, ROUND_TRIPS)?));
+            let _awake = Awake::new(stage)?;
+            // What an echo has on its interface leaves nothing to the kernel.
+            let (size, beside) = (SIZE + tunnel.padding(), tunnel.carries(Way::Down));
+            self.idle.push(load.round_trips(size, None, beside)?);
             let rate = self.windows[&format!("1_up_{SIZE}")].last().map_or(0.0, |it| it.rate);
-            let sorted = load.round_trips_under(size, ROUND_TRIPS, rate / 2.0)?;
-            self.half_load.push(RoundTrips::of(&sorted));
+            self.half_load.push(load.round_trips(size, Some(rate / 2.0), false)?);
         }
         Ok(())
     }

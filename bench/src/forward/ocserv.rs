@@ -18,6 +18,10 @@ const BY_DTLS: &str = "Established DTLS connection";
 /// What it calls the suite that is wanted.
 const SUITE: &str = "AES-128-GCM";
 
+/// How many packets openconnect takes at once, and makes its socket's buffer for. What does not fit
+/// there goes by TCP, of as few as by default a quarter.
+const QUEUE: &str = "1000";
+
 /// Where the client's interface counts.
 const STATISTICS: &str = "/sys/class/net/xbcl/statistics";
 
@@ -49,6 +53,7 @@ pub(super) fn start(stage: &Stage) -> Result<Running> {
     {
         client.arg(option).arg(stage.file(name));
     }
+    client.args(["--queue-len", QUEUE]);
     client.arg("--resolve=gateway:10.9.0.1").arg(format!("https://gateway:{PORT}"));
     let client = Process::spawn("openconnect", client)?;
     let established = client.wait_for_line(BY_DTLS, PATIENCE)?;

@@ -45,7 +45,8 @@ impl WireguardEnd<'_> {
         netns.run("wg", &["set", interface, "private-key", &key, "listen-port", port])?;
         netns.ip(&["address", "add", address, "dev", interface])?;
         netns.ip(&["link", "set", "dev", interface, "mtu", "1420", "up"])?;
-        let public = netns.run("wg", &["show", interface, "public-key"])?;
+        // Not every daemon tells its public key.
+        let public = capture(Command::new("sh").args(["-c", "wg pubkey < \"$0\"", &key]))?;
         Ok((process, public.trim().to_owned()))
     }
 }

@@ -3,11 +3,13 @@
 //! ```text
 //!   client                    gateway                       backend
 //!   oc 10.9.0.2 ═════════════ og 10.9.0.1   ig 10.9.1.1 ═══ ib 10.9.1.2:9000
+//!                                              10.9.2.1        10.9.2.2:9000
 //! ```
 //!
 //! The gateway's program has a CPU of its own, together with the threads that receive for its
 //! interfaces; all else runs on the other. Every frame on a link is as long as on a wire: nothing
-//! is left to hardware that is not there.
+//! is left to hardware that is not there. The backend's second address is reached past all tunnels: the
+//! kernel forwards to it.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -25,6 +27,12 @@ use crate::process_cost::cpu_time;
 /// Interfaces by namespace, with the CPU that receives for them.
 const INTERFACES: [(&str, usize); 4] =
     [("oc", CLIENT_CPU), ("og", GATEWAY_CPU), ("ig", GATEWAY_CPU), ("ib", CLIENT_CPU)];
+
+/// Where the client sends from past all tunnels.
+pub(super) const CLIENT_BESIDE: &str = "10.9.0.2:0";
+
+/// Where the backend listens past all tunnels.
+pub(super) const BACKEND_BESIDE: &str = "10.9.2.2:9000";
 
 /// What is left to hardware by default.
 const OFFLOADS: [&str; 8] = ["tx", "off", "tso", "off", "gso", "off", "tx-udp-segmentation", "off"];
@@ -51,6 +59,9 @@ impl Stage {
         Veth::pair(&client, "oc", "10.9.0.2/24", &gateway, "og", "10.9.0.1/24", 1)?;
         Veth::pair(&gateway, "ig", "10.9.1.1/24", &backend, "ib", "10.9.1.2/24", 1)?;
         gateway.run("sysctl", &["-qw", "net.ipv4.ip_forward=1"])?;
+        gateway.add_address("ig", "10.9.2.1/24")?;
+        backend.add_address("ib", "10.9.2.2/24")?;
+        client.ip(&["route", "add", "10.9.2.0/24", "via", "10.9.0.1", "src", "10.9.0.2"])?;
         backend.ip(&["route", "add", "10.8.0.0/24", "via", "10.9.1.1"])?;
         backend.ip(&["route", "add", "10.9.0.0/24", "via", "10.9.1.1"])?;
         let credentials = Credentials::new()?;
@@ -112,14 +123,20 @@ impl Stage {
         self.receivers.borrow().clone()
     }
 
-    /// Frames and datagrams that the kernel has dropped so far, by where: in the ring behind each
-    /// interface, and at sockets of each namespace whose buffers were full.
+    /// Frames and datagrams that the kernel has dropped so far, by where: in the queue before each
+    /// interface, in the ring behind it, after XDP because an AF_XDP socket had no room, and at sockets of
+    /// each namespace whose buffers were full.
     pub(super) fn lost(&self) -> Result<BTreeMap<String, u64>> {
         let mut lost = BTreeMap::new();
         for (interface, _) in INTERFACES {
+            let netns = self.of(interface);
             let file = format!("/sys/class/net/{interface}/statistics/tx_dropped");
-            let dropped = self.of(interface).run("cat", &[&file])?.trim().parse()?;
+            let dropped = netns.run("cat", &[&file])?.trim().parse()?;
             lost.insert(format!("behind {interface}"), dropped);
+            let queue = netns.run("tc", &["-s", "qdisc", "show", "dev", interface])?;
+            lost.insert(format!("before {interface}"), queue_drops(&queue).context("no queue")?);
+            let driver = netns.run("ethtool", &["-S", interface])?;
+            lost.insert(format!("AF_XDP at {interface}"), receive_drops(&driver));
         }
         let places =
             [("client", &self.client), ("gateway", &self.gateway), ("backend", &self.backend)];
@@ -157,6 +174,22 @@ fn napi_threads(interface: &str) -> Result<Vec<u32>> {
     Ok(listed.lines().filter_map(thread).collect())
 }
 
+/// What a queue has dropped, as `tc -s` tells it: `(dropped 3, overlimits 0 requeues 0)`.
+fn queue_drops(text: &str) -> Option<u64> {
+    text.split_once("(dropped ")?.1.split_once(',')?.0.parse().ok()
+}
+
+/// What XDP has dropped without being told to, in the driver's statistics of all receive queues.
+fn receive_drops(text: &str) -> u64 {
+    let counters = text.lines().filter_map(|line| line.trim().strip_prefix("rx_queue_"));
+    let drops = counters.filter_map(|line| {
+        let (queue, count) = line.split_once("_drops: ")?;
+        queue.parse::<u32>().ok()?;
+        count.parse::<u64>().ok()
+    });
+    drops.sum()
+}
+
 /// The number of datagrams that did not fit into a socket's buffer, in `/proc/net/snmp`.
 fn buffer_errors(text: &str) -> Option<u64> {
     let mut lines = text.lines().filter_map(|line| line.strip_prefix("Udp: "));
@@ -182,4 +215,21 @@ pub(super) fn busy_seconds() -> Result<f64> {
     };
     let ticks = rustix::param::clock_ticks_per_second() as f64;
     Ok((user + nice + system + irq + softirq) / ticks)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_kernel_has_dropped_is_read() {
+        let queue = "qdisc pfifo 8001: root refcnt 2 limit 1000p\n Sent 9 bytes 1 pkt (dropped 3, \
+                     overlimits 0 requeues 2)\n backlog 0b 0p requeues 2\n";
+        assert_eq!(queue_drops(queue), Some(3));
+        let driver = "NIC statistics:\n     peer_ifindex: 2\n     rx_queue_0_xdp_packets: 9\n     \
+                      rx_queue_0_drops: 4\n     rx_queue_0_xdp_drops: 1\n     rx_queue_1_drops: 5\n";
+        assert_eq!(receive_drops(driver), 9);
+        let sockets = "Ip: Forwarding\nIp: 1\nUdp: InDatagrams RcvbufErrors\nUdp: 7 6\n";
+        assert_eq!(buffer_errors(sockets), Some(6));
+    }
 }

@@ -2,7 +2,6 @@
 
 use std::env;
 use std::fs;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -13,7 +12,7 @@ use xdtls_common::prefix::PREFIX_LEN;
 use xdtls_netlab::{Process, capture, program};
 use xdtls_proto::suite::Aead;
 
-use super::load::Way;
+use super::load::{Ends, Way};
 use super::stage::Stage;
 use super::{ocserv, peers};
 use crate::client;
@@ -40,6 +39,8 @@ pub(super) enum Tunnel {
     AfxdpEcho,
     /// Our gateway on AF_XDP, our client
     Xdtls,
+    /// The same, with AF_XDP at the gateway's inside interface, too
+    XdtlsInside,
     /// Our gateway on sockets, our client
     XdtlsSocket,
     /// `baselines/openssl-tunnel.c` at both ends
@@ -65,6 +66,7 @@ impl Tunnel {
             Self::Plain => "plain",
             Self::AfxdpEcho => "afxdp_echo",
             Self::Xdtls => "xdtls",
+            Self::XdtlsInside => "xdtls_inside",
             Self::XdtlsSocket => "xdtls_socket",
             Self::OpensslSocket => "openssl_socket",
             Self::Ocserv => "ocserv",
@@ -125,8 +127,12 @@ impl Tunnel {
         let running = match self {
             Self::Plain => plain(stage),
             Self::AfxdpEcho => echo(stage),
-            Self::Xdtls => xdtls(stage, "xdp"),
-            Self::XdtlsSocket => xdtls(stage, "socket"),
+            Self::Xdtls => xdtls(stage, "datapath = \"xdp\"\ninterface = \"og\"", ""),
+            Self::XdtlsInside => {
+                let inside = "interface = \"ig\"";
+                xdtls(stage, "datapath = \"xdp\"\ninterface = \"og\"", inside)
+            }
+            Self::XdtlsSocket => xdtls(stage, "datapath = \"socket\"", ""),
             Self::OpensslSocket => openssl(stage),
             Self::Ocserv => ocserv::start(stage),
             Self::WireguardGo => peers::wireguard(stage, "wireguard-go", &["-f"]),
@@ -153,10 +159,8 @@ pub(super) fn installed(name: &str) -> Option<PathBuf> {
 
 /// A tunnel that works; its processes end with it.
 pub(super) struct Running {
-    /// Where the client's programs send to.
-    pub(super) target: SocketAddr,
-    /// The address that they send from.
-    pub(super) near: SocketAddr,
+    /// Where the client's programs send from, and what to.
+    pub(super) ends: Ends,
     /// A route of the client that leads through it and does not go away with it.
     route: Option<[&'static str; 5]>,
     /// The client's, if there is one, before the gateway's.
@@ -166,8 +170,8 @@ pub(super) struct Running {
 impl Running {
     /// A tunnel that takes datagrams of local programs.
     fn local(processes: Vec<Process>) -> Result<Self> {
-        let (target, near) = (LOCAL.parse()?, "127.0.0.1:0".parse()?);
-        Ok(Self { target, near, route: None, processes })
+        let ends = Ends { near: "127.0.0.1:0".parse()?, target: LOCAL.parse()? };
+        Ok(Self { ends, route: None, processes })
     }
 
     /// A tunnel that packets are routed through.
@@ -178,13 +182,14 @@ impl Running {
         processes: Vec<Process>,
     ) -> Result<Self> {
         stage.client.ip(&[&["route", "add"], &route[..]].concat())?;
-        Ok(Self { target: BACKEND.parse()?, near: near.parse()?, route: Some(route), processes })
+        let ends = Ends { near: near.parse()?, target: BACKEND.parse()? };
+        Ok(Self { ends, route: Some(route), processes })
     }
 
     /// A tunnel whose client has made the route itself.
     pub(super) fn with_route(processes: Vec<Process>) -> Result<Self> {
-        let (target, near) = (BACKEND.parse()?, "0.0.0.0:0".parse()?);
-        Ok(Self { target, near, route: None, processes })
+        let ends = Ends { near: "0.0.0.0:0".parse()?, target: BACKEND.parse()? };
+        Ok(Self { ends, route: None, processes })
     }
 
     /// The gateway's processes, if it has any.
@@ -233,20 +238,20 @@ fn echo(stage: &Stage) -> Result<Running> {
     command.args(["bound", "--interface", "og", "--action", "echo"]);
     let process = Process::spawn("xdtls-bench bound", command)?;
     process.wait_for_line("ready", PATIENCE)?;
-    let (target, near) = ("10.9.0.1:4433".parse()?, "10.9.0.2:0".parse()?);
-    Ok(Running { target, near, route: None, processes: vec![process] })
+    let ends = Ends { near: "10.9.0.2:0".parse()?, target: "10.9.0.1:4433".parse()? };
+    Ok(Running { ends, route: None, processes: vec![process] })
 }
 
-fn xdtls(stage: &Stage, datapath: &str) -> Result<Running> {
-    let interface = if datapath == "xdp" { "interface = \"og\"\n" } else { "" };
+/// Our gateway, with these settings of its outside and of its inside.
+fn xdtls(stage: &Stage, outside: &str, inside: &str) -> Result<Running> {
     let configuration = format!(
-        "[gateway]\nlisten = \"10.9.0.1:4433\"\nworkers = 1\ndatapath = \"{datapath}\"\n{interface}\
+        "[gateway]\nlisten = \"10.9.0.1:4433\"\nworkers = 1\n{outside}\n\
          [[identity]]\ncertificate = \"gateway.pem\"\nkey = \"gateway.key\"\n\
          [clients]\nca = \"ca.pem\"\n\
          [limits]\nassociations = 4096\nhalf_open_per_source = 1024\n\
          handshake_burst_per_source = 4096\nbackend_flows = 4096\n\
          [[backend]]\nname = \"backend\"\naddress = \"{BACKEND}\"\n\
-         [forward]\ndefault_backend = \"backend\"\n[admin]\nsocket = \"gateway.sock\"\n"
+         [forward]\n{inside}\ndefault_backend = \"backend\"\n[admin]\nsocket = \"gateway.sock\"\n"
     );
     let file = stage.file("gateway.toml");
     fs::write(&file, configuration)?;
