@@ -3,13 +3,13 @@
 //! ```text
 //!   client                    gateway                       backend
 //!   oc 10.9.0.2 ═════════════ og 10.9.0.1   ig 10.9.1.1 ═══ ib 10.9.1.2:9000
-//!                                              10.9.2.1        10.9.2.2:9000
+//!   pc 10.9.3.2 ═════════════ pg 10.9.3.1   qg 10.9.2.1 ═══ qb 10.9.2.2:9000
 //! ```
 //!
 //! The gateway's program has a CPU of its own, together with the threads that receive for its
 //! interfaces; all else runs on the other. Every frame on a link is as long as on a wire: nothing
-//! is left to hardware that is not there. The backend's second address is reached past all tunnels: the
-//! kernel forwards to it.
+//! is left to hardware that is not there. The lower links are past all tunnels and their XDP programs:
+//! there the kernel forwards.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -25,11 +25,19 @@ use crate::openssl_pair::Credentials;
 use crate::process_cost::cpu_time;
 
 /// Interfaces by namespace, with the CPU that receives for them.
-const INTERFACES: [(&str, usize); 4] =
-    [("oc", CLIENT_CPU), ("og", GATEWAY_CPU), ("ig", GATEWAY_CPU), ("ib", CLIENT_CPU)];
+const INTERFACES: [(&str, usize); 8] = [
+    ("oc", CLIENT_CPU),
+    ("og", GATEWAY_CPU),
+    ("ig", GATEWAY_CPU),
+    ("ib", CLIENT_CPU),
+    ("pc", CLIENT_CPU),
+    ("pg", GATEWAY_CPU),
+    ("qg", GATEWAY_CPU),
+    ("qb", CLIENT_CPU),
+];
 
 /// Where the client sends from past all tunnels.
-pub(super) const CLIENT_BESIDE: &str = "10.9.0.2:0";
+pub(super) const CLIENT_BESIDE: &str = "10.9.3.2:0";
 
 /// Where the backend listens past all tunnels.
 pub(super) const BACKEND_BESIDE: &str = "10.9.2.2:9000";
@@ -59,9 +67,10 @@ impl Stage {
         Veth::pair(&client, "oc", "10.9.0.2/24", &gateway, "og", "10.9.0.1/24", 1)?;
         Veth::pair(&gateway, "ig", "10.9.1.1/24", &backend, "ib", "10.9.1.2/24", 1)?;
         gateway.run("sysctl", &["-qw", "net.ipv4.ip_forward=1"])?;
-        gateway.add_address("ig", "10.9.2.1/24")?;
-        backend.add_address("ib", "10.9.2.2/24")?;
-        client.ip(&["route", "add", "10.9.2.0/24", "via", "10.9.0.1", "src", "10.9.0.2"])?;
+        Veth::pair(&client, "pc", "10.9.3.2/24", &gateway, "pg", "10.9.3.1/24", 1)?;
+        Veth::pair(&gateway, "qg", "10.9.2.1/24", &backend, "qb", "10.9.2.2/24", 1)?;
+        client.ip(&["route", "add", "10.9.2.0/24", "via", "10.9.3.1"])?;
+        backend.ip(&["route", "add", "10.9.3.0/24", "via", "10.9.2.1"])?;
         backend.ip(&["route", "add", "10.8.0.0/24", "via", "10.9.1.1"])?;
         backend.ip(&["route", "add", "10.9.0.0/24", "via", "10.9.1.1"])?;
         let credentials = Credentials::new()?;
@@ -84,8 +93,8 @@ impl Stage {
 
     fn of(&self, interface: &str) -> &Netns {
         match interface {
-            "oc" => &self.client,
-            "ib" => &self.backend,
+            "oc" | "pc" => &self.client,
+            "ib" | "qb" => &self.backend,
             _ => &self.gateway,
         }
     }
