@@ -37,34 +37,37 @@ pub(crate) fn chosen_by_default(identities: &[Loaded]) -> Vec<usize> {
 
 /// The contexts of a server by name, those of wildcards with `*.` before them.
 pub(super) struct ByName {
-    contexts: HashMap<String, SslContext>,
+    /// `None` is what those get who ask for no name.
+    contexts: HashMap<String, Option<SslContext>>,
 }
 
 impl ByName {
-    /// Makes a context with `make` for each set of identities that some name chooses.
+    /// Makes a context with `make` for each set of identities that some name chooses, other than those
+    /// that are chosen by default: to give an object another context takes a copy of all certificates.
     pub(super) fn new<E>(
         identities: &[Loaded],
         mut make: impl FnMut(&[usize]) -> Result<SslContext, E>,
     ) -> Result<Self, E> {
-        let mut made: HashMap<Vec<usize>, SslContext> = HashMap::new();
+        let mut made = HashMap::from([(chosen_by_default(identities), None)]);
         let mut contexts = HashMap::new();
         for pattern in identities.iter().flat_map(|identity| &identity.server_names) {
             let chosen = chosen_for(identities, pattern);
             if !made.contains_key(&chosen) {
-                made.insert(chosen.clone(), make(&chosen)?);
+                made.insert(chosen.clone(), Some(make(&chosen)?));
             }
             contexts.insert(pattern.to_string(), made[&chosen].clone());
         }
         Ok(Self { contexts })
     }
 
-    fn find(&self, asked: &[u8]) -> Option<&SslContextRef> {
+    /// The context for a name; of `Some(None)`, the object has it already.
+    fn find(&self, asked: &[u8]) -> Option<Option<&SslContextRef>> {
         let asked = std::str::from_utf8(asked).ok()?.to_ascii_lowercase();
         let below = || {
             let (label, rest) = asked.split_once('.')?;
             self.contexts.get(&format!("*.{rest}")).filter(|_| !label.is_empty())
         };
-        self.contexts.get(&asked).or_else(below).map(|context| &**context)
+        self.contexts.get(&asked).or_else(below).map(Option::as_deref)
     }
 
     /// Lets `context` choose by the name that a client asks for. Those who ask for none, or for one
@@ -73,7 +76,8 @@ impl ByName {
         context.set_servername_callback(move |ssl, alert| {
             let asked = ssl.servername_raw(NameType::HOST_NAME);
             match asked.and_then(|asked| self.find(asked)) {
-                Some(chosen) => {
+                Some(None) => Ok(()),
+                Some(Some(chosen)) => {
                     ssl.set_ssl_context(chosen).map_err(|_: ErrorStack| SniError::ALERT_FATAL)
                 }
                 None if required => {

@@ -5,11 +5,11 @@ use std::collections::HashMap;
 
 use openssl::asn1::{Asn1Time, Asn1TimeRef};
 use openssl::error::ErrorStack;
-use openssl::sha::sha256;
 use openssl::stack::Stack;
 use openssl::x509::store::{X509Store, X509StoreBuilder};
 use openssl::x509::verify::X509VerifyFlags;
 use openssl::x509::{X509, X509Crl, X509CrlRef, X509Name, X509NameRef};
+use ring::digest::{SHA256, digest};
 use thiserror::Error;
 use xdtls_proto::policy::{RevocationList, RevocationLists};
 
@@ -153,6 +153,13 @@ pub fn authority_keys(pem: &[u8]) -> Result<Vec<[u8; 32]>, ContextError> {
     let trust = Trust::new(pem)?;
     let keys = trust.authorities.iter().map(spki_sha256).collect::<Result<_, _>>()?;
     Ok(keys)
+}
+
+/// OpenSSL 3.0 looks its implementation up by name each time.
+fn sha256(bytes: &[u8]) -> [u8; 32] {
+    let mut hash = [0; 32];
+    hash.copy_from_slice(digest(&SHA256, bytes).as_ref());
+    hash
 }
 
 /// SHA-256 of a certificate's SubjectPublicKeyInfo.
